@@ -1,0 +1,143 @@
+/**
+ * Memory that two processes, or a process and a device, look at together: a memfd mapped once per process and viewed
+ * as typed arrays by each thread. What crosses threads is the address (a plain bigint), never a view.
+ */
+import { readFileSync } from 'node:fs';
+import { VirtioPmdError } from './errors.js';
+import { c, check, viewOf } from './libc.js';
+
+const PROT_READ_WRITE = 0x3;
+const MAP_SHARED = 0x01;
+const MAP_POPULATE = 0x8000;
+const MFD_CLOEXEC = 0x1;
+const MFD_ALLOW_SEALING = 0x2;
+const MFD_HUGETLB = 0x4;
+const MFD_HUGE_2MB = 21 << 26;
+const F_ADD_SEALS = 1033;
+const F_GET_SEALS = 1034;
+const F_SEAL_SEAL = 0x1;
+const F_SEAL_SHRINK = 0x2;
+const F_SEAL_GROW = 0x4;
+
+export const PAGE_SIZE = 4096;
+export const HUGEPAGE_SIZE = 2 * 1024 * 1024;
+/** Limit of one region: byte offsets stay below 2^31, so that V8 keeps them small integers (and far from its 4 GiB abort). */
+export const MAX_REGION_SIZE = 2 ** 31 - HUGEPAGE_SIZE;
+
+/** A mapping, as plain data that can be posted to a worker. */
+export interface Mapping {
+  /** Address of the first byte in this process. */
+  readonly address: bigint;
+  /** Length in bytes. */
+  readonly byteLength: number;
+}
+
+/** Shared memory that we made and may hand to a peer. */
+export interface Region extends Mapping {
+  readonly fd: number;
+  readonly hugepages: boolean;
+}
+
+/**
+ * Creates and maps a memfd of `byteLength` bytes, sealed so that nobody, ourselves included, can resize it under a
+ * peer's feet (a shrink would raise SIGBUS in whoever touches the lost pages).
+ * @param hugepages 2 MiB pages, taken now: an empty hugepage pool fails here and not at the first touch.
+ * @throws SystemError ENOMEM when the pages are not to be had.
+ */
+export function createRegion(name: string, byteLength: number, hugepages: boolean): Region {
+  const pageSize = hugepages ? HUGEPAGE_SIZE : PAGE_SIZE;
+  const size = Math.ceil(byteLength / pageSize) * pageSize;
+  if (size > MAX_REGION_SIZE) {
+    throw new VirtioPmdError(
+      'EMEMORY',
+      `a memory region of ${size >> 20} MiB was asked for; one region holds at most ${MAX_REGION_SIZE >> 20} MiB: ask for fewer or smaller mbufs`,
+    );
+  }
+  const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);
+  const fd = check(c.memfdCreate(name, flags), 'memfd_create', hugepages ? '2 MiB pages' : '');
+  try {
+    check(c.ftruncate(fd, size), 'ftruncate', `${size} bytes`);
+    // hugepages that cannot be had fail here, not as SIGBUS at the first touch
+    if (hugepages) check(c.fallocate(fd, 0, 0, size), 'fallocate', `${size / HUGEPAGE_SIZE} hugepages of 2 MiB`);
+    check(c.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 'fcntl(F_ADD_SEALS)');
+    return { fd, hugepages, byteLength: size, address: mapFd(fd, size, 0, hugepages) };
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
+}
+
+/** Maps `byteLength` bytes of `fd` from `offset` (a multiple of the page size) and returns the address. @throws SystemError */
+export function mapFd(fd: number, byteLength: number, offset: number, populate = false): bigint {
+  const address = BigInt(
+    c.mmap(0, byteLength, PROT_READ_WRITE, MAP_SHARED | (populate ? MAP_POPULATE : 0), fd, offset),
+  );
+  if (BigInt.asIntN(64, address) === -1n) check(-1, 'mmap', `${byteLength} bytes at offset ${offset}`);
+  return address;
+}
+
+/** Unmaps. Every thread must have dropped its views: touching one afterwards ends the process. */
+export function unmap(mapping: Mapping): void {
+  viewCache.delete(mapping.address);
+  check(c.munmap(mapping.address, mapping.byteLength), 'munmap');
+}
+
+/** Unmaps and closes a region that we made. */
+export function destroyRegion(region: Region): void {
+  unmap(region);
+  closeFd(region.fd);
+}
+
+export function closeFd(fd: number): void {
+  c.close(fd);
+}
+
+/** True when nobody can shrink the file behind `fd` any more: no SIGBUS can come from it. */
+export function isSealedAgainstShrink(fd: number): boolean {
+  const seals = c.fcntl(fd, F_GET_SEALS, 0);
+  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;
+}
+
+/** Typed arrays over one mapping, all of the same memory. */
+export interface Views {
+  readonly u8: Uint8Array;
+  readonly u16: Uint16Array;
+  readonly u32: Uint32Array;
+  readonly i32: Int32Array;
+}
+
+/** One set of views per mapping and thread: several ArrayBuffers over one address buy nothing but garbage. */
+const viewCache = new Map<bigint, { byteLength: number; views: Views }>();
+
+/** The typed arrays of `mapping` in this thread. */
+export function viewsOf(mapping: Mapping): Views {
+  const known = viewCache.get(mapping.address);
+  if (known?.byteLength === mapping.byteLength) return known.views;
+  const buffer = viewOf(mapping.address, mapping.byteLength);
+  const views = {
+    u8: new Uint8Array(buffer),
+    u16: new Uint16Array(buffer),
+    u32: new Uint32Array(buffer),
+    i32: new Int32Array(buffer),
+  };
+  viewCache.set(mapping.address, { byteLength: mapping.byteLength, views });
+  return views;
+}
+
+/** Drops this thread's views of a mapping that is about to go (or has gone): the address may come back as another's. */
+export function forgetViews(mapping: Mapping): void {
+  viewCache.delete(mapping.address);
+}
+
+/** Hugepages of 2 MiB: how many exist and how many are free. Zeros where the kernel has none. */
+export function hugepages(): { total: number; free: number } {
+  const read = (file: string) => {
+    try {
+      return Number(readFileSync(`/sys/kernel/mm/hugepages/hugepages-2048kB/${file}`, 'utf8'));
+    } catch {
+      return 0;
+    }
+  };
+  const free = Math.max(0, read('free_hugepages') - read('resv_hugepages'));
+  return { total: read('nr_hugepages'), free };
+}

@@ -1,0 +1,180 @@
+/**
+ * Unix stream sockets that can pass file descriptors (SCM_RIGHTS), which Node's own cannot. Framing is the caller's
+ * business: this file moves bytes and descriptors.
+ */
+import { VirtioPmdError, SystemError } from './errors.js';
+import { pollFd, POLLOUT } from './event.js';
+import { addressOf, c, check, lastErrno } from './libc.js';
+
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SCM_RIGHTS = 1;
+const MSG_PEEK = 0x2;
+const MSG_CTRUNC = 0x8;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_CMSG_CLOEXEC = 0x40000000;
+
+/** sun_path holds 108 bytes with its terminating zero. */
+export const MAX_SOCKET_PATH = 107;
+/** Descriptors that one message may carry; a peer that sends more has them truncated, and we say so. */
+export const MAX_FDS = 32;
+
+const MSGHDR_SIZE = 56; // name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
+const CMSGHDR_SIZE = 16; // len 0, level 8, type 12
+
+function socketAddress(path: string): Uint8Array {
+  const bytes = new TextEncoder().encode(path);
+  if (bytes.length > MAX_SOCKET_PATH) {
+    throw new VirtioPmdError(
+      'ESOCKET',
+      `socket path of ${bytes.length} bytes is too long: a Unix socket path holds at most ${MAX_SOCKET_PATH} bytes; use a shorter directory (${path})`,
+    );
+  }
+  const address = new Uint8Array(2 + bytes.length + 1);
+  new DataView(address.buffer).setUint16(0, AF_UNIX, true);
+  address.set(bytes, 2);
+  return address;
+}
+
+function newSocket(): number {
+  return check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+}
+
+/** Connects to a listening socket; the descriptor returned is non-blocking. @throws SystemError ENOENT, ECONNREFUSED, EACCES, ... */
+export function connectUnix(path: string): number {
+  const address = socketAddress(path);
+  const fd = newSocket();
+  if (c.connect(fd, address, address.length) < 0) {
+    const errno = lastErrno();
+    c.close(fd);
+    throw new SystemError('connect', errno, path);
+  }
+  return fd;
+}
+
+/** Binds and listens; the file must not exist. The descriptor is non-blocking. @throws SystemError EADDRINUSE, EACCES, ENOENT, ... */
+export function listenUnix(path: string, backlog = 1): number {
+  const address = socketAddress(path);
+  const fd = newSocket();
+  if (c.bind(fd, address, address.length) < 0 || c.listen(fd, backlog) < 0) {
+    const errno = lastErrno();
+    c.close(fd);
+    throw new SystemError('bind', errno, path);
+  }
+  return fd;
+}
+
+/** Takes one waiting connection, or returns -1 when there is none. */
+export function acceptUnix(fd: number): number {
+  const connection = c.accept4(fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (connection >= 0) return connection;
+  const errno = lastErrno();
+  if (errno === 'EAGAIN' || errno === 'ECONNABORTED' || errno === 'EINTR') return -1;
+  throw new SystemError('accept', errno);
+}
+
+/** A connected pair, for tests. */
+export function socketPair(): [number, number] {
+  const fds = new Int32Array(2);
+  check(c.socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 'socketpair');
+  return [fds[0]!, fds[1]!];
+}
+
+function messageHeader(bytes: Uint8Array, control: Uint8Array): { header: DataView; keep: unknown[] } {
+  const iov = new DataView(new ArrayBuffer(16));
+  iov.setBigUint64(0, addressOf(bytes), true);
+  iov.setBigUint64(8, BigInt(bytes.length), true);
+  const iovBytes = new Uint8Array(iov.buffer);
+  const header = new DataView(new ArrayBuffer(MSGHDR_SIZE));
+  header.setBigUint64(16, addressOf(iovBytes), true);
+  header.setBigUint64(24, 1n, true);
+  if (control.length > 0) {
+    header.setBigUint64(32, addressOf(control), true);
+    header.setBigUint64(40, BigInt(control.length), true);
+  }
+  return { header, keep: [iovBytes, bytes, control] };
+}
+
+/**
+ * Sends all of `bytes`, with `fds` attached to the first of them. Waits (blocking the thread) while the peer's buffer
+ * is full, at most `timeoutMs`.
+ * @throws SystemError EPIPE when the peer has closed; VirtioPmdError ETIMEOUT.
+ */
+export function sendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[] = [], timeoutMs = 1000): void {
+  let control = new Uint8Array(0);
+  if (fds.length > 0) {
+    control = new Uint8Array(CMSGHDR_SIZE + ((fds.length * 4 + 7) & ~7));
+    const view = new DataView(control.buffer);
+    view.setBigUint64(0, BigInt(CMSGHDR_SIZE + fds.length * 4), true);
+    view.setInt32(8, SOL_SOCKET, true);
+    view.setInt32(12, SCM_RIGHTS, true);
+    fds.forEach((value, i) => view.setInt32(CMSGHDR_SIZE + i * 4, value, true));
+  }
+  let sent = 0;
+  while (sent < bytes.length) {
+    // a copy, because the address of a sub-view of a small Buffer must not move under the call
+    const { header, keep } = messageHeader(bytes.slice(sent), control);
+    const n = c.sendmsg(fd, new Uint8Array(header.buffer), MSG_NOSIGNAL | MSG_DONTWAIT);
+    keep.length = 0;
+    if (n >= 0) {
+      sent += n;
+      control = new Uint8Array(0);
+      continue;
+    }
+    const errno = lastErrno();
+    if (errno === 'EINTR') continue;
+    if (errno !== 'EAGAIN') throw new SystemError('sendmsg', errno);
+    if (pollFd(fd, POLLOUT, timeoutMs) === 0) {
+      throw new VirtioPmdError('ETIMEOUT', `the peer has not read its socket for ${timeoutMs} ms; connection given up`);
+    }
+  }
+}
+
+export interface Received {
+  /** Bytes read into the buffer; 0 when the peer has closed; -1 when nothing is there yet. */
+  readonly length: number;
+  /** Descriptors received, now ours to close. */
+  readonly fds: number[];
+  /** More descriptors were sent than we take; the kernel dropped the rest. */
+  readonly truncated: boolean;
+}
+
+/** Receives what is there, without waiting. @throws SystemError */
+export function receiveWithFds(fd: number, into: Uint8Array): Received {
+  const control = new Uint8Array(CMSGHDR_SIZE + MAX_FDS * 4);
+  const bytes = new Uint8Array(into.length);
+  const { header, keep } = messageHeader(bytes, control);
+  const headerBytes = new Uint8Array(header.buffer);
+  const length = c.recvmsg(fd, headerBytes, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  keep.length = 0;
+  if (length < 0) {
+    const errno = lastErrno();
+    if (errno === 'EAGAIN' || errno === 'EINTR') return { length: -1, fds: [], truncated: false };
+    if (errno === 'ECONNRESET') return { length: 0, fds: [], truncated: false };
+    throw new SystemError('recvmsg', errno);
+  }
+  into.set(bytes.subarray(0, length));
+  const fds: number[] = [];
+  const controlLength = Number(header.getBigUint64(40, true));
+  const view = new DataView(control.buffer);
+  for (let at = 0; at + CMSGHDR_SIZE <= controlLength;) {
+    const len = Number(view.getBigUint64(at, true));
+    if (len < CMSGHDR_SIZE) break;
+    if (view.getInt32(at + 8, true) === SOL_SOCKET && view.getInt32(at + 12, true) === SCM_RIGHTS) {
+      for (let i = at + CMSGHDR_SIZE; i + 4 <= at + len; i += 4) fds.push(view.getInt32(i, true));
+    }
+    at += (len + 7) & ~7;
+  }
+  return { length, fds, truncated: (header.getInt32(48, true) & MSG_CTRUNC) !== 0 };
+}
+
+/** True when the peer has closed its end: an orderly close, or a reset. Reads nothing. */
+export function peerHasClosed(fd: number): boolean {
+  const n = c.recv(fd, new Uint8Array(1), 1, MSG_PEEK | MSG_DONTWAIT);
+  if (n > 0) return false;
+  return n === 0 || lastErrno() !== 'EAGAIN';
+}
