@@ -1,0 +1,218 @@
+/**
+ * The buffers behind one descriptor chain (or several, for a packet that takes several Rx buffers), as pieces of the
+ * regions that are known to be safe to touch.
+ *
+ * The guest can rewrite a descriptor at any moment: each of its words is read once, into a local, and what was checked
+ * is what is used. Every walk takes at most as many steps as the ring has descriptors.
+ */
+import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, DESC_WORDS } from '../layout.js';
+import type { GuestMemory } from './guest-memory.js';
+
+/** Pieces that a packet may have; chains of more are refused (virtio 1.2 section 2.7.4.1 lets a device have a limit). */
+export const MAX_PIECES = 1024;
+
+/** Results of a walk. Good: the pieces are in the chain. Bad: this buffer is useless, but the ring can go on. */
+export const CHAIN_GOOD = 0;
+export const CHAIN_BAD = 1;
+/** Worse: the ring cannot be trusted any more. Codes are for `brokenReason`. */
+export const CHAIN_TOO_LONG = 2;
+export const CHAIN_NEXT = 3;
+export const CHAIN_INDIRECT_REFUSED = 4;
+export const CHAIN_INDIRECT_NEXT = 5;
+export const CHAIN_INDIRECT_NESTED = 6;
+export const CHAIN_INDIRECT_LENGTH = 7;
+export const CHAIN_INDIRECT_ADDRESS = 8;
+/** The same list goes on with what the rings themselves find. */
+export const AVAIL_JUMPED = 9;
+export const HEAD_RANGE = 10;
+
+const reasons: readonly string[] = [
+  '',
+  '',
+  'a descriptor chain is a loop, or longer than the ring',
+  'the next field of a descriptor points outside the table',
+  'an indirect descriptor was used although INDIRECT_DESC was not negotiated',
+  'a descriptor has both INDIRECT and NEXT',
+  'an indirect table holds an indirect descriptor',
+  'the length of an indirect table is 0, no multiple of 16, or more than the ring has descriptors',
+  'an indirect table lies outside the memory regions',
+  'the avail index moved by more than the ring has descriptors',
+  'an avail ring entry is no descriptor of the table',
+];
+
+export function brokenReason(code: number): string {
+  return reasons[code] || `code ${code}`;
+}
+
+export class Chain {
+  /** By piece: its region (index into `GuestMemory.views`), byte offset in the region's views, bytes (never 0). */
+  readonly region = new Uint8Array(MAX_PIECES);
+  readonly offset = new Int32Array(MAX_PIECES);
+  readonly length = new Int32Array(MAX_PIECES);
+  /** Pieces. */
+  count = 0;
+  /** Bytes of all pieces. */
+  bytes = 0;
+  /** Descriptors looked at since the burst began: what a burst of odd chains has cost. */
+  steps = 0;
+  /** Packed: ring descriptors of the last chain walked, and the buffer id in its last one. */
+  descriptors = 0;
+  id = 0;
+
+  private readonly table: Uint32Array;
+  private readonly tableBytes: Uint8Array;
+
+  /**
+   * @param size descriptors in the ring.
+   * @param direction DESC_F_WRITE: all buffers must be writable by us; 0: none.
+   */
+  constructor(
+    private readonly memory: GuestMemory,
+    private readonly size: number,
+    private readonly direction: number,
+    private readonly indirect: boolean,
+  ) {
+    this.tableBytes = new Uint8Array(size * DESC_SIZE);
+    this.table = new Uint32Array(this.tableBytes.buffer);
+  }
+
+  clear(): void {
+    this.count = 0;
+    this.bytes = 0;
+  }
+
+  /** Adds the split chain that begins at descriptor `head`; `desc[at]` is the table's first word. @returns CHAIN_* */
+  walkSplit(desc: Uint32Array, at: number, head: number): number {
+    const { size, direction } = this;
+    let id = head;
+    for (let n = 0; n < size; n++) {
+      const word = at + id * DESC_WORDS;
+      const low = desc[word]!;
+      const high = desc[word + 1]!;
+      const length = desc[word + 2]!;
+      const flags = desc[word + 3]!; // and next, in the upper half
+      this.steps++;
+      if (flags & DESC_F_INDIRECT) {
+        if (flags & DESC_F_NEXT) return this.indirect ? CHAIN_INDIRECT_NEXT : CHAIN_INDIRECT_REFUSED;
+        return this.walkTable(low, high, length, size - n, false);
+      }
+      if ((flags & DESC_F_WRITE) !== direction || !this.add(low, high, length)) return CHAIN_BAD;
+      if (!(flags & DESC_F_NEXT)) return CHAIN_GOOD;
+      id = flags >>> 16;
+      if (id >= size) return CHAIN_NEXT;
+    }
+    return CHAIN_TOO_LONG;
+  }
+
+  /**
+   * Adds the packed list that begins at ring position `head`. A bad list is walked to its end too: what follows it in the
+   * ring begins there.
+   * @returns CHAIN_*; for good and bad ones `descriptors` and `id` are set.
+   */
+  walkPacked(desc: Uint32Array, at: number, head: number): number {
+    const { size, direction } = this;
+    let position = head;
+    let result = CHAIN_GOOD;
+    for (let n = 0; n < size; n++) {
+      const word = at + position * DESC_WORDS;
+      const low = desc[word]!;
+      const high = desc[word + 1]!;
+      const length = desc[word + 2]!;
+      const tail = desc[word + 3]!; // id, and flags in the upper half
+      const flags = tail >>> 16;
+      this.steps++;
+      if (flags & DESC_F_INDIRECT) {
+        if (flags & DESC_F_NEXT) return this.indirect ? CHAIN_INDIRECT_NEXT : CHAIN_INDIRECT_REFUSED;
+        const table = this.walkTable(low, high, length, size - n, true);
+        if (table > CHAIN_BAD) return table;
+        if (table === CHAIN_BAD) result = CHAIN_BAD;
+      } else if (result === CHAIN_GOOD) {
+        if ((flags & DESC_F_WRITE) !== direction || !this.add(low, high, length)) result = CHAIN_BAD;
+      }
+      if (!(flags & DESC_F_NEXT)) {
+        this.descriptors = n + 1;
+        this.id = tail & 0xffff;
+        return result;
+      }
+      if (++position === size) position = 0;
+    }
+    return CHAIN_TOO_LONG;
+  }
+
+  /**
+   * Adds the buffers of an indirect table (the WRITE flag of the descriptor that refers to it means nothing, section 2.7.5.3.2).
+   * @param room descriptors that the chain may still have.
+   * @param sequential packed: all entries in order; otherwise from entry 0 along `next`.
+   */
+  private walkTable(low: number, high: number, length: number, room: number, sequential: boolean): number {
+    if (!this.indirect) return CHAIN_INDIRECT_REFUSED;
+    const entries = length >>> 4;
+    if (entries === 0 || (length & 15) !== 0 || entries > this.size) return CHAIN_INDIRECT_LENGTH;
+
+    const { memory, direction } = this;
+    let desc = this.table;
+    let at = 0;
+    const place = memory.resolve(low, high, length);
+    if (place >= 0 && (place & 3) === 0) {
+      desc = memory.views[memory.hit]!.u32;
+      at = place >>> 2;
+    } else if (!memory.copyOut(low, high, length, this.tableBytes)) {
+      return CHAIN_INDIRECT_ADDRESS;
+    }
+
+    let entry = 0;
+    for (let n = 0; n < room; n++) {
+      const word = at + entry * DESC_WORDS;
+      const bufferLow = desc[word]!;
+      const bufferHigh = desc[word + 1]!;
+      const bufferLength = desc[word + 2]!;
+      const tail = desc[word + 3]!;
+      const flags = sequential ? tail >>> 16 : tail;
+      this.steps++;
+      if (flags & DESC_F_INDIRECT) return CHAIN_INDIRECT_NESTED;
+      if ((flags & DESC_F_WRITE) !== direction || !this.add(bufferLow, bufferHigh, bufferLength)) return CHAIN_BAD;
+      if (sequential) {
+        if (++entry === entries) return CHAIN_GOOD;
+      } else {
+        if (!(flags & DESC_F_NEXT)) return CHAIN_GOOD;
+        entry = tail >>> 16;
+        if (entry >= entries) return CHAIN_NEXT;
+      }
+    }
+    return CHAIN_TOO_LONG;
+  }
+
+  /** Adds one buffer, which may be empty. @returns false when part of it is outside the regions. */
+  private add(low: number, high: number, length: number): boolean {
+    if (length === 0) return true; // whatever its address
+    const offset = this.memory.resolve(low, high, length);
+    if (offset < 0) return this.addAcross(high * 4294967296 + low, length);
+    return this.push(this.memory.hit, offset, length);
+  }
+
+  private push(region: number, offset: number, length: number): boolean {
+    const i = this.count;
+    if (i === MAX_PIECES) return false;
+    this.region[i] = region;
+    this.offset[i] = offset;
+    this.length[i] = length;
+    this.count = i + 1;
+    this.bytes += length;
+    return true;
+  }
+
+  /** Adds a buffer that begins in one region and goes on in the next, which must be adjacent. */
+  private addAcross(address: number, length: number): boolean {
+    const memory = this.memory;
+    while (length > 0) {
+      const region = memory.regionOf(address);
+      if (region < 0) return false;
+      const piece = Math.min(length, memory.endOf(region) - address);
+      const { guestAddr, offset } = memory.regions[region]!;
+      if (!this.push(region, offset + (address - guestAddr), piece)) return false;
+      address += piece;
+      length -= piece;
+    }
+    return true;
+  }
+}

@@ -1,0 +1,109 @@
+/** The device's side of a guest's packed Tx ring: virtio_dev_tx_packed. */
+import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
+import type { Mempool } from '../mempool.js';
+import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
+import type { GuestMemory } from './guest-memory.js';
+import { PackedRing } from './packed-ring.js';
+import type { DeviceQueue, VringSpec } from './queue.js';
+import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, STEPS_PER_BURST } from './transfer.js';
+
+const UNUSUAL = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
+
+export class DequeuePacked extends PackedRing implements DeviceQueue {
+  private readonly mbufs = new Int32Array(MAX_BURST);
+
+  constructor(spec: VringSpec, memory: GuestMemory) {
+    super(spec, memory, 0);
+  }
+
+  enqueue(): number {
+    return 0;
+  }
+
+  dequeue(pool: Mempool, pkts: Uint32Array, n: number): number {
+    if (n > MAX_BURST) n = MAX_BURST;
+    if (n === 0 || !this.begin() || !this.look(0, n)) return 0;
+
+    const { mbufs, memory, chain, stats, descU32, desc } = this;
+    const { hdrSize } = this.spec;
+    const { headroom, dataRoom, dataLen, dataOff, pktLen, olFlags } = pool;
+    this.access.select(pool);
+    const { u8, copiers } = this.access;
+    // a list takes at least one descriptor
+    const wanted = this.ready < n ? this.ready : n;
+    const got = pool.getBulk(mbufs, wanted);
+    stats[NOMBUF]! += wanted - got;
+
+    chain.steps = 0;
+    let consumed = 0; // descriptors
+    let chains = 0;
+    let count = 0; // packets
+    while (chains < got && chain.steps < STEPS_PER_BURST && this.look(consumed, n)) {
+      const m = mbufs[count]!;
+      const word = desc + this.at(consumed) * DESC_WORDS;
+      const bytes = descU32[word + 2]! - hdrSize;
+      const tail = descU32[word + 3]!; // id, and flags in the upper half
+      let taken = false;
+      let descriptors = 1;
+      let id = tail & 0xffff;
+      if ((tail & UNUSUAL) === 0 && bytes >= ETHER_HDR_LEN && bytes <= dataRoom) {
+        const from = memory.resolve(descU32[word]!, descU32[word + 1]!, bytes + hdrSize);
+        if (from >= 0) {
+          const to = pool.bufOff(m) + headroom;
+          copiers[memory.hit]!(to, from + hdrSize, bytes);
+          dataOff[m] = headroom;
+          dataLen[m] = bytes;
+          pktLen[m] = bytes;
+          olFlags[m] = 0;
+          taken = true;
+        }
+      }
+      if (!taken) {
+        const result = this.takeChain(pool, m, consumed);
+        if (result === STOP) break;
+        taken = result === TAKEN;
+        descriptors = chain.descriptors;
+        id = chain.id;
+      }
+      if (taken) {
+        countPacket(stats, u8, pool.bufOff(m) + headroom, pktLen[m]!);
+        pkts[count++] = m;
+      }
+      this.use(consumed, id, 0); // we wrote nothing into the buffer
+      consumed += descriptors;
+      chains++;
+    }
+    for (let i = count; i < got; i++) pool.put(mbufs[i]!);
+    this.consumed = consumed;
+    this.publish();
+    return count;
+  }
+
+  /** Any list but the simplest. Reads the descriptors anew: nothing that was read before is used. */
+  private takeChain(pool: Mempool, m: number, ahead: number): number {
+    const { chain, stats } = this;
+    const { hdrSize, size } = this.spec;
+    chain.clear();
+    const result = chain.walkPacked(this.descU32, this.desc, this.at(ahead));
+    // a list may not go on over descriptors that we have just used either
+    if (result > CHAIN_BAD || ahead + chain.descriptors > size) {
+      this.giveUp(result > CHAIN_BAD ? result : CHAIN_TOO_LONG);
+      return STOP;
+    }
+    const bytes = chain.bytes - hdrSize;
+    if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
+    else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
+    else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
+    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) return TAKEN;
+    else {
+      stats[NOMBUF]!++; // the guest's packet stays where it is until there are mbufs again
+      return STOP;
+    }
+    return DROPPED;
+  }
+}
+
+const TAKEN = 0;
+const DROPPED = 1;
+const STOP = 2;

@@ -1,0 +1,131 @@
+/** The device's side of a guest's packed Rx ring: virtio_dev_rx_packed. */
+import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS } from '../layout.js';
+import type { Mempool } from '../mempool.js';
+import { DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
+import type { GuestMemory } from './guest-memory.js';
+import { PackedRing } from './packed-ring.js';
+import type { DeviceQueue, VringSpec } from './queue.js';
+import { countDrop, countPacket, MAX_BURST, packetToChain, STEPS_PER_BURST, writeHeader } from './transfer.js';
+
+const KIND = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
+const PLAIN = DESC_F_WRITE << 16;
+
+export class EnqueuePacked extends PackedRing implements DeviceQueue {
+  // the buffers gathered for one packet: where each begins, its id, how much of it is used
+  private readonly starts: Int32Array;
+  private readonly ids: Uint16Array;
+  private readonly lengths: Uint32Array;
+  /** Descriptors of those buffers. */
+  private gathered = 0;
+
+  constructor(spec: VringSpec, memory: GuestMemory) {
+    super(spec, memory, DESC_F_WRITE);
+    this.starts = new Int32Array(spec.size);
+    this.ids = new Uint16Array(spec.size);
+    this.lengths = new Uint32Array(spec.size);
+  }
+
+  dequeue(): number {
+    return 0;
+  }
+
+  enqueue(pool: Mempool, pkts: Uint32Array, n: number): number {
+    if (n > MAX_BURST) n = MAX_BURST;
+    if (n === 0 || !this.begin()) return 0;
+
+    const { memory, chain, stats, descU32, desc } = this;
+    const { size, hdrSize, mergeable } = this.spec;
+    const { dataLen, pktLen } = pool;
+    this.access.select(pool);
+    const { u8, copiers } = this.access;
+
+    chain.steps = 0;
+    let taken = 0; // packets
+    let consumed = 0; // descriptors
+    while (taken < n && chain.steps < STEPS_PER_BURST && this.look(consumed, n - taken)) {
+      const m = pkts[taken]!;
+      const length = pktLen[m]!;
+      const word = desc + this.at(consumed) * DESC_WORDS;
+      const room = descU32[word + 2]!;
+      const tail = descU32[word + 3]!; // id, and flags in the upper half
+      if ((tail & KIND) === PLAIN && room >= length + hdrSize && dataLen[m] === length) {
+        const to = memory.resolve(descU32[word]!, descU32[word + 1]!, room);
+        if (to >= 0) {
+          const from = pool.dataStart(m);
+          writeHeader(memory.views[memory.hit]!, to, hdrSize, 1);
+          copiers[memory.hit]!(to + hdrSize, from, length);
+          this.use(consumed, tail & 0xffff, length + hdrSize);
+          countPacket(stats, u8, from, length);
+          consumed++;
+          taken++;
+          continue;
+        }
+      }
+
+      const buffers = this.gather(length + hdrSize, consumed);
+      if (buffers > 0) {
+        packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
+        countPacket(stats, u8, pool.dataStart(m), length);
+        this.useGathered(buffers);
+        consumed += this.gathered;
+        taken++;
+      } else if (buffers < 0) {
+        this.useGathered(-buffers); // spoiled buffers go back; the packet tries the next ones
+        consumed += this.gathered;
+      } else if (this.broken === undefined && (!mergeable || (consumed === 0 && this.gathered === size))) {
+        // even all the guest has would not hold it: waiting is of no use
+        countDrop(stats, DROP_TOO_LONG);
+        taken++;
+      } else {
+        break;
+      }
+    }
+    this.consumed = consumed;
+    this.publish();
+    return taken;
+  }
+
+  private useGathered(buffers: number): void {
+    const { starts, ids, lengths } = this;
+    for (let i = 0; i < buffers; i++) this.use(starts[i]!, ids[i]!, lengths[i]!);
+  }
+
+  /**
+   * Collects buffers, from descriptor `consumed` of the burst on, until they hold `need` bytes.
+   * @returns how many (their pieces are in the chain); 0: they do not suffice now, or the ring is broken; -k: one of
+   *   them is not usable (not writable, unmapped, no room for a header), so the k up to it go back with length 0.
+   */
+  private gather(need: number, consumed: number): number {
+    const { chain, descU32, desc, starts, ids, lengths } = this;
+    const { size, hdrSize, mergeable } = this.spec;
+    chain.clear();
+    this.gathered = 0;
+    let buffers = 0;
+    while (this.look(consumed + this.gathered, 1)) {
+      const ahead = consumed + this.gathered;
+      const before = chain.bytes;
+      const result = chain.walkPacked(descU32, desc, this.at(ahead));
+      if (result > CHAIN_BAD || ahead + chain.descriptors > size) {
+        this.giveUp(result > CHAIN_BAD ? result : CHAIN_TOO_LONG);
+        return 0;
+      }
+      const room = chain.bytes - before;
+      starts[buffers] = ahead;
+      ids[buffers] = chain.id;
+      this.gathered += chain.descriptors;
+      if (result !== CHAIN_GOOD || room < hdrSize) {
+        countDrop(this.stats, DROP_SEGMENTS);
+        lengths.fill(0, 0, buffers + 1);
+        return -buffers - 1;
+      }
+      if (before + room >= need) {
+        lengths[buffers] = need - before;
+        return buffers + 1;
+      }
+      if (!mergeable) return 0;
+      lengths[buffers++] = room;
+    }
+    return 0;
+  }
+}

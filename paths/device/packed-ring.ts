@@ -1,0 +1,175 @@
+/** What the two directions of a packed ring share, on the device's side: where its parts are, where we are, notifications. */
+import { signalFd } from '../../native/event.js';
+import { fence } from '../../native/order.js';
+import { packedNeedsNotify } from '../kick.js';
+import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EVENT_F_DISABLE } from '../layout.js';
+import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
+import { brokenReason, Chain } from './chain.js';
+import type { GuestMemory } from './guest-memory.js';
+import { PoolAccess } from './pool-access.js';
+import type { VringSpec } from './queue.js';
+
+/** x86 never reorders loads: what is read after a descriptor's flags is not older than they are. */
+const LOADS_IN_ORDER = process.arch === 'x64';
+
+export class PackedRing {
+  readonly stats = new Float64Array(STATS_COUNT);
+  broken: string | undefined = undefined;
+
+  /** Descriptor ring: `descU32[desc]` is its first word. */
+  protected readonly descU32: Uint32Array;
+  protected readonly desc: number;
+  protected readonly chain: Chain;
+  protected readonly access: PoolAccess;
+  /** Position and wrap counter of the next list to look at: avail and used side at once, as we use buffers in order. */
+  protected position: number;
+  protected wrap: number;
+
+  // of the burst being worked on
+  /** Descriptors consumed. */
+  protected consumed = 0;
+  /** Descriptors, consumed ones included, that are known to be available. */
+  protected ready = 0;
+  /** First used descriptor of the burst, written last: its last word's index, or -1, and value. */
+  private firstWord = -1;
+  private firstValue = 0;
+
+  private readonly driverEvent: Uint16Array;
+  private readonly driverEventAt: number;
+  private callFd: number;
+
+  /** @param direction DESC_F_WRITE when we write into the buffers, or 0. */
+  constructor(
+    readonly spec: VringSpec,
+    protected readonly memory: GuestMemory,
+    private readonly direction: number,
+  ) {
+    const { index, size, base } = spec;
+    const desc = memory.ring(spec.descAddr, size * DESC_SIZE, 16, `descriptor ring of ring ${index}`);
+    const driver = memory.ring(spec.driverAddr, 4, 4, `driver event suppression of ring ${index}`);
+    const device = memory.ring(spec.deviceAddr, 4, 4, `device event suppression of ring ${index}`);
+    this.descU32 = desc.views.u32;
+    this.desc = desc.offset >>> 2;
+    this.driverEvent = driver.views.u16;
+    this.driverEventAt = driver.offset >>> 1;
+    this.chain = new Chain(memory, size, direction, spec.indirect);
+    this.access = new PoolAccess(memory, direction);
+    this.callFd = spec.callFd;
+    this.position = base & 0x7fff;
+    this.wrap = (base >>> 15) & 1;
+    // we poll: no kicks, please
+    device.views.u16[(device.offset >>> 1) + 1] = EVENT_F_DISABLE;
+  }
+
+  base(): number {
+    const half = this.position | (this.wrap << 15);
+    return (half | (half << 16)) >>> 0;
+  }
+
+  hasWork(): boolean {
+    return this.broken === undefined && isAvailable(this.observe(this.position), this.wrap);
+  }
+
+  setCallFd(fd: number): void {
+    this.callFd = fd;
+  }
+
+  protected giveUp(code: number): void {
+    this.broken = brokenReason(code);
+  }
+
+  /** @returns false when there is nothing to do, or the ring is broken. */
+  protected begin(): boolean {
+    this.consumed = 0;
+    this.ready = 0;
+    this.firstWord = -1;
+    return this.hasWork();
+  }
+
+  /**
+   * Looks how far the descriptors from `consumed` on are available, at most `n` of them. On weakly ordered machines one
+   * fence for all of them keeps the reads of their other words behind those of their flags.
+   * @returns whether there is one.
+   */
+  protected look(ahead: number, n: number): boolean {
+    if (ahead < this.ready) return true;
+    const { descU32, desc } = this;
+    const { size } = this.spec;
+    if (ahead >= size) return false;
+    let position = this.position + ahead;
+    let wrap = this.wrap;
+    if (position >= size) {
+      position -= size;
+      wrap ^= 1;
+    }
+    let ready = ahead;
+    const end = ahead + n < size ? ahead + n : size;
+    while (ready < end && isAvailable(descU32[desc + position * DESC_WORDS + 3]! >>> 16, wrap)) {
+      ready++;
+      if (++position === size) {
+        position = 0;
+        wrap ^= 1;
+      }
+    }
+    this.ready = ready;
+    if (!LOADS_IN_ORDER) fence();
+    return ahead < ready;
+  }
+
+  /** Ring position of the `ahead`th descriptor from where the burst began. */
+  protected at(ahead: number): number {
+    const position = this.position + ahead;
+    return position < this.spec.size ? position : position - this.spec.size;
+  }
+
+  /**
+   * Writes the used descriptor of the buffer `id` that began at descriptor `ahead` of the burst. The guest sees nothing
+   * of it before `publish`: it waits for the burst's first one.
+   */
+  protected use(ahead: number, id: number, length: number): void {
+    let position = this.position + ahead;
+    let wrap = this.wrap;
+    if (position >= this.spec.size) {
+      position -= this.spec.size;
+      wrap ^= 1;
+    }
+    const word = this.desc + position * DESC_WORDS;
+    const flags = (wrap ? DESC_F_AVAIL_USED : 0) | this.direction;
+    this.descU32[word + 2] = length;
+    if (this.firstWord < 0) {
+      this.firstWord = word + 3;
+      this.firstValue = (id | (flags << 16)) >>> 0;
+    } else {
+      this.descU32[word + 3] = id | (flags << 16);
+    }
+  }
+
+  /** Publishes the used descriptors of the burst and notifies the guest if it wants that. */
+  protected publish(): void {
+    if (this.firstWord < 0) return;
+    Atomics.store(this.descU32, this.firstWord, this.firstValue); // publish
+    const { size, eventIdx } = this.spec;
+    const added = this.consumed;
+    this.position += added;
+    if (this.position >= size) {
+      this.position -= size;
+      this.wrap ^= 1;
+    }
+    if (this.callFd < 0) return;
+    // the store above and these loads are sequentially consistent: the fence in between is part of them
+    const flags = Atomics.load(this.driverEvent, this.driverEventAt + 1);
+    const offWrap = Atomics.load(this.driverEvent, this.driverEventAt);
+    if (!packedNeedsNotify(eventIdx, flags, offWrap, size, this.position, this.wrap, added)) {
+      this.stats[KICKS_SUPPRESSED]!++;
+    } else if (signalFd(this.callFd)) this.stats[KICKS]!++;
+  }
+
+  private observe(position: number): number {
+    return Atomics.load(this.descU32, this.desc + position * DESC_WORDS + 3) >>> 16;
+  }
+}
+
+/** A descriptor is available when its AVAIL bit equals the wrap counter and its USED bit does not (2.8.1). */
+function isAvailable(flags: number, wrap: number): boolean {
+  return (flags & DESC_F_AVAIL_USED) === (wrap ? DESC_F_AVAIL : DESC_F_USED);
+}

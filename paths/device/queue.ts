@@ -1,0 +1,62 @@
+/**
+ * The device's side of a virtqueue, as a vhost-user back-end sees it: rings and buffers in memory that a front-end
+ * shared with us. Names mirror paths/guest.
+ *
+ * One thread owns a device: it handles the messages and polls the rings, so nothing here needs a lock.
+ */
+import type { Views } from '../../native/region.js';
+import type { Mempool } from '../mempool.js';
+
+/** One region of the front-end's memory table, mapped by us. Addresses are below 2^53, so plain numbers. */
+export interface GuestRegion {
+  /** First guest-physical address (what descriptors hold). */
+  readonly guestAddr: number;
+  /** First address in the front-end's process (what SET_VRING_ADDR holds). */
+  readonly userAddr: number;
+  /** Bytes; at most MAX_REGION_SIZE. */
+  readonly size: number;
+  readonly views: Views;
+  /** Offset of the region's first byte in the views. */
+  readonly offset: number;
+}
+
+/** What the control plane knows about a ring when it starts it. */
+export interface VringSpec {
+  /** Virtqueue index: even ones receive on the guest's side (we enqueue), odd ones transmit (we dequeue). */
+  readonly index: number;
+  readonly packed: boolean;
+  readonly size: number;
+  readonly hdrSize: number;
+  readonly mergeable: boolean;
+  readonly inOrder: boolean;
+  readonly indirect: boolean;
+  readonly eventIdx: boolean;
+  /** Addresses in the front-end's process of descriptor table, avail ring (driver event), used ring (device event). */
+  readonly descAddr: number;
+  readonly driverAddr: number;
+  readonly deviceAddr: number;
+  /** From SET_VRING_BASE: split: avail index (16 bits); packed: see VU-B17 (bits 0-14 avail, 15 wrap, 16-30 used, 31 wrap). */
+  readonly base: number;
+  /** Eventfd to signal the guest, or -1 when it polls. */
+  readonly callFd: number;
+}
+
+/** A started ring. `enqueue` on guest Rx rings, `dequeue` on guest Tx rings. */
+export interface DeviceQueue {
+  readonly spec: VringSpec;
+  /**
+   * rte_vhost_enqueue_burst: copies up to `n` packets into the guest's buffers. The mbufs stay the caller's.
+   * @returns how many were taken.
+   */
+  enqueue(pool: Mempool, pkts: Uint32Array, n: number): number;
+  /** rte_vhost_dequeue_burst: copies up to `n` packets of the guest into new mbufs of `pool`. @returns how many. */
+  dequeue(pool: Mempool, pkts: Uint32Array, n: number): number;
+  /** For GET_VRING_BASE, in the format of `VringSpec.base`. */
+  base(): number;
+  /** Whether the guest offers buffers now (something to dequeue, or room to enqueue). */
+  hasWork(): boolean;
+  setCallFd(fd: number): void;
+  /** Undefined, or why this ring was given up: the guest broke its rules. Cured by a restart of the ring. */
+  readonly broken: string | undefined;
+  readonly stats: Float64Array;
+}

@@ -1,0 +1,187 @@
+/**
+ * Whole packets between mbufs and the pieces of a chain, and the net header in front of them: the general case. The
+ * queue classes do the common one (one descriptor, one mbuf) by themselves.
+ */
+import type { Views } from '../../native/region.js';
+import { NUM_BUFFERS_OFF } from '../layout.js';
+import { NIL, type Mempool } from '../mempool.js';
+import { BROADCAST, BYTES, ERRORS, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
+import type { Chain } from './chain.js';
+import type { Copier } from './copy.js';
+import type { GuestMemory } from './guest-memory.js';
+
+/** Longest frame that a guest may send: 65535 bytes of IP behind an Ethernet header (virtio 1.2 section 5.1.6.3.1 rounds it up so). */
+export const MAX_FRAME = 65550;
+/** Packets per call at most, whatever the caller asks for. */
+export const MAX_BURST = 256;
+/** Descriptors that a burst looks at before it ends early, so that one guest's odd chains do not starve the others. */
+export const STEPS_PER_BURST = 8192;
+
+/** Writes a net header of `hdrSize` bytes without offloads: zeros, and `num_buffers` where it has that field. */
+export function writeHeader(dst: Views, at: number, hdrSize: number, numBuffers: number): void {
+  if ((at & 1) === 0) {
+    const u16 = dst.u16;
+    const first = at >>> 1;
+    u16[first] = 0;
+    u16[first + 1] = 0;
+    u16[first + 2] = 0;
+    u16[first + 3] = 0;
+    u16[first + 4] = 0;
+    if (hdrSize > NUM_BUFFERS_OFF) {
+      u16[first + 5] = numBuffers;
+      for (let i = 6; i < hdrSize >>> 1; i++) u16[first + i] = 0;
+    }
+  } else {
+    for (let i = 0; i < hdrSize; i++) dst.u8[at + i] = headerByte(i, numBuffers);
+  }
+}
+
+function headerByte(i: number, numBuffers: number): number {
+  return i === NUM_BUFFERS_OFF ? numBuffers & 0xff : i === NUM_BUFFERS_OFF + 1 ? numBuffers >>> 8 : 0;
+}
+
+/** Fills the chain with a header and the packet `m`. The chain has room for both. */
+export function packetToChain(
+  chain: Chain,
+  memory: GuestMemory,
+  pool: Mempool,
+  copiers: readonly Copier[],
+  m: number,
+  hdrSize: number,
+  numBuffers: number,
+): void {
+  const { region, offset, length } = chain;
+  let piece = 0;
+  let at = offset[0]!;
+  let room = length[0]!;
+  let dst = memory.views[region[0]!]!;
+  if (room >= hdrSize) {
+    writeHeader(dst, at, hdrSize, numBuffers);
+    at += hdrSize;
+    room -= hdrSize;
+  } else {
+    for (let i = 0; i < hdrSize; i++) {
+      while (room === 0) {
+        piece++;
+        at = offset[piece]!;
+        room = length[piece]!;
+        dst = memory.views[region[piece]!]!;
+      }
+      dst.u8[at++] = headerByte(i, numBuffers);
+      room--;
+    }
+  }
+
+  let copy = copiers[region[piece]!]!;
+  while (m !== NIL) {
+    let from = pool.dataStart(m);
+    let left = pool.dataLen[m]!;
+    while (left > 0) {
+      if (room === 0) {
+        if (++piece === chain.count) return; // pktLen and the segments disagree: never write past the chain
+        at = offset[piece]!;
+        room = length[piece]!;
+        copy = copiers[region[piece]!]!;
+      }
+      const n = left < room ? left : room;
+      copy(at, from, n);
+      at += n;
+      room -= n;
+      from += n;
+      left -= n;
+    }
+    m = pool.next[m]!;
+  }
+}
+
+/**
+ * Copies the packet in the chain, without its header, to the mbuf `m` and as many more as it takes.
+ * @returns false when the pool ran dry: `m` is single-segment again and everything else is back in the pool.
+ */
+export function chainToPacket(
+  chain: Chain,
+  pool: Mempool,
+  copiers: readonly Copier[],
+  m: number,
+  hdrSize: number,
+): boolean {
+  const { region, offset, length } = chain;
+  const { dataLen, dataOff, next, headroom, dataRoom } = pool;
+  let piece = 0;
+  let skip = hdrSize;
+  while (skip >= length[piece]!) skip -= length[piece++]!;
+  let at = offset[piece]! + skip;
+  let left = length[piece]! - skip;
+
+  const total = chain.bytes - hdrSize;
+  let remaining = total;
+  let segment = m;
+  let segments = 1;
+  let to = pool.bufOff(segment) + headroom;
+  let room = dataRoom;
+  let filled = 0;
+  for (;;) {
+    let n = left < room ? left : room;
+    copiers[region[piece]!]!(to, at, n);
+    to += n;
+    at += n;
+    left -= n;
+    room -= n;
+    filled += n;
+    remaining -= n;
+    if (remaining === 0) break;
+    if (left === 0) {
+      piece++;
+      at = offset[piece]!;
+      left = length[piece]!;
+    }
+    if (room === 0) {
+      dataOff[segment] = headroom;
+      dataLen[segment] = filled;
+      n = pool.get();
+      if (n === NIL) {
+        const rest = next[m]!;
+        next[m] = NIL;
+        if (rest !== NIL) pool.free(rest);
+        return false;
+      }
+      next[segment] = n;
+      next[n] = NIL;
+      segment = n;
+      segments++;
+      to = pool.bufOff(segment) + headroom;
+      room = dataRoom;
+      filled = 0;
+    }
+  }
+  dataOff[segment] = headroom;
+  dataLen[segment] = filled;
+  pool.nbSegs[m] = segments;
+  pool.pktLen[m] = total;
+  pool.olFlags[m] = 0;
+  return true;
+}
+
+/** Counts one packet of `length` bytes whose destination address begins at byte `at` of `u8`. */
+export function countPacket(stats: Float64Array, u8: Uint8Array, at: number, length: number): void {
+  stats[PACKETS]!++;
+  stats[BYTES]! += length;
+  stats[SIZE_BINS + sizeBin(length)]!++;
+  if ((u8[at]! & 1) !== 0) countGroupAddress(stats, u8, at);
+}
+
+function countGroupAddress(stats: Float64Array, u8: Uint8Array, at: number): void {
+  for (let i = 0; i < 6; i++) {
+    if (u8[at + i] !== 0xff) {
+      stats[MULTICAST]!++;
+      return;
+    }
+  }
+  stats[BROADCAST]!++;
+}
+
+/** Counts a packet that was dropped, or a buffer that was returned unused, with its reason (a DROP_* counter). */
+export function countDrop(stats: Float64Array, reason: number): void {
+  stats[ERRORS]!++;
+  stats[reason]!++;
+}

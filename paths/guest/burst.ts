@@ -1,0 +1,94 @@
+/** What every path does once per burst, before or after its own loop over the ring. */
+import { signalFd } from '../../native/event.js';
+import { MAX_RX_PKTLEN } from '../layout.js';
+import type { Mempool } from '../mempool.js';
+import { specialize } from '../specialize.js';
+import { BROADCAST, BYTES, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
+import type { Doorbell } from './queue.js';
+
+/** VIRTIO_MBUF_BURST_SZ: the scalar Rx paths handle at most this many packets per call. */
+export const MAX_BURST = 64;
+
+/** Loads of other CPUs may be reordered: x86 keeps the order of loads and of stores by itself. */
+export const WEAK_ORDER = process.arch !== 'x64';
+
+/** Rings the doorbell; at most once per burst. */
+export function ring(doorbell: Doorbell): void {
+  if (doorbell.kind === 'eventfd') signalFd(doorbell.fd);
+}
+
+/** Counts the first `n` packets of `pkts`. */
+export type Account = (pkts: Uint32Array, n: number) => void;
+
+/**
+ * The counter of one queue. Size bins and multicast cost next to nothing: packets of one length in a row are counted
+ * with one addition, and the multicast bits of a burst are summed without a branch; only a burst that has any is looked
+ * at again.
+ */
+function accounter(stats: Float64Array, pool: Mempool): Account {
+  const { u8, pktLen, dataOff, base, stride } = pool;
+  return (pkts, n) => {
+    let bytes = 0;
+    let group = 0; // bits I/G of the destination addresses
+    let runLength = 0;
+    let run = 0;
+    for (let i = 0; i < n; i++) {
+      const m = pkts[i]! | 0; // below 2^31: keeps V8 from unsigned numbers, which it widens to doubles
+      const length = pktLen[m]! | 0;
+      bytes += length;
+      group += u8[base + Math.imul(m, stride) + dataOff[m]!]! & 1;
+      if (length !== runLength) {
+        if (run > 0) stats[SIZE_BINS + sizeBin(runLength)]! += run;
+        runLength = length;
+        run = 0;
+      }
+      run++;
+    }
+    if (run > 0) stats[SIZE_BINS + sizeBin(runLength)]! += run;
+    stats[PACKETS]! += n;
+    stats[BYTES]! += bytes;
+    if (group !== 0) accountGroups(stats, pool, pkts, n);
+  };
+}
+
+const accounterScope = { SIZE_BINS, PACKETS, BYTES, sizeBin, accountGroups };
+
+export function accountFor(stats: Float64Array, pool: Mempool): Account {
+  return specialize(accounter, accounterScope, stats, pool);
+}
+
+function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n: number): void {
+  const { u8 } = pool;
+  for (let i = 0; i < n; i++) {
+    const at = pool.dataStart(pkts[i]!);
+    if ((u8[at]! & 1) === 0) continue;
+    let all = 0xff;
+    for (let b = 0; b < 6; b++) all &= u8[at + b]!;
+    stats[all === 0xff ? BROADCAST : MULTICAST] += 1;
+  }
+}
+
+const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it
+const RTE_MBUF_F_RX_VLAN = 1 << 0;
+const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
+
+/** Takes the outer 802.1Q tag out of the packets that have one (rte_vlan_strip): the device cannot, so we do. */
+export function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
+  const { u8, dataLen, dataOff, pktLen, vlanTci, olFlags } = pool;
+  for (let i = 0; i < n; i++) {
+    const m = pkts[i]!;
+    const at = pool.dataStart(m);
+    if (dataLen[m]! < 18 || (u8[at + 12]! | (u8[at + 13]! << 8)) !== ETHER_TYPE_VLAN_BE) continue;
+    vlanTci[m] = (u8[at + 14]! << 8) | u8[at + 15]!;
+    olFlags[m]! |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+    u8.copyWithin(at + 4, at, at + 12); // both MAC addresses move up over the tag
+    dataOff[m]! += 4;
+    dataLen[m]! -= 4;
+    pktLen[m]! -= 4;
+  }
+}
+
+/** Most buffers that one received packet may fill: what MAX_RX_PKTLEN needs, and one to spare. */
+export function maxSegments(dataRoom: number): number {
+  return Math.ceil(MAX_RX_PKTLEN / dataRoom) + 1;
+}

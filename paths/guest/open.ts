@@ -1,0 +1,44 @@
+/** From a queue's plain description to the class of its path. Called once per queue and thread, never per burst. */
+import { VirtioPmdError } from '../../native/errors.js';
+import type { Mempool } from '../mempool.js';
+import type { QueueSpec, RxPath, TxPath } from './queue.js';
+import { openRxPackedMergeable } from './rx-packed-mergeable.js';
+import { openRxPacked } from './rx-packed.js';
+import { openRxSplitInorder } from './rx-split-inorder.js';
+import { openRxSplitMergeable } from './rx-split-mergeable.js';
+import { openRxSplit } from './rx-split.js';
+import { openTxPacked } from './tx-packed.js';
+import { openTxSplitInorder } from './tx-split-inorder.js';
+import { openTxSplit } from './tx-split.js';
+
+/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a path without code. */
+export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
+  switch (spec.path) {
+    case 'virtio_recv_pkts':
+      return openRxSplit(spec, pool);
+    case 'virtio_recv_mergeable_pkts':
+      return openRxSplitMergeable(spec, pool);
+    case 'virtio_recv_pkts_inorder':
+      return openRxSplitInorder(spec, pool);
+    case 'virtio_recv_pkts_packed':
+      return openRxPacked(spec, pool);
+    case 'virtio_recv_mergeable_pkts_packed':
+      return openRxPackedMergeable(spec, pool);
+    default:
+      throw new VirtioPmdError('ECONFIG', `no Rx path ${spec.path} in this build`);
+  }
+}
+
+/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a path without code. */
+export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
+  switch (spec.path) {
+    case 'virtio_xmit_pkts':
+      return openTxSplit(spec, pool);
+    case 'virtio_xmit_pkts_inorder':
+      return openTxSplitInorder(spec, pool);
+    case 'virtio_xmit_pkts_packed':
+      return openTxPacked(spec, pool);
+    default:
+      throw new VirtioPmdError('ECONFIG', `no Tx path ${spec.path} in this build`);
+  }
+}

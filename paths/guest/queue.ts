@@ -1,0 +1,244 @@
+/**
+ * A started queue as plain data: the control plane makes a `QueueSpec`, posts it to whichever lcore polls the queue,
+ * and a path class is built from it there. Everything that changes lives in memory that both see: the ring (shared with
+ * the device) and `shared` (ours alone: the device cannot reach it).
+ *
+ * One thread at a time uses a queue. The control plane touches a queue's state only while no lcore polls it.
+ */
+import { viewsOf, type Mapping } from '../../native/region.js';
+import {
+  DESC_SIZE,
+  packedLayout,
+  splitLayout,
+  DESC_F_AVAIL,
+  AVAIL_F_NO_INTERRUPT,
+  EVENT_F_DISABLE,
+} from '../layout.js';
+import type { Mempool} from '../mempool.js';
+import { NIL, type MempoolSpec } from '../mempool.js';
+import { DROP_RESET, STATS_COUNT } from '../stats.js';
+
+/** The eleven recipes' callbacks, by the PMD guide's names. */
+export type RxPathName =
+  | 'virtio_recv_pkts'
+  | 'virtio_recv_mergeable_pkts'
+  | 'virtio_recv_pkts_inorder'
+  | 'virtio_recv_pkts_vec'
+  | 'virtio_recv_pkts_packed'
+  | 'virtio_recv_mergeable_pkts_packed'
+  | 'virtio_recv_pkts_packed_vec';
+
+export type TxPathName =
+  'virtio_xmit_pkts' | 'virtio_xmit_pkts_inorder' | 'virtio_xmit_pkts_packed' | 'virtio_xmit_pkts_packed_vec';
+
+/** How to tell the device that there is work. More kinds come with the PCI transports. */
+export type Doorbell = { readonly kind: 'none' } | { readonly kind: 'eventfd'; readonly fd: number };
+
+export interface QueueSpec {
+  readonly portId: number;
+  /** Rx or Tx queue number (not the virtqueue's: that is 2n or 2n + 1). */
+  readonly queueId: number;
+  /** The callback to run; chosen by paths/select. */
+  readonly path: RxPathName | TxPathName;
+  /** Memory that holds the ring and the Tx header zone. */
+  readonly mapping: Mapping;
+  readonly packed: boolean;
+  /** Descriptors in the ring; a power of two when split. */
+  readonly size: number;
+  /** Offset of the ring in the mapping, a multiple of 4096; its parts are at splitLayout or packedLayout(size). */
+  readonly ringOff: number;
+  /** Bytes of the net header: 10, 12 or 20. */
+  readonly hdrSize: number;
+  readonly mergeable: boolean;
+  readonly inOrder: boolean;
+  readonly indirect: boolean;
+  readonly eventIdx: boolean;
+  /** VERSION_1 or ANY_LAYOUT: the header may share a descriptor with the data. */
+  readonly anyLayout: boolean;
+  /** rx_free_thresh or tx_free_thresh. */
+  readonly freeThresh: number;
+  /** Descriptors that may be used: nb_desc of the queue set-up, at most `size`. */
+  readonly nbDesc: number;
+  readonly vlanStrip: boolean;
+  /** Tx: offset in the mapping of `size` slots of TX_SLOT_SIZE bytes, for headers that cannot be pushed and indirect tables. */
+  readonly txZoneOff: number;
+  /** Tx: device address of that zone. */
+  readonly txZoneAddress: bigint;
+  readonly mempool: MempoolSpec;
+  readonly doorbell: Doorbell;
+  /** queueSharedBytes(size) bytes of private state. */
+  readonly shared: SharedArrayBuffer;
+}
+
+/** A Tx slot: the net header at 0 (24 bytes kept), then an indirect table of up to 8 descriptors. */
+export const TX_SLOT_SIZE = 32 + 8 * DESC_SIZE;
+export const TX_SLOT_TABLE = 32;
+/** Packets of this many segments or more never use an indirect table (VIRTIO_MAX_TX_INDIRECT). */
+export const MAX_TX_INDIRECT = 8;
+
+// ---- private state: Int32 words ------------------------------------------------------------------------------------
+
+/** Not 0 while bursts may touch the ring. Written by the control plane, read at the start of every burst. */
+export const STARTED = 0;
+/** Split: avail idx (16 bits) as we published it last. Packed: next descriptor to make available. */
+export const AVAIL_IDX = 1;
+/** Split: used idx (16 bits) up to which we have consumed. Packed: next descriptor to find used. */
+export const USED_IDX = 2;
+/** Descriptors that are ours: not made available to the device. */
+export const FREE_COUNT = 3;
+/** Start of the free descriptors in `freeRing` (they are FREE_COUNT entries from here, wrapping). */
+export const FREE_HEAD = 4;
+/** Packed wrap counters, 0 or 1, of AVAIL_IDX and USED_IDX. */
+export const AVAIL_WRAP = 5;
+export const USED_WRAP = 6;
+/** 0, or why the queue stopped trusting its ring (BROKEN_*): only a reset cures it. */
+export const BROKEN = 7;
+/** Polls that found a mergeable packet incomplete, in a row. */
+export const STALLED = 8;
+/** 1 once resetQueue has run: before that, zeros in `cookie` are no mbufs. */
+export const INITIALISED = 9;
+/** Packed Tx: where in `freeRing` the next id that comes back goes. */
+export const FREE_TAIL = 10;
+export const STATE_WORDS = 32;
+
+/**
+ * How many polls in a row may find the same packet incomplete before the queue is broken. A device shows all buffers of
+ * a packet together, so that one poll is already too long; this is patience for odd ones: some 0.1 s of polling.
+ */
+export const MAX_STALLED_POLLS = 1 << 20;
+
+/** Reasons of BROKEN; `brokenReason` has the sentences. */
+export const BROKEN_INDEX = 1;
+export const BROKEN_ID = 2;
+export const BROKEN_TWICE = 3;
+export const BROKEN_ORDER = 4;
+export const BROKEN_STALLED = 5;
+
+const reasons: readonly string[] = [
+  '',
+  'the device moved the used index past what was made available',
+  'the device used a descriptor id that does not exist',
+  'the device used a descriptor that was not outstanding',
+  'the device used descriptors out of order although IN_ORDER was negotiated',
+  'the device announced a packet of several buffers and never delivered the rest',
+];
+
+export function brokenReason(code: number): string {
+  return reasons[code] ?? `code ${code}`;
+}
+
+/** Bytes of `QueueSpec.shared`: state words, counters, then three columns of `size` entries. */
+export function queueSharedBytes(size: number): number {
+  return STATE_WORDS * 4 + STATS_COUNT * 8 + size * (4 + 2 + 2 + 2) + 64;
+}
+
+/** One thread's typed arrays over a queue's private state. */
+export interface QueueState {
+  readonly words: Int32Array;
+  readonly stats: Float64Array;
+  /** By descriptor id: the mbuf (Tx: the packet's first) that the device holds under it, or NIL. */
+  readonly cookie: Int32Array;
+  /** By descriptor id: how many descriptors the chain has that begins there. */
+  readonly chain: Uint16Array;
+  /** By descriptor id: the next one of the chain (split). */
+  readonly link: Uint16Array;
+  /** Free descriptor ids, oldest first, so that ids keep following the ring. */
+  readonly freeRing: Uint16Array;
+}
+
+export function queueState(spec: Pick<QueueSpec, 'shared' | 'size'>): QueueState {
+  const { shared, size } = spec;
+  let at = STATE_WORDS * 4;
+  const stats = new Float64Array(shared, at, STATS_COUNT);
+  at += STATS_COUNT * 8;
+  const cookie = new Int32Array(shared, at, size);
+  at += size * 4;
+  const chain = new Uint16Array(shared, at, size);
+  at += size * 2;
+  const link = new Uint16Array(shared, at, size);
+  at += size * 2;
+  const freeRing = new Uint16Array(shared, at, size);
+  return { words: new Int32Array(shared, 0, STATE_WORDS), stats, cookie, chain, link, freeRing };
+}
+
+export function layoutOf(spec: Pick<QueueSpec, 'packed' | 'size'>) {
+  return spec.packed ? packedLayout(spec.size) : splitLayout(spec.size);
+}
+
+/**
+ * Puts ring and state at their beginning: no descriptor with the device, all indices 0, wrap counters 1, the device
+ * asked not to interrupt (we poll). Mbufs that the device held are freed; on Tx they count as `DROP_RESET`.
+ * Only while the device has stopped using the ring and no lcore polls it.
+ */
+export function resetQueue(spec: QueueSpec, pool: Mempool): void {
+  const state = queueState(spec);
+  const { words, cookie, freeRing } = state;
+  const returned = reclaim(spec, pool);
+  if (isTx(spec)) state.stats[DROP_RESET] += returned;
+
+  const layout = layoutOf(spec);
+  const { u8, u16 } = viewsOf(spec.mapping);
+  u8.fill(0, spec.ringOff, spec.ringOff + layout.byteLength);
+  words.fill(0);
+  cookie.fill(NIL);
+  words[INITIALISED] = 1;
+  words[FREE_COUNT] = spec.nbDesc;
+  for (let id = 0; id < spec.size; id++) freeRing[id] = id;
+  const driver = (spec.ringOff + layout.driver) >> 1;
+  if (spec.packed) {
+    words[AVAIL_WRAP] = 1;
+    words[USED_WRAP] = 1;
+    u16[driver + 1] = EVENT_F_DISABLE;
+  } else if (!spec.eventIdx) {
+    u16[driver] = AVAIL_F_NO_INTERRUPT;
+  }
+}
+
+/** Frees every mbuf that the device still holds. @returns how many packets (Tx) or buffers (Rx). */
+export function reclaim(spec: QueueSpec, pool: Mempool): number {
+  const { cookie, words } = queueState(spec);
+  if (words[INITIALISED] === 0) return 0;
+  let returned = 0;
+  for (let id = 0; id < spec.size; id++) {
+    if (cookie[id] === NIL) continue;
+    pool.free(cookie[id]!);
+    cookie[id] = NIL;
+    returned++;
+  }
+  return returned;
+}
+
+export function isTx(spec: QueueSpec): boolean {
+  return spec.path.startsWith('virtio_xmit');
+}
+
+/**
+ * The value for SET_VRING_BASE: where the device goes on. Split: the avail index of the next buffer it has to use.
+ * Packed: bits 0-14 and 15 that index and wrap counter, 16-30 and 31 the same of the used side.
+ */
+export function ringBase(spec: QueueSpec): number {
+  const { words } = queueState(spec);
+  if (!spec.packed) return words[USED_IDX]!;
+  const used = words[USED_IDX]! | (words[USED_WRAP]! << 15);
+  return (used | (used << 16)) >>> 0;
+}
+
+/** What one thread needs to receive: `recv` fills `pkts` with mbuf indices and returns how many (at most `n`). */
+export interface RxPath {
+  readonly spec: QueueSpec;
+  /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: what goes wrong is counted. */
+  recv(pkts: Uint32Array, n: number): number;
+  /** Gives the device all the buffers that the ring has room for. @returns how many were added. */
+  fill(): number;
+}
+
+export interface TxPath {
+  readonly spec: QueueSpec;
+  /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the rest stay the caller's. */
+  xmit(pkts: Uint32Array, n: number): number;
+  /** Frees the mbufs of what the device has sent. @returns free descriptors. */
+  cleanup(): number;
+}
+
+/** Packed: AVAIL and USED bits of a descriptor that is being made available under wrap counter `wrap`. */
+export const packedAvail = (wrap: number): number => (wrap ? DESC_F_AVAIL : 1 << 15);

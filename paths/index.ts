@@ -1,0 +1,19 @@
+/** The data plane alone: rings, mbufs, paths for either side of a ring, and the choice among them. No sockets, no threads. */
+export * from './layout.js';
+export * from './mbuf.js';
+export { createMempool, Mempool, mempoolStride, NIL, type MempoolOptions, type MempoolSpec } from './mempool.js';
+export * from './select.js';
+export * from './stats.js';
+export { openRx, openTx } from './guest/open.js';
+export {
+  queueSharedBytes,
+  reclaim,
+  resetQueue,
+  ringBase,
+  type Doorbell,
+  type QueueSpec,
+  type RxPath,
+  type RxPathName,
+  type TxPath,
+  type TxPathName,
+} from './guest/queue.js';

@@ -1,0 +1,68 @@
+/**
+ * Ring layouts as constants: virtio 1.2 sections 2.7 (split), 2.8 (packed) and 5.1.6 (the net header). No code touches
+ * memory here. Offsets are in bytes unless the name says otherwise.
+ */
+
+/** Descriptor flags (both ring formats; the last two exist on packed rings only). */
+export const DESC_F_NEXT = 1;
+export const DESC_F_WRITE = 2;
+export const DESC_F_INDIRECT = 4;
+export const DESC_F_AVAIL = 1 << 7;
+export const DESC_F_USED = 1 << 15;
+/** Both wrap bits of a packed descriptor. */
+export const DESC_F_AVAIL_USED = DESC_F_AVAIL | DESC_F_USED;
+
+/** A descriptor is 16 bytes in every format: address 0 (u64), length 8 (u32), then flags and next, or id and flags. */
+export const DESC_SIZE = 16;
+/** In 32-bit words: address low, address high, length, then (split) flags | next << 16 or (packed) id | flags << 16. */
+export const DESC_WORDS = 4;
+
+/** Split: avail is flags u16, idx u16, ring u16[size], used_event u16; used is flags u16, idx u16, ring {id u32, len u32}[size], avail_event u16. */
+export const AVAIL_F_NO_INTERRUPT = 1;
+export const USED_F_NO_NOTIFY = 1;
+
+/** Packed event suppression structures: off_wrap u16, flags u16. */
+export const EVENT_F_ENABLE = 0;
+export const EVENT_F_DISABLE = 1;
+export const EVENT_F_DESC = 2;
+
+export const MAX_QUEUE_SIZE = 32768;
+/** Alignment of the used ring in the legacy layout, which every layout of ours follows. */
+export const RING_ALIGN = 4096;
+
+/** virtio_net_hdr fields: flags u8 0, gso_type u8 1, hdr_len u16 2, gso_size u16 4, csum_start u16 6, csum_offset u16 8, num_buffers u16 10. */
+export const NET_HDR_LEGACY = 10;
+export const NET_HDR_MRG = 12;
+export const NET_HDR_HASH = 20;
+export const NUM_BUFFERS_OFF = 10;
+
+export const ETHER_HDR_LEN = 14;
+export const ETHER_CRC_LEN = 4;
+/** VIRTIO_MAX_RX_PKTLEN. */
+export const MAX_RX_PKTLEN = 9728;
+
+/** Where the parts of one ring lie, relative to its first byte, and how long it is. */
+export interface RingLayout {
+  /** Descriptor table (split) or descriptor ring (packed). */
+  readonly desc: number;
+  /** Avail ring (split) or driver event suppression (packed). */
+  readonly driver: number;
+  /** Used ring (split) or device event suppression (packed). */
+  readonly device: number;
+  readonly byteLength: number;
+}
+
+const alignUp = (value: number, alignment: number) => Math.ceil(value / alignment) * alignment;
+
+/** vring_size of the legacy layout: descriptors, avail right behind, used on the next multiple of 4096. */
+export function splitLayout(size: number): RingLayout {
+  const driver = size * DESC_SIZE;
+  const device = alignUp(driver + 4 + 2 * size + 2, RING_ALIGN);
+  return { desc: 0, driver, device, byteLength: device + 4 + 8 * size + 2 };
+}
+
+export function packedLayout(size: number): RingLayout {
+  const driver = size * DESC_SIZE;
+  const device = alignUp(driver + 4, RING_ALIGN);
+  return { desc: 0, driver, device, byteLength: device + 4 };
+}

@@ -1,0 +1,349 @@
+/**
+ * Which Rx and Tx path a port gets, and why: the decision tables of virtio_ethdev.c (virtio_dev_configure and
+ * set_rxtx_funcs) as one pure function. It knows no feature bits and no devargs: the driver says in booleans what was
+ * negotiated and what the application asked for.
+ *
+ * Three deliberate differences from DPDK:
+ * - packed vectorized paths ask for any kernel that the SIMD bit width allows, not for AVX-512 alone;
+ * - a choice depends on nothing but its input: an earlier configuration of the port leaves no trace in it;
+ * - what the native helper lacks is asked last, so that the table's own verdict on `vectorized=1` is always visible.
+ */
+import type { RxPathName, TxPathName } from './guest/queue.js';
+
+/** The eleven recipes of the PMD guide. */
+export type Recipe =
+  | 'split mergeable'
+  | 'split non-mergeable'
+  | 'split vector Rx'
+  | 'split in-order mergeable'
+  | 'split in-order non-mergeable'
+  | 'packed mergeable'
+  | 'packed non-mergeable'
+  | 'packed in-order mergeable'
+  | 'packed in-order non-mergeable'
+  | 'packed vector Rx+Tx'
+  | 'packed vector Tx only';
+
+/** Instruction sets for which the native helper can have kernels, and their widths in bits. */
+export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
+const widths: Readonly<Record<KernelIsa, number>> = { SSE: 128, NEON: 128, AVX2: 256, AVX512: 512 };
+
+/** Ring features that decide about paths. */
+export interface RingFeatures {
+  /** RING_PACKED. */
+  readonly packed: boolean;
+  /** MRG_RXBUF. */
+  readonly mergeable: boolean;
+  /** IN_ORDER. */
+  readonly inOrder: boolean;
+  /** VERSION_1. */
+  readonly version1: boolean;
+}
+
+/** Rx offloads, as the application requested them, that some path cannot do. */
+export interface RxOffloads {
+  /** UDP_CKSUM or TCP_CKSUM. */
+  readonly checksum: boolean;
+  /** TCP_LRO. */
+  readonly lro: boolean;
+  /** VLAN_STRIP. */
+  readonly vlanStrip: boolean;
+  /** RSS_HASH. */
+  readonly rssHash: boolean;
+}
+
+export interface SelectInput extends RingFeatures {
+  /** What the device offered: tells "you did not ask" from "the device cannot". Default: everything. */
+  readonly offered?: RingFeatures;
+  /** The devarg vectorized=1. */
+  readonly vectorized: boolean;
+  readonly rxOffloads: RxOffloads;
+  /** --force-max-simd-bitwidth in bits; 0: no limit. */
+  readonly maxSimdBitwidth: number;
+  /** Kernels that this build has and this CPU runs. Empty: none, and every path is scalar. */
+  readonly kernels: readonly KernelIsa[];
+}
+
+/** Who would have to act for a rejected path to become possible. */
+export type Culprit = 'user' | 'device' | 'CPU' | 'offload';
+
+/** A path that was not chosen. `why` is a whole sentence: the first condition that ruled it out, and what to change. */
+export interface Rejection {
+  readonly what: RxPathName | TxPathName;
+  readonly by: Culprit;
+  readonly why: string;
+}
+
+export interface Selection {
+  readonly recipe: Recipe;
+  readonly rx: RxPathName;
+  readonly tx: TxPathName;
+  /** The kernel that the vectorized paths run; undefined when both are scalar. */
+  readonly kernel: KernelIsa | undefined;
+  /** INFO lines about what vectorized=1 did not bring, in DPDK's order. Empty without vectorized=1. */
+  readonly infos: readonly string[];
+  /** Every Rx and Tx path that was not chosen, Rx first. */
+  readonly rejected: readonly Rejection[];
+  /** What `show rxq info` and `show txq info` call the burst mode. */
+  readonly rxBurstMode: string;
+  readonly txBurstMode: string;
+}
+
+/** One row of a decision table that applies: what it says in the log (if anything), and how it reads as a reason. */
+interface Obstacle {
+  readonly info: string | undefined;
+  readonly by: Culprit;
+  readonly why: string;
+}
+
+export const allOffered: RingFeatures = { packed: true, mergeable: true, inOrder: true, version1: true };
+
+/** Chooses the paths. Total: every input has exactly one answer. */
+export function selectPaths(input: SelectInput): Selection {
+  const { packed } = input;
+  const kernel = widestKernel(input);
+  const common = packed ? packedObstacles(input) : [];
+  const rxOnly = packed ? (common.length === 0 ? packedRxObstacles(input) : []) : splitRxObstacles(input);
+  const missing = common.length + rxOnly.length === 0 ? kernelObstacles(input) : [];
+  // On a packed ring Tx may still be vectorized when Rx is not; then the kernels are asked for on its account.
+  const missingTx = packed && common.length === 0 ? kernelObstacles(input) : [];
+  const rxObstacles = [...common, ...rxOnly, ...missing];
+  const txObstacles = [...common, ...missingTx];
+
+  const vecRx = input.vectorized && rxObstacles.length === 0;
+  const vecTx = input.vectorized && packed && txObstacles.length === 0;
+  const rx = chooseRx(input, vecRx);
+  const tx = chooseTx(input, vecTx);
+  const used = vecRx || vecTx ? kernel : undefined;
+  const logged = new Set([...rxObstacles, ...txObstacles].map((obstacle) => obstacle.info));
+  return {
+    recipe: recipeOf(input, vecRx, vecTx),
+    rx,
+    tx,
+    kernel: used,
+    infos: input.vectorized ? [...logged].filter((line) => line !== undefined) : [],
+    rejected: [
+      ...rxPaths.filter((path) => path !== rx).map((path) => rejectRx(path, input, rxObstacles[0], vecRx)),
+      ...txPaths.filter((path) => path !== tx).map((path) => rejectTx(path, input, txObstacles[0])),
+    ],
+    rxBurstMode: rxBurstMode(rx, used),
+    txBurstMode: txBurstModes[tx],
+  };
+}
+
+/** The two lines that scripts look for in the log of a starting port, Rx first. */
+export function usingLines(selection: Pick<Selection, 'rx' | 'tx'>, portId: number): [string, string] {
+  return [
+    `virtio: using ${rxTitles[selection.rx]} Rx path on port ${portId}`,
+    `virtio: using ${txTitles[selection.tx]} Tx path on port ${portId}`,
+  ];
+}
+
+// ---- the decision tables -------------------------------------------------------------------------------------------
+
+const MIN_WIDTH = 128;
+
+/** The widest kernel that --force-max-simd-bitwidth allows. */
+function widestKernel({ kernels, maxSimdBitwidth }: SelectInput): KernelIsa | undefined {
+  const allowed = kernels.filter((isa) => maxSimdBitwidth === 0 || widths[isa] <= maxSimdBitwidth);
+  return allowed.sort((a, b) => widths[b] - widths[a])[0];
+}
+
+/** True when the bit width is what forbids vector instructions (and not the lack of kernels). */
+function widthForbids(input: SelectInput): boolean {
+  const { kernels, maxSimdBitwidth } = input;
+  if (maxSimdBitwidth !== 0 && maxSimdBitwidth < MIN_WIDTH) return true;
+  return kernels.length > 0 && widestKernel(input) === undefined;
+}
+
+function widthWhy({ maxSimdBitwidth, kernels }: SelectInput): string {
+  const needed = kernels.length === 0 ? MIN_WIDTH : Math.min(...kernels.map((isa) => widths[isa]));
+  return `the SIMD bit width is limited to ${maxSimdBitwidth}: use --force-max-simd-bitwidth=${needed} or more`;
+}
+
+/** Packed: what rules out vectorized Rx and Tx. */
+function packedObstacles(input: SelectInput): Obstacle[] {
+  const info = 'disabled packed ring vectorized path for requirements not met';
+  if (!input.inOrder) return [{ info, ...absent(input, 'inOrder') }];
+  if (!input.version1) return [{ info, ...absent(input, 'version1') }];
+  if (widthForbids(input)) return [{ info, by: 'user', why: widthWhy(input) }];
+  return [];
+}
+
+/** Packed: what rules out vectorized Rx alone. Each row logs, whether or not one before it did. */
+function packedRxObstacles({ mergeable, rxOffloads }: SelectInput): Obstacle[] {
+  const rows: Obstacle[] = [];
+  const disabled = (reason: string) => `disabled packed ring vectorized rx for ${reason} enabled`;
+  if (mergeable) rows.push({ info: disabled('mrg_rxbuf'), ...present('mergeable') });
+  if (rxOffloads.lro) rows.push({ info: disabled('TCP_LRO'), ...offload('TCP_LRO') });
+  if (rxOffloads.rssHash) rows.push({ info: disabled('RSS_HASH'), ...offload('RSS_HASH') });
+  return rows;
+}
+
+/** Split: what rules out vectorized Rx. In-order rings say nothing and end the table. */
+function splitRxObstacles(input: SelectInput): Obstacle[] {
+  const { inOrder, mergeable, rxOffloads } = input;
+  if (inOrder) return [{ info: undefined, ...present('inOrder') }];
+  const rows: Obstacle[] = [];
+  const disabled = 'disabled split ring vectorized rx';
+  if (mergeable) rows.push({ info: `${disabled} for mrg_rxbuf enabled`, ...present('mergeable') });
+  const asked = rxOffloads.checksum
+    ? 'UDP_CKSUM or TCP_CKSUM'
+    : rxOffloads.lro
+      ? 'TCP_LRO'
+      : rxOffloads.vlanStrip
+        ? 'VLAN_STRIP'
+        : undefined;
+  if (asked !== undefined) rows.push({ info: `${disabled} for offloading enabled`, ...offload(asked) });
+  if (widthForbids(input)) {
+    rows.push({ info: `${disabled}, max SIMD bitwidth too low`, by: 'user', why: widthWhy(input) });
+  }
+  return rows;
+}
+
+/** The last word, after the tables said yes. Nothing but `kernels` decides here. */
+function kernelObstacles({ kernels, packed }: SelectInput): Obstacle[] {
+  if (kernels.length > 0) return [];
+  const what = packed ? 'packed ring vectorized path' : 'split ring vectorized rx';
+  return [
+    {
+      info: `disabled ${what}, no vectorized kernels in this build`,
+      by: 'CPU',
+      why: 'there are no vectorized kernels in this build for this CPU: leave vectorized=1 out',
+    },
+  ];
+}
+
+function chooseRx({ packed, inOrder, mergeable }: SelectInput, vectorized: boolean): RxPathName {
+  if (packed) {
+    if (vectorized) return 'virtio_recv_pkts_packed_vec';
+    return mergeable ? 'virtio_recv_mergeable_pkts_packed' : 'virtio_recv_pkts_packed';
+  }
+  if (vectorized) return 'virtio_recv_pkts_vec';
+  if (inOrder) return 'virtio_recv_pkts_inorder';
+  return mergeable ? 'virtio_recv_mergeable_pkts' : 'virtio_recv_pkts';
+}
+
+function chooseTx({ packed, inOrder }: SelectInput, vectorized: boolean): TxPathName {
+  if (packed) return vectorized ? 'virtio_xmit_pkts_packed_vec' : 'virtio_xmit_pkts_packed';
+  return inOrder ? 'virtio_xmit_pkts_inorder' : 'virtio_xmit_pkts';
+}
+
+/** The guide names a recipe after its Rx path, and after Tx only where mergeable buffers keep Rx scalar. */
+function recipeOf({ packed, inOrder, mergeable }: SelectInput, vecRx: boolean, vecTx: boolean): Recipe {
+  if (packed && vecRx) return 'packed vector Rx+Tx';
+  if (packed && vecTx && mergeable) return 'packed vector Tx only';
+  if (vecRx) return 'split vector Rx';
+  const merge = mergeable ? 'mergeable' : 'non-mergeable';
+  const ring = packed ? 'packed' : 'split';
+  return inOrder ? `${ring} in-order ${merge}` : `${ring} ${merge}`;
+}
+
+// ---- reasons -------------------------------------------------------------------------------------------------------
+
+const devargs: Readonly<Record<keyof RingFeatures, readonly [feature: string, on: string, off: string]>> = {
+  packed: ['RING_PACKED', 'add packed_vq=1', 'use packed_vq=0'],
+  mergeable: ['MRG_RXBUF', 'use mrg_rxbuf=1', 'use mrg_rxbuf=0'],
+  inOrder: ['IN_ORDER', 'use in_order=1', 'use in_order=0'],
+  version1: ['VERSION_1', 'ask for VERSION_1', 'use a legacy device'],
+};
+
+type Cause = Pick<Obstacle, 'by' | 'why'>;
+
+function absent(input: SelectInput, feature: keyof RingFeatures): Cause {
+  const [name, on] = devargs[feature];
+  const offered = (input.offered ?? allOffered)[feature];
+  return offered
+    ? { by: 'user', why: `${name} is not negotiated because it was not asked for: ${on}` }
+    : { by: 'device', why: `${name} is not negotiated because the device does not offer it: use one that does` };
+}
+
+function present(feature: keyof RingFeatures): Cause {
+  const [name, , off] = devargs[feature];
+  return { by: 'user', why: `${name} is negotiated: ${off}` };
+}
+
+function offload(name: string): Cause {
+  return { by: 'offload', why: `the Rx offload ${name} is requested: do without it` };
+}
+
+const notAsked: Cause = { by: 'user', why: 'vectorized paths were not asked for: add vectorized=1' };
+const vectorizedWins: Cause = { by: 'user', why: 'a vectorized path is possible and was asked for: use vectorized=0' };
+
+function rejectRx(what: RxPathName, input: SelectInput, obstacle: Obstacle | undefined, vecRx: boolean): Rejection {
+  return { what, ...rxCause(what, input, obstacle, vecRx) };
+}
+
+function rxCause(what: RxPathName, input: SelectInput, obstacle: Obstacle | undefined, vecRx: boolean): Cause {
+  const ofPacked = what.includes('_packed');
+  if (ofPacked !== input.packed) return ofPacked ? absent(input, 'packed') : present('packed');
+  if (what.endsWith('_vec')) return vectorizedCause(input, obstacle);
+  if (what === 'virtio_recv_pkts_inorder') return input.inOrder ? vectorizedWins : absent(input, 'inOrder');
+  if (!input.packed && input.inOrder) return present('inOrder');
+  const ofMergeable = what.includes('_mergeable');
+  if (ofMergeable && !input.mergeable) return absent(input, 'mergeable');
+  if (!ofMergeable && input.mergeable) return present('mergeable');
+  // This path would have been the scalar choice.
+  return vecRx ? vectorizedWins : notAsked;
+}
+
+function rejectTx(what: TxPathName, input: SelectInput, obstacle: Obstacle | undefined): Rejection {
+  return { what, ...txCause(what, input, obstacle) };
+}
+
+function txCause(what: TxPathName, input: SelectInput, obstacle: Obstacle | undefined): Cause {
+  const ofPacked = what.includes('_packed');
+  if (ofPacked !== input.packed) return ofPacked ? absent(input, 'packed') : present('packed');
+  if (what.endsWith('_vec')) return vectorizedCause(input, obstacle);
+  if (input.packed) return vectorizedWins;
+  return what === 'virtio_xmit_pkts_inorder' ? absent(input, 'inOrder') : present('inOrder');
+}
+
+function vectorizedCause(input: SelectInput, obstacle: Obstacle | undefined): Cause {
+  if (!input.vectorized || obstacle === undefined) return notAsked;
+  return { by: obstacle.by, why: obstacle.why };
+}
+
+// ---- names ---------------------------------------------------------------------------------------------------------
+
+const rxTitles: Readonly<Record<RxPathName, string>> = {
+  virtio_recv_pkts: 'standard',
+  virtio_recv_mergeable_pkts: 'mergeable buffer',
+  virtio_recv_pkts_inorder: 'inorder',
+  virtio_recv_pkts_vec: 'vectorized',
+  virtio_recv_pkts_packed: 'packed ring standard',
+  virtio_recv_mergeable_pkts_packed: 'packed ring mergeable buffer',
+  virtio_recv_pkts_packed_vec: 'packed ring vectorized',
+};
+
+const txTitles: Readonly<Record<TxPathName, string>> = {
+  virtio_xmit_pkts: 'standard',
+  virtio_xmit_pkts_inorder: 'inorder',
+  virtio_xmit_pkts_packed: 'packed ring standard',
+  virtio_xmit_pkts_packed_vec: 'packed ring vectorized',
+};
+
+const rxPaths = Object.keys(rxTitles) as readonly RxPathName[];
+const txPaths = Object.keys(txTitles) as readonly TxPathName[];
+
+/** In-order Rx has the same word as standard Rx in DPDK, so also here. */
+const rxBurstModes: Readonly<Record<Exclude<RxPathName, `${string}_vec`>, string>> = {
+  virtio_recv_pkts: 'Scalar',
+  virtio_recv_mergeable_pkts: 'Scalar mergeable',
+  virtio_recv_pkts_inorder: 'Scalar',
+  virtio_recv_pkts_packed: 'Scalar standard packed ring',
+  virtio_recv_mergeable_pkts_packed: 'Scalar mergeable packed ring',
+};
+
+const txBurstModes: Readonly<Record<TxPathName, string>> = {
+  virtio_xmit_pkts: 'Scalar',
+  virtio_xmit_pkts_inorder: 'Scalar in order',
+  virtio_xmit_pkts_packed: 'Scalar packed ring',
+  virtio_xmit_pkts_packed_vec: 'Vector packed ring',
+};
+
+function rxBurstMode(rx: RxPathName, kernel: KernelIsa | undefined): string {
+  if (rx === 'virtio_recv_pkts_vec') return `Vector ${kernel}`;
+  if (rx === 'virtio_recv_pkts_packed_vec') return `Vector ${kernel} packed ring`;
+  return rxBurstModes[rx];
+}

@@ -1,0 +1,52 @@
+/**
+ * Counters of one queue: a Float64Array (exact to 2^53) written once per burst by the one thread that polls the queue,
+ * and read by anyone. The order is the order of the driver's xstats (virtio_ethdev.c), ours behind.
+ */
+
+export const PACKETS = 0;
+export const BYTES = 1;
+/** Rx: packets dropped for what the device wrote (runts, bad lengths). */
+export const ERRORS = 2;
+export const MULTICAST = 3;
+export const BROADCAST = 4;
+/** First of eight bins: <64, 64, 65-127, 128-255, 256-511, 512-1023, 1024-1518, >1518 bytes. */
+export const SIZE_BINS = 5;
+/** Rx: mbufs that were wanted to refill the ring and could not be had (rx_nombuf). */
+export const NOMBUF = 13;
+/** Doorbells rung, and bursts that needed none because the device polls. */
+export const KICKS = 14;
+export const KICKS_SUPPRESSED = 15;
+/** Why packets were dropped on Rx: shorter than header and Ethernet header; longer than the buffer; chains cut short. */
+export const DROP_RUNT = 16;
+export const DROP_TOO_LONG = 17;
+export const DROP_SEGMENTS = 18;
+/** Tx: packets that the device still held when the ring was reset: nobody knows whether they left. */
+export const DROP_RESET = 19;
+/** Tx: packets of more segments than the ring has descriptors. */
+export const DROP_TX = 20;
+export const STATS_COUNT = 24;
+
+/** Names of the driver's per-queue xstats, without their `rx_qN_` or `tx_qN_`; Tx has no errors. */
+export const XSTAT_NAMES: readonly (readonly [name: string, index: number])[] = [
+  ['good_packets', PACKETS],
+  ['good_bytes', BYTES],
+  ['errors', ERRORS],
+  ['multicast_packets', MULTICAST],
+  ['broadcast_packets', BROADCAST],
+  ['undersize_packets', SIZE_BINS],
+  ['size_64_packets', SIZE_BINS + 1],
+  ['size_65_127_packets', SIZE_BINS + 2],
+  ['size_128_255_packets', SIZE_BINS + 3],
+  ['size_256_511_packets', SIZE_BINS + 4],
+  ['size_512_1023_packets', SIZE_BINS + 5],
+  ['size_1024_1518_packets', SIZE_BINS + 6],
+  ['size_1519_max_packets', SIZE_BINS + 7],
+];
+
+/** The bin (0 to 7) of a packet of `length` bytes. */
+export function sizeBin(length: number): number {
+  if (length < 64) return 0;
+  if (length === 64) return 1;
+  if (length < 1024) return 27 - Math.clz32(length); // 65..127 -> 2, ... 512..1023 -> 5
+  return length < 1519 ? 6 : 7;
+}
