@@ -1,0 +1,104 @@
+/**
+ * The arguments of a virtio_user vdev: the PMD guide's list, and two keys of ours, event_idx and reconnect. How they are
+ * read is kvargs.ts.
+ */
+import { VirtioPmdError } from '../native/errors.js';
+import { MAX_QUEUE_SIZE } from '../paths/layout.js';
+import { flagKey, integerKey, macKey, nearest, parseDevargs, speedKey, splitDevargs, textKey } from './kvargs.js';
+
+export * from './kvargs.js';
+
+/** DPDK's vhost library takes 128 queue pairs per device at most (VHOST_MAX_QUEUE_PAIRS). */
+export const MAX_QUEUE_PAIRS = 128;
+/** ethdev's smallest ring. */
+export const MIN_QUEUE_SIZE = 32;
+
+export interface VirtioUserDevargs {
+  /** As it was given: `net_virtio_user0` or `virtio_user0`. */
+  readonly name: string;
+  /** N of the name. */
+  readonly index: number;
+  /** Socket of a vhost-user back-end, or a character device of the kernel. */
+  readonly path: string;
+  /** Upper case with colons; undefined: from the device, else random. */
+  readonly mac: string | undefined;
+  /** Queue pairs asked for. */
+  readonly queues: number;
+  /** Descriptors of every ring, the control queue's included. */
+  readonly queueSize: number;
+  /** Control queue; always when `queues` is above 1. */
+  readonly cq: boolean;
+  /** Name of the tap device; only for the kernel's back-end. */
+  readonly iface: string | undefined;
+  /** This side listens. */
+  readonly server: boolean;
+  readonly mrgRxbuf: boolean;
+  readonly inOrder: boolean;
+  readonly packedVq: boolean;
+  /** Mb/s. */
+  readonly speed: number | undefined;
+  readonly vectorized: boolean;
+  /** Ours: ask for EVENT_IDX when the device offers it. */
+  readonly eventIdx: boolean;
+  /** Ours: in client mode, go on trying to connect once the back-end has gone. */
+  readonly reconnect: boolean;
+}
+
+const schema = {
+  path: { ...textKey("the back-end's socket, such as /tmp/vhost.sock"), mandatory: true },
+  mac: macKey,
+  queues: integerKey(1, MAX_QUEUE_PAIRS, 1),
+  queue_size: integerKey(MIN_QUEUE_SIZE, MAX_QUEUE_SIZE, 256),
+  cq: flagKey(false),
+  iface: textKey('the name of a tap device'),
+  server: flagKey(false),
+  mrg_rxbuf: flagKey(true),
+  in_order: flagKey(true),
+  packed_vq: flagKey(false),
+  speed: speedKey,
+  vectorized: flagKey(false),
+  event_idx: flagKey(false),
+  reconnect: flagKey(true),
+};
+
+/**
+ * Reads a vdev string such as `net_virtio_user0,path=/tmp/vhost.sock,queues=2`.
+ * @throws VirtioPmdError EDEVARGS
+ */
+export function parseVirtioUser(text: string): VirtioUserDevargs {
+  const { name, args } = splitDevargs(text);
+  const index = /^(?:net_)?virtio_user(\d+)$/.exec(name)?.[1];
+  if (index === undefined) {
+    const near = nearest(name, ['net_virtio_user0', 'virtio_user0']);
+    throw new VirtioPmdError(
+      'EDEVARGS',
+      `"${name}" names no device that this driver knows${near ? `; did you mean "${near}"?` : ''}: expected net_virtio_user<N> or virtio_user<N>, then its arguments`,
+    );
+  }
+  const values = parseDevargs(args, schema, name);
+  const queueSize = values.queue_size;
+  if (!values.packed_vq && (queueSize & (queueSize - 1)) !== 0) {
+    throw new VirtioPmdError(
+      'EDEVARGS',
+      `${name}: queue_size=${queueSize} is not accepted: expected a power of two from ${MIN_QUEUE_SIZE} to ${MAX_QUEUE_SIZE} (any size with packed_vq=1)`,
+    );
+  }
+  return {
+    name,
+    index: Number(index),
+    path: values.path!,
+    mac: values.mac,
+    queues: values.queues,
+    queueSize,
+    cq: values.cq || values.queues > 1,
+    iface: values.iface,
+    server: values.server,
+    mrgRxbuf: values.mrg_rxbuf,
+    inOrder: values.in_order,
+    packedVq: values.packed_vq,
+    speed: values.speed,
+    vectorized: values.vectorized,
+    eventIdx: values.event_idx,
+    reconnect: values.reconnect,
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * The environment of a program: packet memory, mempools and lcores (DPDK's EAL). One per process is usual; several do
+ * not know of each other.
+ */
+import { pinThread } from '../native/cpu.js';
+import { VirtioPmdError } from '../native/errors.js';
+import { createMempool, Mempool, mempoolStride, type MempoolSpec } from '../paths/mempool.js';
+import { checkLcores, chooseMainLcore, processCpus } from './lcore-list.js';
+import { Lcores } from './lcore.js';
+import { Memory, type Reservation } from './memory.js';
+import type { EalOptions, MempoolRequest } from './types.js';
+
+export { parseLcores, formatList, processCpus, type LcoreMap, type LcoreOption } from './lcore-list.js';
+export { DEVICE_BASE, type Reservation } from './memory.js';
+export { Lcores, type LcoreState } from './lcore.js';
+
+/** The longest net header (20 bytes) goes in front of a packet, into its headroom. */
+export const MIN_HEADROOM = 20;
+const DEFAULT_DATA_ROOM = 2048;
+const DEFAULT_HEADROOM = 128;
+const DEFAULT_CACHE_SIZE = 250;
+/** RTE_MEMPOOL_CACHE_MAX_SIZE */
+const MAX_CACHE_SIZE = 512;
+/** `dataOff` and `dataLen` are 16 bits. */
+const MAX_BUFFER = 65535;
+
+/** @throws VirtioPmdError EOPTION, ELCORE: options that cannot be served. Memory is made later, at the first use. */
+export function createEal(options: EalOptions = {}): Eal {
+  return new Eal(options);
+}
+
+export class Eal {
+  readonly lcores: Lcores;
+  readonly log: (line: string) => void;
+
+  private readonly memoryMaker: Memory;
+  private readonly pools = new Map<string, { spec: MempoolSpec; handle: Mempool }>();
+  private readonly pinned: boolean;
+  private closed = false;
+
+  constructor(options: EalOptions) {
+    this.log = options.log ?? ((line) => process.stderr.write(`${line}\n`));
+    const map = options.lcores ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
+    checkLcores(map, 'lcores');
+    const main = chooseMainLcore(map, options.mainLcore);
+    this.memoryMaker = new Memory(options, this.log);
+    if (options.hugeDir !== undefined) {
+      this.log(`EAL: --huge-dir ${options.hugeDir} is not needed: hugepages are had without a mount (memfd)`);
+    }
+    this.lcores = new Lcores(map, main);
+    this.pinned = options.pinMain ?? options.lcores !== undefined;
+    if (this.pinned) pinThread(map.get(main)!);
+  }
+
+  /** The region behind all packet memory; undefined before the first mempool or ring. */
+  get memory() {
+    return this.memoryMaker.region;
+  }
+
+  /** Takes zeroed packet memory, for a ring for example. @throws VirtioPmdError EMEMORY */
+  reserve(name: string, byteLength: number, align = 64): Reservation {
+    this.checkOpen();
+    return this.memoryMaker.reserve(name, byteLength, align);
+  }
+
+  release(reservation: Pick<Reservation, 'name' | 'offset'>): void {
+    if (!this.closed) this.memoryMaker.release(reservation);
+  }
+
+  /** Address of byte `offset` of the memory as a device sees it (guest-physical). */
+  deviceAddress(offset: number): bigint {
+    return this.memoryMaker.deviceAddress(offset);
+  }
+
+  /** Address of byte `offset` of the memory in this process. */
+  userAddress(offset: number): bigint {
+    return this.memoryMaker.userAddress(offset);
+  }
+
+  /**
+   * Makes a mempool in the packet memory.
+   * @throws VirtioPmdError ECONFIG for sizes that cannot work, EMEMORY when there is no room.
+   */
+  createMempool(request: MempoolRequest): MempoolSpec {
+    this.checkOpen();
+    const { count, dataRoom = DEFAULT_DATA_ROOM, headroom = DEFAULT_HEADROOM } = request;
+    // a cache may not be able to swallow the pool (rte_mempool has the same bound)
+    const maxCache = Math.min(MAX_CACHE_SIZE, Math.floor(count / 1.5));
+    const { name = `mb_pool_${this.pools.size}`, cacheSize = Math.min(DEFAULT_CACHE_SIZE, maxCache) } = request;
+    const fail = (why: string) => new VirtioPmdError('ECONFIG', `mempool ${name}: ${why}`);
+    const whole = (value: number, least: number) => Number.isInteger(value) && value >= least;
+    if (this.pools.has(name)) throw fail('there is one of this name already: choose another');
+    if (!whole(count, 2)) throw fail(`${count} mbufs asked for: give a whole number above 1`);
+    if (!whole(headroom, 0) || headroom < MIN_HEADROOM) {
+      throw fail(`Not sufficient headroom required = ${MIN_HEADROOM}, avail = ${headroom}`);
+    }
+    if (!whole(dataRoom, 64) || headroom + dataRoom > MAX_BUFFER) {
+      throw fail(`data room of ${dataRoom} bytes: give 64 to ${MAX_BUFFER - headroom} (with headroom ${headroom})`);
+    }
+    if (!whole(cacheSize, 1) || cacheSize > maxCache) {
+      throw fail(`cache of ${cacheSize} mbufs: give 1 to ${maxCache} (with ${count} mbufs)`);
+    }
+
+    const byteLength = count * mempoolStride(headroom, dataRoom);
+    const { mapping, offset } = this.memoryMaker.reserve(`mempool ${name} (${count} mbufs)`, byteLength, 64, 0);
+    const deviceAddress = (at: number) => this.deviceAddress(at);
+    const spec = createMempool({ name, mapping, base: offset, count, headroom, dataRoom, cacheSize, deviceAddress });
+    this.pools.set(name, { spec, handle: new Mempool(spec, this.lcores.main) });
+    return spec;
+  }
+
+  /** All mempools made here, in the order of their making. */
+  get mempools(): readonly MempoolSpec[] {
+    return [...this.pools.values()].map((pool) => pool.spec);
+  }
+
+  /** The main thread's handle on a mempool (the main lcore's cache). Only for the thread that made the Eal. */
+  mempool(spec: MempoolSpec): Mempool {
+    const pool = this.pools.get(spec.name);
+    if (!pool) throw new VirtioPmdError('ESTATE', `mempool ${spec.name} was not made by this Eal`);
+    return pool.handle;
+  }
+
+  /** Mempools that miss mbufs, and how many: none once every port is closed. Exact while no lcore runs; after close() too. */
+  leaks(): { mempool: string; inUse: number }[] {
+    return [...this.pools.values()]
+      .map(({ spec, handle }) => ({ mempool: spec.name, inUse: handle.inUse() }))
+      .filter(({ inUse }) => inUse !== 0);
+  }
+
+  /**
+   * Stops all jobs, ends the lcores' threads and gives the memory back. Close ports first.
+   * @throws VirtioPmdError ELCORE when a job does not stop; the memory stays then, as the job may still touch it.
+   */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.pinned) pinThread(processCpus());
+    this.lcores.close();
+    this.memoryMaker.destroy();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  private checkOpen(): void {
+    if (this.closed) throw new VirtioPmdError('ESTATE', 'this Eal is closed: make another');
+  }
+}

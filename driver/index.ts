@@ -1,0 +1,14 @@
+/**
+ * The driver's API. docs/api.md shows it at work: make an Eal, attach ports, configure and start them, then burst on this
+ * thread (`port.rx`, `port.tx`) or hand `port.spec()` to an lcore, which opens queues with `openRx` and `openTx`.
+ */
+export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal.js';
+export { attach, Port, portsOf, type AttachOptions } from './port.js';
+export { parseVirtioUser, type VirtioUserDevargs } from './devargs.js';
+export { featureName, featureNames } from './wire/virtio-features.js';
+export { openRx, openTx } from '../paths/guest/open.js';
+export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
+export * from '../paths/mbuf.js';
+export type { QueueSpec, RxPath, RxPathName, TxPath, TxPathName } from '../paths/guest/queue.js';
+export { isVirtioPmdError, SystemError, VirtioPmdError, type ErrorCode } from '../native/errors.js';
+export * from './types.js';

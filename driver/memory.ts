@@ -1,0 +1,157 @@
+/**
+ * Packet memory: one memfd for all mempools and rings of the process, made at the first reservation, when it is known
+ * what is needed. One file means one memory region for a vhost-user back-end (which takes 8 at most), as DPDK has it with
+ * --single-file-segments.
+ */
+import { isVirtioPmdError, VirtioPmdError } from '../native/errors.js';
+import { createRegion, destroyRegion, HUGEPAGE_SIZE, hugepages, viewsOf } from '../native/region.js';
+import type { Mapping, Region } from '../native/region.js';
+
+/**
+ * Guest-physical address of the memory's first byte. Ours to choose, as back-ends translate whatever the memory table
+ * says: not 0, which some take for "no address"; at a multiple of 4 GiB, so that a region (below 2 GiB) never crosses
+ * one and the high word of every address is the same; and low, because an IOMMU may offer only 39 bits.
+ */
+export const DEVICE_BASE = 0x1_0000_0000n;
+
+const MIB = 1024 * 1024;
+/** Room for the rings of a few ports with many queues, beside the first mempool. */
+const ROOM_FOR_RINGS = 32 * MIB;
+/** Ordinary pages cost nothing before they are touched. */
+const ORDINARY_MINIMUM = 256 * MIB;
+const HUGE_MINIMUM = 64 * MIB;
+/** What a ring that is asked for first leaves to the mempools to come, of which it says nothing. */
+const UNKNOWN_MEMPOOL = 224 * MIB;
+
+export interface MemoryOptions {
+  readonly memoryMiB?: number | undefined;
+  readonly noHuge?: boolean | undefined;
+  readonly filePrefix?: string | undefined;
+}
+
+/** Part of the memory, as plain data. */
+export interface Reservation {
+  readonly name: string;
+  readonly mapping: Mapping;
+  /** Bytes from the start of the mapping. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** What the system has; replaced in tests. */
+export interface MemorySystem {
+  hugepages(): { total: number; free: number };
+  createRegion(name: string, byteLength: number, huge: boolean): Region;
+}
+
+export class Memory {
+  private made: Region | undefined;
+  private mappingData: Mapping | undefined;
+  /** Ascending by offset. */
+  private readonly reservations: Reservation[] = [];
+  /** Bytes below this may have been used before and are not zero any more. */
+  private highWater = 0;
+
+  constructor(
+    private readonly options: MemoryOptions,
+    private readonly log: (line: string) => void,
+    private readonly system: MemorySystem = { hugepages, createRegion },
+  ) {
+    const { memoryMiB } = options;
+    if (memoryMiB !== undefined && !(Number.isInteger(memoryMiB) && memoryMiB > 0)) {
+      throw new VirtioPmdError('EOPTION', `-m ${memoryMiB}: expected a whole number of MiB above 0`);
+    }
+  }
+
+  /** The region, or undefined before the first reservation. */
+  get region(): Region | undefined {
+    return this.made;
+  }
+
+  /**
+   * Takes `byteLength` zeroed bytes at a multiple of `align` (a power of two): the first gap that is large enough.
+   * @param more bytes that others will want, when this is the first reservation and no size was asked for.
+   * @throws VirtioPmdError EMEMORY
+   */
+  reserve(name: string, byteLength: number, align = 64, more = UNKNOWN_MEMPOOL): Reservation {
+    const region = (this.made ??= this.create(byteLength + more));
+    const mapping = (this.mappingData ??= { address: region.address, byteLength: region.byteLength });
+    let offset = 0;
+    let index = 0;
+    for (; index < this.reservations.length; index++) {
+      const next = this.reservations[index]!;
+      if (offset + byteLength <= next.offset) break;
+      offset = Math.ceil((next.offset + next.byteLength) / align) * align;
+    }
+    if (offset + byteLength > region.byteLength) throw this.full(name, byteLength, region);
+    const reservation = { name, mapping, offset, byteLength };
+    this.reservations.splice(index, 0, reservation);
+    if (offset < this.highWater) viewsOf(mapping).u8.fill(0, offset, offset + byteLength);
+    this.highWater = Math.max(this.highWater, offset + byteLength);
+    return reservation;
+  }
+
+  /** Gives a reservation back. @throws VirtioPmdError ESTATE when it is not one (any more). */
+  release(reservation: Pick<Reservation, 'name' | 'offset'>): void {
+    const index = this.reservations.findIndex((r) => r.offset === reservation.offset && r.name === reservation.name);
+    if (index < 0) throw new VirtioPmdError('ESTATE', `memory "${reservation.name}" was released before`);
+    this.reservations.splice(index, 1);
+  }
+
+  /** Guest-physical address of byte `offset`: what goes into descriptors and ring addresses of the memory table. */
+  deviceAddress(offset: number): bigint {
+    return DEVICE_BASE + BigInt(offset);
+  }
+
+  /** Address of byte `offset` in this process: what vhost-user's SET_VRING_ADDR wants. */
+  userAddress(offset: number): bigint {
+    if (!this.made) throw new VirtioPmdError('ESTATE', 'there is no packet memory yet: reserve some first');
+    return this.made.address + BigInt(offset);
+  }
+
+  destroy(): void {
+    if (!this.made) return;
+    destroyRegion(this.made);
+    this.made = undefined;
+    this.mappingData = undefined;
+    this.reservations.length = 0;
+  }
+
+  private create(wanted: number): Region {
+    const { memoryMiB, noHuge, filePrefix } = this.options;
+    const name = `${filePrefix ?? 'virtio-pmd'}-memory`;
+    const sizeOr = (minimum: number) =>
+      memoryMiB === undefined ? Math.max(wanted + ROOM_FOR_RINGS, minimum) : memoryMiB * MIB;
+    const huge = noHuge ? undefined : this.tryHuge(name, sizeOr(HUGE_MINIMUM));
+    return huge ?? this.system.createRegion(name, sizeOr(ORDINARY_MINIMUM), false);
+  }
+
+  private tryHuge(name: string, byteLength: number): Region | undefined {
+    const wanted = Math.ceil(byteLength / HUGEPAGE_SIZE);
+    const { total, free } = this.system.hugepages();
+    let why = `${free} of ${wanted} hugepages of 2 MiB are free`;
+    if (free >= wanted) {
+      try {
+        return this.system.createRegion(name, byteLength, true);
+      } catch (error) {
+        if (!isVirtioPmdError(error, 'ESYSTEM')) throw error;
+        why = `${wanted} hugepages of 2 MiB are free but could not be had (${error.message})`;
+      }
+    }
+    const target = total + Math.max(wanted - free, 0);
+    this.log(
+      `EAL: ${why}: using ordinary pages (for hugepages: sysctl -w vm.nr_hugepages=${target}; to silence this: --no-huge)`,
+    );
+    return undefined;
+  }
+
+  private full(name: string, byteLength: number, region: Region): VirtioPmdError {
+    const used = this.reservations.reduce((sum, r) => sum + r.byteLength, 0);
+    const mib = (bytes: number) => `${(bytes / MIB).toFixed(1)} MiB`;
+    const advice = Math.ceil((used + byteLength) / MIB) + ROOM_FOR_RINGS / MIB;
+    return new VirtioPmdError(
+      'EMEMORY',
+      `no room for ${name}: ${mib(byteLength)} asked for, ${mib(region.byteLength - used)} of ${mib(region.byteLength)} free: use -m ${advice}`,
+    );
+  }
+}

@@ -1,0 +1,153 @@
+/** A port's configuration: defaults and checks, as rte_eth_dev_configure and the queue set-ups have them. Pure. */
+import { VirtioPmdError } from '../native/errors.js';
+import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../paths/layout.js';
+import { has } from './features.js';
+import {
+  RX_OFFLOAD_RSS_HASH,
+  RX_OFFLOAD_SCATTER,
+  RX_OFFLOAD_TCP_CKSUM,
+  RX_OFFLOAD_TCP_LRO,
+  RX_OFFLOAD_UDP_CKSUM,
+  RX_OFFLOAD_VLAN_STRIP,
+  TX_OFFLOAD_MULTI_SEGS,
+  type PortConfig,
+} from './types.js';
+import * as F from './wire/virtio-features.js';
+
+export type ResolvedConfig = Required<PortConfig>;
+
+export const MIN_DESC = 32;
+export const MIN_MTU = 68;
+export const DEFAULT_MTU = 1500;
+/** Rx buffers smaller than this make no sense (rte_eth_dev_info.min_rx_bufsize). */
+export const MIN_RX_BUF_SIZE = 64;
+const MIN_HEADROOM = NET_HDR_HASH;
+const DEFAULT_FREE_THRESH = 32;
+
+/** What the device allows. */
+export interface PortLimits {
+  readonly portId: number;
+  readonly maxQueuePairs: number;
+  /** Descriptors of every ring. */
+  readonly queueSize: number;
+  /** Bytes of the net header. */
+  readonly hdrSize: number;
+  readonly rxOffloadCapa: number;
+  readonly txOffloadCapa: number;
+}
+
+/** Rx offloads that an offer of features allows and the paths do. */
+export function rxOffloadCapa(offered: bigint): number {
+  let capa = RX_OFFLOAD_VLAN_STRIP;
+  if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
+  if (has(offered, F.VIRTIO_NET_F_GUEST_CSUM)) capa |= RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM;
+  if (has(offered, F.VIRTIO_NET_F_GUEST_TSO4) && has(offered, F.VIRTIO_NET_F_GUEST_TSO6)) capa |= RX_OFFLOAD_TCP_LRO;
+  if (has(offered, F.VIRTIO_NET_F_HASH_REPORT)) capa |= RX_OFFLOAD_RSS_HASH;
+  return capa;
+}
+
+/** Tx offloads: the paths write no checksum or segmentation requests yet, so that none is on offer. */
+export const TX_OFFLOAD_CAPA = TX_OFFLOAD_MULTI_SEGS;
+
+export function maxMtuOf(hdrSize: number): number {
+  return MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;
+}
+
+/** Longest packet that an MTU makes, with the net header in front of it. */
+export function maxRxPktLenOf(mtu: number, hdrSize: number): number {
+  return mtu + ETHER_HDR_LEN + ETHER_CRC_LEN + hdrSize;
+}
+
+/** @throws VirtioPmdError ECONFIG, with ethdev's own words where there are some */
+export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedConfig {
+  const { mempool, rxQueues = 1, txQueues = rxQueues, mtu = DEFAULT_MTU } = config;
+  const { rxOffloads = 0, txOffloads = 0, maxSimdBitwidth = 0 } = config;
+  const { portId, queueSize } = limits;
+  checkQueues('rx', rxQueues, limits);
+  checkQueues('tx', txQueues, limits);
+  if (rxQueues + txQueues === 0) throw fail('a port needs at least one queue: rxQueues and txQueues are both 0');
+  checkOffloads('Rx', rxOffloads, limits.rxOffloadCapa, portId);
+  checkOffloads('Tx', txOffloads, limits.txOffloadCapa, portId);
+  if (mempool.headroom < MIN_HEADROOM) {
+    throw fail(`Not sufficient headroom required = ${MIN_HEADROOM}, avail = ${mempool.headroom}`);
+  }
+  if (mempool.dataRoom < MIN_RX_BUF_SIZE) {
+    throw fail(
+      `mempool ${mempool.name} has a data room of ${mempool.dataRoom} bytes, at least ${MIN_RX_BUF_SIZE} are needed`,
+    );
+  }
+  const resolved = {
+    mempool,
+    rxQueues,
+    txQueues,
+    rxDesc: descriptors('rx', config.rxDesc, queueSize),
+    txDesc: descriptors('tx', config.txDesc, queueSize),
+    rxFreeThresh: rxFreeThresh(config.rxFreeThresh, queueSize),
+    txFreeThresh: txFreeThresh(config.txFreeThresh, queueSize),
+    rxOffloads,
+    txOffloads,
+    mtu,
+    maxSimdBitwidth,
+  };
+  checkMtu(mtu, resolved, limits.hdrSize);
+  return resolved;
+}
+
+/** @throws VirtioPmdError ECONFIG when packets of this MTU cannot be received */
+export function checkMtu(mtu: number, config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>, hdrSize: number): void {
+  const maxMtu = maxMtuOf(hdrSize);
+  if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > maxMtu) {
+    throw fail(`MTU should be between ${MIN_MTU} and ${maxMtu}; ${mtu} was asked for`);
+  }
+  const length = maxRxPktLenOf(mtu, hdrSize);
+  const { dataRoom } = config.mempool;
+  if ((config.rxOffloads & RX_OFFLOAD_SCATTER) === 0 && length > dataRoom) {
+    throw fail(
+      `Rx scatter is disabled and RxQ mbuf pool object size is too small: an MTU of ${mtu} needs ${length} bytes, an mbuf holds ${dataRoom}; use larger mbufs (--mbuf-size) or --enable-scatter`,
+    );
+  }
+}
+
+function fail(message: string): VirtioPmdError {
+  return new VirtioPmdError('ECONFIG', message);
+}
+
+function checkQueues(kind: 'rx' | 'tx', count: number, { maxQueuePairs, portId }: PortLimits): void {
+  if (!Number.isInteger(count) || count < 0) throw fail(`nb_${kind}_queues=${count}: expected a whole number`);
+  if (count <= maxQueuePairs) return;
+  throw fail(
+    `Ethdev port_id=${portId} nb_${kind}_queues=${count} > ${maxQueuePairs}: the device grants ${maxQueuePairs}; attach it with queues=${count} if its back-end has as many`,
+  );
+}
+
+function checkOffloads(kind: 'Rx' | 'Tx', requested: number, capa: number, portId: number): void {
+  if ((requested & ~capa) === 0) return;
+  throw fail(
+    `Ethdev port_id=${portId} requested ${kind} offloads 0x${requested.toString(16)} doesn't match ${kind} offloads capabilities 0x${capa.toString(16)}: leave out 0x${(requested & ~capa).toString(16)}`,
+  );
+}
+
+function descriptors(kind: 'rx' | 'tx', count = 0, queueSize: number): number {
+  if (count === 0) return queueSize;
+  if (!Number.isInteger(count) || count < MIN_DESC || count > MAX_QUEUE_SIZE) {
+    throw fail(
+      `Invalid value for nb_${kind}_desc(=${count}), should be: <= ${MAX_QUEUE_SIZE}, >= ${MIN_DESC}, and a product of 1`,
+    );
+  }
+  return Math.min(count, queueSize);
+}
+
+function rxFreeThresh(thresh = 0, queueSize: number): number {
+  if (thresh === 0) return Math.min(queueSize >> 2, DEFAULT_FREE_THRESH);
+  if (thresh % 4 !== 0) throw fail(`rx_free_thresh must be multiples of four. (rx_free_thresh=${thresh})`);
+  if (thresh > 0 && thresh < queueSize) return thresh;
+  throw fail(`rx_free_thresh must be less than the number of RX entries. (rx_free_thresh=${thresh} ring=${queueSize})`);
+}
+
+function txFreeThresh(thresh = 0, queueSize: number): number {
+  if (thresh === 0) return Math.min(queueSize >> 2, DEFAULT_FREE_THRESH);
+  if (Number.isInteger(thresh) && thresh > 0 && thresh < queueSize - 3) return thresh;
+  throw fail(
+    `tx_free_thresh must be less than the number of TX entries minus 3 (${queueSize - 3}). (tx_free_thresh=${thresh})`,
+  );
+}

@@ -1,0 +1,372 @@
+/**
+ * The life of a port: configure, start, stop, close, and looking after its device meanwhile.
+ *
+ * Every call is synchronous. A timer on the thread that attached watches the device: it notices that the back-end went
+ * away or came back, and queues that stopped trusting their ring. A program that never returns to the event loop gets the
+ * same by reading `link` now and then.
+ */
+import { randomBytes } from 'node:crypto';
+import { VirtioPmdError } from '../native/errors.js';
+import { brokenReason, isTx, type QueueSpec } from '../paths/guest/queue.js';
+import { usingLines } from '../paths/select.js';
+import type { VirtioUserDevargs } from './devargs.js';
+import type { Eal } from './eal.js';
+import { Emitter } from './emitter.js';
+import { has, type FeatureOffer } from './features.js';
+import { resetDevice } from './init.js';
+import { DEFAULT_MTU, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
+import { activate, bringUp, reviveDevice } from './port-device.js';
+import {
+  allQueues,
+  brokenQueues,
+  cleanupTx,
+  letBursts,
+  makePlan,
+  portLimits,
+  releasePlan,
+  type Plan,
+  type PlanContext,
+} from './port-plan.js';
+import { CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type LogLevel, type Transport } from './transport.js';
+import type { Link, PortConfig, PortEvents } from './types.js';
+import { VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS } from './wire/virtio-features.js';
+
+/** How often the timer looks after the device. */
+const MONITOR_MS = 50;
+const UNKNOWN_SPEED = 0xffffffff;
+
+export interface PortOptions {
+  readonly eal: Eal;
+  readonly id: number;
+  /** The vdev string. */
+  readonly devargs: string;
+  readonly args: VirtioUserDevargs;
+  /** Connected; the port owns it. */
+  readonly transport: Transport;
+  readonly log: (level: LogLevel, line: string) => void;
+}
+
+export abstract class PortLife extends Emitter<PortEvents> {
+  readonly id: number;
+  readonly name: string;
+  readonly devargs: string;
+  /** AA:BB:CC:DD:EE:FF. Without a mac= and a device that has one: random, and the same for the port's whole life. */
+  readonly mac: string;
+
+  protected readonly eal: Eal;
+  protected readonly args: VirtioUserDevargs;
+  protected readonly transport: Transport;
+  protected plan: Plan | undefined;
+  protected mtu = DEFAULT_MTU;
+
+  /** The device is at DRIVER_OK on the connection of now. */
+  private up = false;
+  private running = false;
+  private closed = false;
+  /** What was last told with a link event. */
+  private announced = false;
+  private offer: FeatureOffer;
+  private reconnects = 0;
+  private lastFailure = '';
+  private readonly reportedBroken = new Set<QueueSpec>();
+  private readonly sink: PortOptions['log'];
+  private readonly timer: NodeJS.Timeout;
+
+  constructor({ eal, id, devargs, args, transport, log }: PortOptions) {
+    super();
+    this.eal = eal;
+    this.id = id;
+    this.devargs = devargs;
+    this.args = args;
+    this.transport = transport;
+    this.sink = log;
+    this.name = args.name;
+    this.offer = transport.readFeatures();
+    this.mac = this.chooseMac();
+    this.timer = setInterval(() => this.monitor(), MONITOR_MS);
+    this.timer.unref();
+  }
+
+  private chooseMac(): string {
+    let bytes: Uint8Array;
+    if (has(this.offer.bits, VIRTIO_NET_F_MAC)) {
+      bytes = this.transport.readConfig(CONFIG_MAC, 6);
+    } else {
+      this.log('info', 'No valid MAC in devargs or device, use random');
+      bytes = randomBytes(6);
+      bytes[0] = (bytes[0]! & 0xfe) | 0x02; // locally administered, unicast
+    }
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+  }
+
+  get configured(): boolean {
+    return this.plan !== undefined;
+  }
+
+  get started(): boolean {
+    return this.running;
+  }
+
+  /** The configuration in force, with every default filled in. */
+  get config(): ResolvedConfig | undefined {
+    return this.plan && { ...this.plan.config, mtu: this.mtu };
+  }
+
+  // ---- life ----------------------------------------------------------------------------------------------------------
+
+  /**
+   * rte_eth_dev_configure with all queue set-ups: negotiates features, makes the rings and brings the device up. The
+   * same configuration again changes nothing; another one resets the device and makes new queues, so that paths and
+   * specs of before must not be used any more.
+   * @throws VirtioPmdError ESTATE while started; ECONFIG; EMEMORY; EPEER and ETIMEOUT from the device
+   */
+  configure(config: PortConfig): void {
+    this.checkOpen();
+    if (this.running) throw this.state('must be stopped to allow configuration');
+    this.monitor();
+    const resolved = resolveConfig(config, this.limits(config));
+    if (this.plan !== undefined && this.serves(this.plan, resolved)) return;
+    this.teardown();
+    const plan = makePlan(this.context, resolved);
+    this.plan = plan;
+    this.mtu = resolved.mtu;
+    for (const line of plan.selection.infos) this.log('info', line);
+    if (!this.transport.connected) {
+      this.log('warning', `virtio-user port ${this.id} is down: it is set up once its back-end is back`);
+      return;
+    }
+    try {
+      bringUp(this.transport, plan);
+      this.up = true;
+    } catch (error) {
+      this.teardown();
+      throw error;
+    }
+  }
+
+  /** The plan in force is what this configuration would make. */
+  private serves(plan: Plan, config: ResolvedConfig): boolean {
+    const { acknowledged } = plan.negotiation;
+    const stillOffered = (acknowledged & ~this.offer.bits) === 0n;
+    return sameConfig(plan.config, config) && stillOffered && (this.up || !this.transport.connected);
+  }
+
+  private get context(): PlanContext {
+    const { eal, id: portId, args, transport, offer } = this;
+    return { eal, portId, args, transport, offer };
+  }
+
+  protected limits(config: Pick<PortConfig, 'rxOffloads' | 'txOffloads'>): PortLimits {
+    return portLimits(this.context, config);
+  }
+
+  /**
+   * Fills the Rx rings, enables the queue pairs and lets bursts through. While the back-end is away the port counts as
+   * started and its link stays down until it is back.
+   * @throws VirtioPmdError ESTATE before configure; EMEMORY; EPEER and ETIMEOUT from the device
+   */
+  start(): void {
+    this.checkOpen();
+    if (this.running) {
+      this.log('info', `Device with port_id=${this.id} already started`);
+      return;
+    }
+    const { plan } = this;
+    if (plan === undefined) throw this.state('must be configured before it is started');
+    this.monitor();
+    if (this.transport.connected && (!this.up || brokenQueues(plan).length > 0)) this.revive(plan);
+    if (this.up) {
+      try {
+        activate(this.eal, this.transport, plan, true);
+      } catch (error) {
+        letBursts(allQueues(plan), false);
+        throw error;
+      }
+    }
+    this.running = true;
+    for (const line of usingLines(plan.selection, this.id)) this.log('info', line);
+    this.announce('port started');
+  }
+
+  private revive(plan: Plan): void {
+    this.up = false;
+    this.reportedBroken.clear();
+    reviveDevice(this.eal, this.transport, plan);
+    this.up = true;
+  }
+
+  /**
+   * Keeps bursts from the rings and waits for lcores to leave them. The device keeps its buffers, as in DPDK.
+   * @throws VirtioPmdError ELCORE when a job does not ask `running()`
+   */
+  stop(): void {
+    this.checkOpen();
+    if (!this.running) return;
+    this.running = false;
+    this.keepOut();
+    try {
+      this.eal.lcores.quiesce();
+      if (this.plan !== undefined) cleanupTx(this.eal, this.plan);
+    } finally {
+      this.announce('port stopped');
+    }
+  }
+
+  /** Bursts return 0 from now on. */
+  private keepOut(): void {
+    if (this.plan !== undefined) letBursts(allQueues(this.plan), false);
+  }
+
+  /** Resets the device and configures it as before. @throws VirtioPmdError ESTATE while started, and as `configure` */
+  reset(): void {
+    this.checkOpen();
+    if (this.running) throw this.state('must be stopped to be reset');
+    const { config } = this;
+    if (config === undefined) return;
+    this.teardown();
+    this.configure(config);
+  }
+
+  /** Stops, resets the device, takes back every mbuf, frees memory and sockets. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    try {
+      this.stop();
+    } finally {
+      this.closed = true;
+      clearInterval(this.timer);
+      this.teardown();
+      this.transport.close();
+    }
+  }
+
+  /** Back to "attached, not configured". A device that cannot be reset is left behind by closing its connection. */
+  private teardown(): void {
+    const { plan } = this;
+    if (plan === undefined) return;
+    this.keepOut();
+    if (this.transport.connected) {
+      try {
+        resetDevice(this.transport);
+      } catch {
+        this.transport.disconnect();
+      }
+    }
+    this.up = false;
+    this.plan = undefined;
+    this.reportedBroken.clear();
+    releasePlan(this.eal, this.transport, plan);
+  }
+
+  // ---- looking after the device --------------------------------------------------------------------------------------
+
+  private monitor(): void {
+    if (this.closed) return;
+    const change = this.transport.poll();
+    if (change === 'lost') this.onLost();
+    else if (change === 'back') this.onBack();
+    if (this.running) this.reportBroken();
+  }
+
+  private onLost(): void {
+    this.up = false;
+    this.keepOut();
+    this.log('error', `virtio-user port ${this.id} is down`);
+    this.announce('the back-end has closed the connection');
+  }
+
+  private onBack(): void {
+    const { plan } = this;
+    try {
+      this.offer = this.transport.readFeatures();
+      if (plan !== undefined) {
+        this.eal.lcores.quiesce();
+        const packed = plan.queues.rx[0]?.packed ?? false;
+        if (packed) this.log('notice', 'Packets on the fly will be dropped when packed ring reconnecting.');
+        this.revive(plan);
+        if (this.running) activate(this.eal, this.transport, plan, false);
+      }
+    } catch (error) {
+      this.giveUpConnection(error);
+      return;
+    }
+    this.lastFailure = '';
+    this.reconnects++;
+    const mode = this.args.server ? 'server' : 'client';
+    this.log('notice', `${mode} mode virtio-user reconnection succeeds!`);
+    this.announce('the back-end is back');
+    this.emit('reconnect', this.reconnects);
+  }
+
+  /** The link stays down; the next connection is tried like this one. The reason is told once, not at each attempt. */
+  private giveUpConnection(error: unknown): void {
+    this.up = false;
+    this.keepOut();
+    this.transport.disconnect();
+    const why = error instanceof Error ? error.message : String(error);
+    if (why === this.lastFailure) return;
+    this.lastFailure = why;
+    this.log('error', `virtio-user port ${this.id} stays down: ${why}`);
+  }
+
+  private reportBroken(): void {
+    if (this.plan === undefined) return;
+    for (const { spec, code } of brokenQueues(this.plan)) {
+      if (this.reportedBroken.has(spec)) continue;
+      this.reportedBroken.add(spec);
+      const queue = `${isTx(spec) ? 'tx' : 'rx'}_q${spec.queueId}`;
+      const why = brokenReason(code);
+      this.log('error', `port ${this.id} ${queue} is broken: ${why}; stop and start the port to reset it`);
+      this.emit('broken', queue, why);
+    }
+  }
+
+  /** Link as of now. Reading it looks after the device, too. */
+  get link(): Link {
+    this.monitor();
+    return this.linkNow();
+  }
+
+  private linkNow(): Link {
+    const down = { up: false, speed: undefined };
+    if (!this.running || !this.up) return down;
+    const hasStatus = has(this.plan!.negotiation.acknowledged, VIRTIO_NET_F_STATUS);
+    if (hasStatus && (this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & LINK_UP) === 0) return down;
+    const speed = this.deviceConfig(CONFIG_SPEED, 4).getUint32(0, true);
+    return { up: true, speed: speed === UNKNOWN_SPEED ? undefined : speed };
+  }
+
+  private deviceConfig(offset: number, length: number): DataView {
+    return new DataView(this.transport.readConfig(offset, length).buffer);
+  }
+
+  private announce(why: string): void {
+    const link = this.linkNow();
+    if (link.up === this.announced) return;
+    this.announced = link.up;
+    this.emit('link', link, why);
+  }
+
+  private log(level: LogLevel, line: string): void {
+    this.sink(level, line);
+    this.emit('log', level, line);
+  }
+
+  protected configuredPlan(): Plan {
+    this.checkOpen();
+    if (this.plan !== undefined) return this.plan;
+    throw this.state('is not configured yet');
+  }
+
+  protected checkOpen(): void {
+    if (this.closed) throw this.state('is closed');
+  }
+
+  private state(what: string): VirtioPmdError {
+    return new VirtioPmdError('ESTATE', `port ${this.id} (${this.name}) ${what}`);
+  }
+}
+
+function sameConfig(a: ResolvedConfig, b: ResolvedConfig): boolean {
+  return (Object.keys(a) as (keyof ResolvedConfig)[]).every((key) => a[key] === b[key]);
+}

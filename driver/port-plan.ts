@@ -1,0 +1,148 @@
+/**
+ * What a configuration makes of a port: features, paths and rings. A plan outlives connections: when a back-end comes
+ * back, the same plan is put to it again, so that queues opened on other threads stay valid.
+ */
+import { BROKEN, isTx, queueState, reclaim, resetQueue, STARTED, type QueueSpec } from '../paths/guest/queue.js';
+import { openTx } from '../paths/guest/open.js';
+import { selectPaths, type RingFeatures, type Selection } from '../paths/select.js';
+import type { VirtioUserDevargs } from './devargs.js';
+import type { Eal } from './eal.js';
+import { has, negotiate, netHeaderSize, requestFeatures, type FeatureOffer, type Negotiation } from './features.js';
+import { rxOffloadCapa, TX_OFFLOAD_CAPA, type PortLimits, type ResolvedConfig } from './port-config.js';
+import { makeQueues, releaseQueues, type PortQueues } from './port-queues.js';
+import type { Transport } from './transport.js';
+import {
+  RX_OFFLOAD_RSS_HASH,
+  RX_OFFLOAD_TCP_CKSUM,
+  RX_OFFLOAD_TCP_LRO,
+  RX_OFFLOAD_UDP_CKSUM,
+  RX_OFFLOAD_VLAN_STRIP,
+  type PortConfig,
+} from './types.js';
+import * as F from './wire/virtio-features.js';
+
+/** Everything that a configuration fixes. */
+export interface Plan {
+  readonly config: ResolvedConfig;
+  readonly negotiation: Negotiation;
+  readonly selection: Selection;
+  /** Queue pairs that the device grants, of which the port may use fewer. */
+  readonly pairs: number;
+  readonly queues: PortQueues;
+}
+
+/** What a plan is made from. */
+export interface PlanContext {
+  readonly eal: Eal;
+  readonly portId: number;
+  readonly args: VirtioUserDevargs;
+  readonly transport: Transport;
+  readonly offer: FeatureOffer;
+}
+
+type Offloads = Pick<PortConfig, 'rxOffloads' | 'txOffloads'>;
+
+function negotiation(
+  { args, offer, transport }: PlanContext,
+  { rxOffloads = 0, txOffloads = 0 }: Offloads,
+): Negotiation {
+  const { mrgRxbuf, inOrder, packedVq, cq, eventIdx } = args;
+  const request = requestFeatures({ mrgRxbuf, inOrder, packedVq, cq, eventIdx, rxOffloads, txOffloads });
+  return negotiate(offer, request, transport.supported);
+}
+
+function pairsOf({ acknowledged }: Negotiation, transport: Transport): number {
+  return has(acknowledged, F.VIRTIO_NET_F_MQ) ? transport.maxQueuePairs : 1;
+}
+
+/** What the device would allow under these offloads. */
+export function portLimits(context: PlanContext, offloads: Offloads): PortLimits {
+  const { portId, transport, offer } = context;
+  const result = negotiation(context, offloads);
+  return {
+    portId,
+    maxQueuePairs: pairsOf(result, transport),
+    queueSize: transport.maxQueueSize(0),
+    hdrSize: netHeaderSize(result.acknowledged),
+    rxOffloadCapa: rxOffloadCapa(offer.bits & transport.supported),
+    txOffloadCapa: TX_OFFLOAD_CAPA,
+  };
+}
+
+/** @throws VirtioPmdError EMEMORY */
+export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
+  const { eal, portId, transport, args, offer } = context;
+  const result = negotiation(context, config);
+  const selection = selectPaths({
+    ...ringFeatures(result.acknowledged),
+    offered: ringFeatures(offer.bits),
+    vectorized: args.vectorized,
+    rxOffloads: {
+      checksum: (config.rxOffloads & (RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM)) !== 0,
+      lro: (config.rxOffloads & RX_OFFLOAD_TCP_LRO) !== 0,
+      vlanStrip: (config.rxOffloads & RX_OFFLOAD_VLAN_STRIP) !== 0,
+      rssHash: (config.rxOffloads & RX_OFFLOAD_RSS_HASH) !== 0,
+    },
+    maxSimdBitwidth: config.maxSimdBitwidth,
+    kernels: [],
+  });
+  const pairs = pairsOf(result, transport);
+  const queues = makeQueues(eal, transport, { portId, pairs, config, negotiation: result, selection });
+  const plan = { config, negotiation: result, selection, pairs, queues };
+  for (const spec of allQueues(plan)) resetQueue(spec, eal.mempool(spec.mempool));
+  return plan;
+}
+
+function ringFeatures(features: bigint): RingFeatures {
+  return {
+    packed: has(features, F.VIRTIO_F_RING_PACKED),
+    mergeable: has(features, F.VIRTIO_NET_F_MRG_RXBUF),
+    inOrder: has(features, F.VIRTIO_F_IN_ORDER),
+    version1: has(features, F.VIRTIO_F_VERSION_1),
+  };
+}
+
+/** Takes back every mbuf and the memory. The device must have been reset, or its connection closed. */
+export function releasePlan(eal: Eal, transport: Transport, plan: Plan): void {
+  for (const spec of allQueues(plan)) {
+    reclaim(spec, eal.mempool(spec.mempool));
+    transport.deleteQueue(virtqueueIndex(spec));
+  }
+  releaseQueues(eal, plan.queues);
+}
+
+export function allQueues({ queues }: Plan): readonly QueueSpec[] {
+  return [...queues.rx, ...queues.tx];
+}
+
+/** Queues that the configuration uses. */
+export function usedRx({ queues, config }: Plan): readonly QueueSpec[] {
+  return queues.rx.slice(0, config.rxQueues);
+}
+
+export function usedTx({ queues, config }: Plan): readonly QueueSpec[] {
+  return queues.tx.slice(0, config.txQueues);
+}
+
+/** 2n receives, 2n + 1 transmits (virtio 1.2 section 5.1.2). */
+export function virtqueueIndex(spec: QueueSpec): number {
+  return 2 * spec.queueId + (isTx(spec) ? 1 : 0);
+}
+
+/** Lets bursts through, or keeps them out: those running now go on until the lcores are quiesced. */
+export function letBursts(specs: readonly QueueSpec[], through: boolean): void {
+  for (const spec of specs) Atomics.store(queueState(spec).words, STARTED, through ? 1 : 0);
+}
+
+/** Reason codes of the queues that stopped trusting their ring. */
+export function brokenQueues(plan: Plan): { spec: QueueSpec; code: number }[] {
+  return allQueues(plan)
+    .map((spec) => ({ spec, code: queueState(spec).words[BROKEN]! }))
+    .filter(({ code }) => code !== 0);
+}
+
+/** Frees the mbufs of packets that the device has sent. Only while no lcore polls. */
+export function cleanupTx(eal: Eal, plan: Plan): void {
+  if (eal.memory === undefined) return; // the Eal was closed first: there are no rings any more
+  for (const spec of plan.queues.tx) openTx(spec, eal.mempool(spec.mempool)).cleanup();
+}

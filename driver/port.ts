@@ -1,0 +1,237 @@
+/**
+ * A port: one attached virtio-net device with its queues, from attach to close (rte_ethdev over the PMD). Here are bursts,
+ * statistics, questions and settings; configure, start, stop and the watch over the device are in port-life.ts.
+ */
+import { VirtioPmdError } from '../native/errors.js';
+import { openRx, openTx } from '../paths/guest/open.js';
+import { queueState, type QueueSpec, type RxPath, type TxPath } from '../paths/guest/queue.js';
+import { CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, rxModeCommand } from './ctrlq.js';
+import { parseVirtioUser } from './devargs.js';
+import type { Eal } from './eal.js';
+import { has, netHeaderSize } from './features.js';
+import { checkMtu } from './port-config.js';
+import { runCommand } from './port-device.js';
+import { portInfo, queueInfo } from './port-info.js';
+import { PortLife, type PortOptions } from './port-life.js';
+import { allQueues, usedRx, usedTx } from './port-plan.js';
+import type { LogLevel } from './transport.js';
+import type { PathReport, PortEvents, PortInfo, PortSpec, PortStats, QueueInfo } from './types.js';
+import { probeVirtioUser } from './user/probe.js';
+import { VIRTIO_NET_F_CTRL_RX } from './wire/virtio-features.js';
+import { portStats, portXstats, type Xstat } from './xstats.js';
+
+export interface AttachOptions {
+  /** Ends the wait for a server-mode port's first client. */
+  readonly signal?: AbortSignal;
+  /** How long one reply of the back-end may take. Default 5000 ms. */
+  readonly replyTimeoutMs?: number;
+  /** Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. */
+  readonly log?: PortEvents['log'];
+}
+
+/** Ports by id; ids are the lowest free ones, as in DPDK. */
+const registry = new WeakMap<Eal, (Port | undefined)[]>();
+
+/** The attached ports of an Eal, in the order of their ids. */
+export function portsOf(eal: Eal): readonly Port[] {
+  return (registry.get(eal) ?? []).filter((port) => port !== undefined);
+}
+
+function freeId(eal: Eal): number {
+  const ports = registry.get(eal) ?? [];
+  const free = ports.findIndex((port) => port === undefined);
+  return free < 0 ? ports.length : free;
+}
+
+/**
+ * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2'. In server mode this waits
+ * for the first client, without blocking the thread.
+ * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
+ */
+export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
+  const args = parseVirtioUser(devargs);
+  const checkName = () => {
+    if (!portsOf(eal).some((port) => port.name === args.name)) return;
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `${args.name} is attached already: use another number, such as net_virtio_user1`,
+    );
+  };
+  checkName();
+  const log = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
+  const { signal, replyTimeoutMs } = options;
+  const device = await probeVirtioUser(eal, args, { signal, replyTimeoutMs, log });
+  try {
+    checkName();
+    return new Port({ eal, id: freeId(eal), devargs, args, transport: device, log });
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+}
+
+export class Port extends PortLife {
+  private promiscuous = false;
+  private allmulticast = false;
+  /** Paths opened on this thread; a configuration that makes new queues makes new specs. */
+  private readonly rxPaths = new WeakMap<QueueSpec, RxPath>();
+  private readonly txPaths = new WeakMap<QueueSpec, TxPath>();
+  /** Counters at the last reset, by queue: counters themselves have one writer, the lcore. */
+  private readonly zero = new WeakMap<QueueSpec, Float64Array>();
+
+  /** Use `attach`. */
+  constructor(options: PortOptions) {
+    super(options);
+    const ports = registry.get(options.eal) ?? [];
+    registry.set(options.eal, ports);
+    ports[options.id] = this;
+  }
+
+  override close(): void {
+    try {
+      super.close();
+    } finally {
+      const ports = registry.get(this.eal);
+      if (ports?.[this.id] === this) ports[this.id] = undefined;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  // ---- bursts --------------------------------------------------------------------------------------------------------
+
+  /** Rx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
+  rx(queue: number): RxPath {
+    const spec = this.usedQueue('rx', queue);
+    let path = this.rxPaths.get(spec);
+    if (path === undefined) this.rxPaths.set(spec, (path = openRx(spec, this.eal.mempool(spec.mempool))));
+    return path;
+  }
+
+  /** Tx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
+  tx(queue: number): TxPath {
+    const spec = this.usedQueue('tx', queue);
+    let path = this.txPaths.get(spec);
+    if (path === undefined) this.txPaths.set(spec, (path = openTx(spec, this.eal.mempool(spec.mempool))));
+    return path;
+  }
+
+  /** The port for an lcore. A queue is one thread's at a time. */
+  spec(): PortSpec {
+    return { portId: this.id, rx: this.usedQueues('rx'), tx: this.usedQueues('tx') };
+  }
+
+  private usedQueues(kind: 'rx' | 'tx'): readonly QueueSpec[] {
+    const plan = this.configuredPlan();
+    return kind === 'rx' ? usedRx(plan) : usedTx(plan);
+  }
+
+  private usedQueue(kind: 'rx' | 'tx', queue: number): QueueSpec {
+    const queues = this.usedQueues(kind);
+    const spec = queues[queue];
+    if (spec !== undefined) return spec;
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `port ${this.id} has no ${kind} queue ${queue}: ${queues.length} are configured, counted from 0`,
+    );
+  }
+
+  // ---- statistics ----------------------------------------------------------------------------------------------------
+
+  private counters(kind: 'rx' | 'tx'): Float64Array[] {
+    if (this.plan === undefined) return [];
+    return this.usedQueues(kind).map((spec) => {
+      const zero = this.zero.get(spec);
+      const now = queueState(spec).stats;
+      return zero === undefined ? now : now.map((value, i) => value - zero[i]!);
+    });
+  }
+
+  /** Sums over the queues in use since the last reset. Queues made anew by configure() begin at 0. */
+  stats(): PortStats {
+    return portStats(this.counters('rx'), this.counters('tx'));
+  }
+
+  xstats(): Xstat[] {
+    return portXstats(this.counters('rx'), this.counters('tx'));
+  }
+
+  /** Clears stats and xstats: they come from the same counters, as in DPDK. */
+  resetStats(): void {
+    for (const spec of this.plan === undefined ? [] : allQueues(this.plan)) {
+      this.zero.set(spec, queueState(spec).stats.slice());
+    }
+  }
+
+  resetXstats(): void {
+    this.resetStats();
+  }
+
+  // ---- questions -----------------------------------------------------------------------------------------------------
+
+  info(): PortInfo {
+    const { plan } = this;
+    return portInfo({
+      port: this,
+      args: this.args,
+      limits: this.limits(plan?.config ?? {}),
+      driver: this.transport.driverName,
+      mtu: this.mtu,
+      promiscuous: this.promiscuous,
+      allmulticast: this.allmulticast,
+      negotiation: plan?.negotiation,
+      selection: plan?.selection,
+    });
+  }
+
+  rxQueueInfo(queue: number): QueueInfo {
+    return this.queueInfo('rx', queue);
+  }
+
+  txQueueInfo(queue: number): QueueInfo {
+    return this.queueInfo('tx', queue);
+  }
+
+  private queueInfo(kind: 'rx' | 'tx', queue: number): QueueInfo {
+    const { config, selection } = this.configuredPlan();
+    return queueInfo(this.usedQueue(kind, queue), config, selection, this.started);
+  }
+
+  /** Why this path, and what was negotiated. @throws VirtioPmdError ESTATE before configure */
+  path(): PathReport {
+    const { selection, negotiation } = this.configuredPlan();
+    const rejected = selection.rejected.map(({ what, why }) => ({ what, why }));
+    return { recipe: selection.recipe, rx: selection.rx, tx: selection.tx, rejected, features: negotiation };
+  }
+
+  // ---- settings ------------------------------------------------------------------------------------------------------
+
+  /** @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
+  setMtu(mtu: number): void {
+    const { config, negotiation } = this.configuredPlan();
+    checkMtu(mtu, config, netHeaderSize(negotiation.acknowledged));
+    this.mtu = mtu;
+  }
+
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX */
+  setPromiscuous(on: boolean): void {
+    this.setRxMode(CTRL_RX_PROMISC, on, 'promisc');
+    this.promiscuous = on;
+  }
+
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX */
+  setAllmulticast(on: boolean): void {
+    this.setRxMode(CTRL_RX_ALLMULTI, on, 'allmulticast');
+    this.allmulticast = on;
+  }
+
+  private setRxMode(mode: typeof CTRL_RX_PROMISC | typeof CTRL_RX_ALLMULTI, on: boolean, what: string): void {
+    const { negotiation } = this.configuredPlan();
+    if (!has(negotiation.acknowledged, VIRTIO_NET_F_CTRL_RX)) {
+      throw new VirtioPmdError('ECONFIG', 'host does not support rx control: it was not negotiated (cq=1 asks for it)');
+    }
+    runCommand(this.transport, rxModeCommand(mode, on), `${on ? 'enable' : 'disable'} ${what} on port ${this.id}`);
+  }
+}

@@ -1,0 +1,195 @@
+/**
+ * What the driver looks like from outside: the types of the API, without code. `docs/api.md` shows them at work.
+ * The classes behind them are in eal.ts, lcore.ts, port.ts.
+ */
+import type { Mempool, MempoolSpec } from '../paths/mempool.js';
+import type { QueueSpec, RxPathName, TxPathName } from '../paths/guest/queue.js';
+
+/** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
+export interface EalOptions {
+  /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. */
+  readonly memoryMiB?: number;
+  /** Never use hugepages (--no-huge). Default: use 2 MiB hugepages when enough are free, else ordinary pages. */
+  readonly noHuge?: boolean;
+  /** true: one memory file for everything. It is always so here; the option exists for command lines made for DPDK. */
+  readonly singleFileSegments?: boolean;
+  /** First part of the name of the memory file, as /proc/PID/maps shows it. Default 'virtio-pmd'. */
+  readonly filePrefix?: string;
+  /** Accepted for command lines made for DPDK: a memory file needs no hugetlbfs mount. */
+  readonly hugeDir?: string;
+  /** true: leave no files behind. It is always so here. */
+  readonly inMemory?: boolean;
+  /** lcore id -> CPUs, as from -l, -c or --lcores (see parseLcores). Default: one lcore per available CPU. */
+  readonly lcores?: ReadonlyMap<number, readonly number[]>;
+  /** Default: the lowest lcore id. */
+  readonly mainLcore?: number;
+  /** Pin the calling thread to the main lcore's CPUs until close(). Default: true when `lcores` is given. */
+  readonly pinMain?: boolean;
+  /** Where notices go ("EAL: ..."); default: stderr. */
+  readonly log?: (line: string) => void;
+}
+
+/** Options of `eal.createMempool`. */
+export interface MempoolRequest {
+  readonly name?: string;
+  readonly count: number;
+  /** Bytes for a packet in one mbuf. Default 2048. */
+  readonly dataRoom?: number;
+  /** Bytes kept free in front; at least 20. Default 128 (RTE_PKTMBUF_HEADROOM). */
+  readonly headroom?: number;
+  /** Default 250 (testpmd's). */
+  readonly cacheSize?: number;
+}
+
+/** The context that a job on an lcore gets. */
+export interface LcoreContext {
+  readonly lcoreId: number;
+  /**
+   * Ask once per turn of a forwarding loop: false once the job should return. It also tells the control plane that this
+   * lcore holds nothing of the last turn any more, so a loop that does not ask blocks `port.stop()` and reconnects.
+   */
+  running(): boolean;
+  /** This thread's handle on a mempool. */
+  mempool(spec: MempoolSpec): Mempool;
+  /** Posts a plain object to `eal.lcores.onMessage`. */
+  post(message: unknown): void;
+}
+
+/** A job: a function exported by a module, `export function name(context: LcoreContext, data: T)`. */
+export type LcoreJob<T> = (context: LcoreContext, data: T) => void | Promise<void>;
+
+/** Offloads by DPDK's bit values (RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_*). */
+export const RX_OFFLOAD_VLAN_STRIP = 0x1;
+export const RX_OFFLOAD_UDP_CKSUM = 0x4;
+export const RX_OFFLOAD_TCP_CKSUM = 0x8;
+export const RX_OFFLOAD_TCP_LRO = 0x10;
+export const RX_OFFLOAD_SCATTER = 0x2000;
+export const RX_OFFLOAD_RSS_HASH = 0x80000;
+export const TX_OFFLOAD_VLAN_INSERT = 0x1;
+export const TX_OFFLOAD_UDP_CKSUM = 0x4;
+export const TX_OFFLOAD_TCP_CKSUM = 0x8;
+export const TX_OFFLOAD_TCP_TSO = 0x20;
+export const TX_OFFLOAD_MULTI_SEGS = 0x8000;
+
+/** rte_eth_dev_configure and the queue set-ups in one. */
+export interface PortConfig {
+  readonly mempool: MempoolSpec;
+  /** Rx queues. Default 1. */
+  readonly rxQueues?: number;
+  /** Tx queues. Default: rxQueues. */
+  readonly txQueues?: number;
+  /** Descriptors that may be used per queue, 32 to 32768 (0: the whole ring). The ring's size is the devarg queue_size. */
+  readonly rxDesc?: number;
+  readonly txDesc?: number;
+  readonly rxFreeThresh?: number;
+  readonly txFreeThresh?: number;
+  readonly rxOffloads?: number;
+  readonly txOffloads?: number;
+  /** Default 1500. */
+  readonly mtu?: number;
+  /** --force-max-simd-bitwidth; 0: no limit. Vectorized paths only. */
+  readonly maxSimdBitwidth?: number;
+}
+
+export interface Link {
+  readonly up: boolean;
+  /** Mb/s; undefined when unknown. */
+  readonly speed: number | undefined;
+}
+
+/** rte_eth_stats of a port. */
+export interface PortStats {
+  ipackets: number;
+  opackets: number;
+  ibytes: number;
+  obytes: number;
+  imissed: number;
+  ierrors: number;
+  oerrors: number;
+  rxNombuf: number;
+}
+
+/** A candidate that was not chosen, or a feature that was not acknowledged, and why. */
+export interface Reason {
+  readonly what: string;
+  readonly why: string;
+}
+
+/** `show port P path`: everything about how this path came to be. */
+export interface PathReport {
+  /** One of the eleven recipes, such as "packed in-order mergeable". */
+  readonly recipe: string;
+  readonly rx: RxPathName;
+  readonly tx: TxPathName;
+  /** Paths that were considered and rejected, with the first condition that ruled each out and what to change. */
+  readonly rejected: readonly Reason[];
+  readonly features: {
+    readonly offered: bigint;
+    readonly asked: bigint;
+    readonly acknowledged: bigint;
+    /** Features that one side wanted and did not get. */
+    readonly refused: readonly Reason[];
+  };
+}
+
+/** rte_eth_dev_info and what `show port info` prints beside it. */
+export interface PortInfo {
+  readonly portId: number;
+  readonly name: string;
+  readonly driver: string;
+  readonly devargs: string;
+  readonly mac: string;
+  readonly mtu: number;
+  readonly minMtu: number;
+  readonly maxMtu: number;
+  readonly promiscuous: boolean;
+  readonly allmulticast: boolean;
+  readonly maxMacAddrs: number;
+  readonly minRxBufSize: number;
+  readonly maxRxPktLen: number;
+  readonly maxRxQueues: number;
+  readonly maxTxQueues: number;
+  readonly rxQueues: number;
+  readonly txQueues: number;
+  readonly minDesc: number;
+  readonly maxDesc: number;
+  readonly queueSize: number;
+  readonly rxOffloadCapa: number;
+  readonly txOffloadCapa: number;
+  readonly rxOffloads: number;
+  readonly txOffloads: number;
+  readonly started: boolean;
+  /** priv dump: name, value (dpdk-behaviour 5.9). */
+  readonly privateInfo: readonly (readonly [string, string])[];
+}
+
+export interface QueueInfo {
+  readonly queueId: number;
+  readonly mempool: string;
+  readonly nbDesc: number;
+  readonly freeThresh: number;
+  readonly offloads: number;
+  readonly scattered: boolean;
+  readonly burstMode: string;
+  readonly started: boolean;
+  /** Undefined, or why the queue stopped trusting its ring. */
+  readonly broken: string | undefined;
+}
+
+/** A started port as plain data: give it to an lcore, which opens queues from it (`openRx`, `openTx`). */
+export interface PortSpec {
+  readonly portId: number;
+  readonly rx: readonly QueueSpec[];
+  readonly tx: readonly QueueSpec[];
+}
+
+export interface PortEvents {
+  /** The link went up or down, with the sentence that says why. */
+  link: (link: Link, why: string) => void;
+  /** The peer came back and everything was negotiated anew. */
+  reconnect: (count: number) => void;
+  /** A queue stopped trusting its ring. */
+  broken: (queue: string, why: string) => void;
+  /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */
+  log: (level: 'debug' | 'info' | 'notice' | 'warning' | 'error', line: string) => void;
+}

@@ -1,0 +1,278 @@
+/**
+ * One guest device behind one connection: what was negotiated, its memory, its rings, and the bursts. The messages are
+ * understood in requests.ts, which calls the setters here; `update` then starts and stops what may run.
+ *
+ * One thread calls everything: the one that calls `VhostDriver.poll`. So a memory table may change under traffic.
+ */
+import { signalFd } from '../../native/event.js';
+import { GuestMemory } from '../../paths/device/guest-memory.js';
+import type { DeviceQueue } from '../../paths/device/queue.js';
+import { NET_HDR_LEGACY, NET_HDR_MRG } from '../../paths/layout.js';
+import type { Mempool } from '../../paths/mempool.js';
+import {
+  STATUS_DRIVER_OK,
+  STATUS_FEATURES_OK,
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from '../wire/virtio-features.js';
+import { PROTOCOL_F_STATUS } from '../wire/vhost-user.js';
+import { MemoryTable } from './memory-table.js';
+import { namedStats } from './stats.js';
+import { Vring, type RingFormat } from './vring.js';
+
+export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
+/** Receives whole lines, without a newline. */
+export type Log = (level: LogLevel, line: string) => void;
+
+/** rte_vhost_device_ops. All are called within `VhostDriver.poll` (or `close`), on its thread. */
+export interface VhostCallbacks {
+  /** The first two rings run: the device can be polled. Return false to refuse for now; asked again after the next message. */
+  newDevice?(device: VhostDevice): boolean | void;
+  /** The device must not be polled any more. Rings that ran are stopped already; bursts on them do nothing. */
+  destroyDevice?(device: VhostDevice): void;
+  /** A ring started or stopped. */
+  vringStateChanged?(device: VhostDevice, queue: number, enabled: boolean): void;
+  /** SET_FEATURES brought another set than before. */
+  featuresChanged?(device: VhostDevice, features: bigint): void;
+  newConnection?(device: VhostDevice): void;
+  destroyConnection?(device: VhostDevice): void;
+}
+
+export interface DeviceOptions {
+  /** Feature bits that this device offers. */
+  readonly offered: bigint;
+  readonly offeredProtocol: bigint;
+  /** Queue pairs, 1 to 128. */
+  readonly maxQueuePairs: number;
+  readonly callbacks: VhostCallbacks;
+  readonly log: Log;
+}
+
+export class VhostDevice {
+  /** Acknowledged by SET_FEATURES. */
+  features = 0n;
+  protocolFeatures = 0n;
+  /** The guest's device status, when STATUS was negotiated. */
+  status = 0;
+  /** The last SET_FEATURES was refused: FEATURES_OK must not stick (virtio 1.2 section 3.1.1). */
+  featuresFailed = false;
+  /** newDevice has been called, destroyDevice has not. */
+  ready = false;
+
+  readonly table = new MemoryTable();
+  /** By virtqueue index. A ring exists from its first mention on. */
+  readonly rings: Vring[] = [];
+  private memory = new GuestMemory([]);
+  /** By virtqueue index: what runs. The data path looks here. */
+  private readonly running: (DeviceQueue | undefined)[] = [];
+  private parityReported = false;
+
+  /** @param id unique in this process (DPDK's vid). @param path of the socket. */
+  constructor(
+    readonly id: number,
+    readonly path: string,
+    readonly options: DeviceOptions,
+  ) {}
+
+  // ---- data path -----------------------------------------------------------------------------------------------------
+
+  /**
+   * rte_vhost_enqueue_burst: copies up to `n` packets of `pkts` to the guest, in order. The mbufs stay the caller's.
+   * @param queue virtqueue index, even: a guest's Rx ring.
+   * @returns how many were taken; 0 for a ring that does not run. Never throws.
+   */
+  enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
+    const ring = this.running[queue];
+    if (ring === undefined) return 0;
+    if (queue & 1) return this.wrongParity('enqueue', queue);
+    return ring.enqueue(pool, pkts, n);
+  }
+
+  /**
+   * rte_vhost_dequeue_burst: copies up to `n` packets of the guest into mbufs of `pool`, which are the caller's to free.
+   * @param queue virtqueue index, odd: a guest's Tx ring.
+   * @returns how many; 0 for a ring that does not run. Never throws.
+   */
+  dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
+    const ring = this.running[queue];
+    if (ring === undefined) return 0;
+    if (!(queue & 1)) return this.wrongParity('dequeue', queue);
+    return ring.dequeue(pool, pkts, n);
+  }
+
+  private wrongParity(what: string, queue: number): number {
+    if (!this.parityReported) this.log('error', `${what}: invalid virtqueue idx ${queue}.`);
+    this.parityReported = true;
+    return 0;
+  }
+
+  // ---- what callers ask ------------------------------------------------------------------------------------------------
+
+  /** Virtqueues that the front-end has mentioned (rte_vhost_get_vring_num); 2 at most when MQ was not negotiated. */
+  get numberOfQueues(): number {
+    return this.features & VIRTIO_NET_F_MQ ? this.rings.length : Math.min(2, this.rings.length);
+  }
+
+  /** Whether a ring runs now. */
+  isRunning(queue: number): boolean {
+    return this.running[queue] !== undefined;
+  }
+
+  /** Counters of one ring since the connection, with rte_vhost's names (`rx_q0_good_packets`, ...). Allocates. */
+  ringStats(queue: number): ReadonlyMap<string, number> {
+    return namedStats(queue, this.rings[queue]?.stats());
+  }
+
+  log(level: LogLevel, sentence: string): void {
+    this.options.log(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
+  }
+
+  // ---- for the messages ------------------------------------------------------------------------------------------------
+
+  get format(): RingFormat {
+    const has = (bit: bigint) => (this.features & bit) !== 0n;
+    const modern = has(VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED);
+    return {
+      packed: has(VIRTIO_F_RING_PACKED),
+      hdrSize: modern ? NET_HDR_MRG : NET_HDR_LEGACY,
+      mergeable: has(VIRTIO_NET_F_MRG_RXBUF),
+      inOrder: has(VIRTIO_F_IN_ORDER),
+      indirect: has(VIRTIO_F_INDIRECT_DESC),
+      eventIdx: has(VIRTIO_F_EVENT_IDX),
+    };
+  }
+
+  get guestMemory(): GuestMemory {
+    return this.memory;
+  }
+
+  /** The ring of an index that has been checked; made now, with those below it, at its first mention. */
+  ring(index: number): Vring {
+    while (this.rings.length <= index) this.rings.push(new Vring(this.rings.length));
+    return this.rings[index]!;
+  }
+
+  /** Whether any ring runs. */
+  get active(): boolean {
+    return this.running.some((ring) => ring !== undefined);
+  }
+
+  /**
+   * After the table has changed: every ring is translated anew and goes on where it stood, or stops when its parts are
+   * gone. Nothing refers to the old mappings afterwards.
+   */
+  memoryChanged(): void {
+    for (const ring of this.rings) {
+      ring.close();
+      ring.changed = true;
+    }
+    this.memory = this.table.guestMemory();
+    const problem = this.update();
+    if (problem !== undefined) this.log('error', `${problem}; the ring stops`);
+  }
+
+  setFeatures(features: bigint): void {
+    const changed = this.features !== features;
+    this.features = features;
+    for (const ring of this.rings) ring.changed = true;
+    if (changed) this.options.callbacks.featuresChanged?.(this, features);
+  }
+
+  /** SET_STATUS. 0 resets: rings stop and forget where they stood. */
+  setStatus(status: number): void {
+    this.status = this.featuresFailed ? status & ~STATUS_FEATURES_OK : status;
+    if (status === 0) for (const ring of this.rings) ring.reset();
+    for (const ring of this.rings) ring.changed = true;
+  }
+
+  private mayRun(ring: Vring): boolean {
+    const enabled = ring.enabled || !(this.features & VHOST_USER_F_PROTOCOL_FEATURES);
+    const driverOk = !(this.protocolFeatures & PROTOCOL_F_STATUS) || (this.status & STATUS_DRIVER_OK) !== 0;
+    return ring.complete && enabled && driverOk && this.memory.regions.length > 0;
+  }
+
+  /**
+   * Starts the rings that may run now and stops those that may not any more, and tells the callbacks.
+   * @returns undefined, or why a ring that should start cannot.
+   */
+  update(): string | undefined {
+    let problem: string | undefined;
+    for (const ring of this.rings) {
+      const may = this.mayRun(ring);
+      if (!may) ring.close();
+      else if (ring.queue === undefined && ring.changed) problem ??= this.startRing(ring);
+      this.publish(ring);
+    }
+    this.updateReady();
+    return problem;
+  }
+
+  private startRing(ring: Vring): string | undefined {
+    try {
+      const resync = ring.open(this.format, this.memory);
+      if (resync !== undefined) {
+        const { base, used } = resync;
+        this.log('warning', `last_used_idx (${base}) and vq->used->idx (${used}) mismatches;`);
+        this.log('warning', 'some packets maybe resent for Tx and dropped for Rx');
+      }
+      return undefined;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Makes what the data path sees equal to the ring's state. */
+  private publish(ring: Vring): void {
+    const { index, queue } = ring;
+    const before = this.running[index];
+    if (before === queue) return;
+    this.running[index] = queue;
+    if ((before === undefined) !== (queue === undefined)) {
+      this.options.callbacks.vringStateChanged?.(this, index, queue !== undefined);
+    }
+  }
+
+  private updateReady(): void {
+    const ready = this.isRunning(0) && this.isRunning(1);
+    if (ready === this.ready) return;
+    const { callbacks } = this.options;
+    this.ready = ready;
+    if (!ready) {
+      callbacks.destroyDevice?.(this);
+      return;
+    }
+    this.log('info', 'virtio is now ready for processing.');
+    if (callbacks.newDevice?.(this) === false) this.ready = false;
+  }
+
+  /** Rings that were given up since the last look: logged once, and the guest told if it wants to know. */
+  reportBroken(): void {
+    const running = this.running;
+    for (let i = 0; i < running.length; i++) {
+      const queue = running[i];
+      if (queue === undefined || queue.broken === undefined) continue;
+      const ring = this.rings[i]!;
+      if (ring.reported) continue;
+      ring.reported = true;
+      this.log('error', `vring ${i} is given up: ${queue.broken}; it starts again when the guest restarts it`);
+      if (ring.errorFd >= 0) signalFd(ring.errorFd);
+    }
+  }
+
+  /** Ends everything: rings, callbacks, descriptors, mappings. */
+  dispose(): void {
+    for (const ring of this.rings) {
+      ring.dispose();
+      this.publish(ring);
+    }
+    this.updateReady();
+    this.memory = new GuestMemory([]);
+    this.table.clear();
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * A vhost-user socket and the devices behind it (rte_vhost_driver_register and _start): waits for connections on the
+ * socket file, or connects to a front-end that does, and keeps trying.
+ */
+import { unlinkSync } from 'node:fs';
+import { SystemError, VirtioPmdError } from '../../native/errors.js';
+import { pollFd, POLLIN } from '../../native/event.js';
+import { closeFd } from '../../native/region.js';
+import { acceptUnix, connectUnix, listenUnix } from '../../native/socket.js';
+import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
+import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
+import { VhostDevice, type Log, type VhostCallbacks } from './device.js';
+import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
+import { VhostSession } from './session.js';
+
+export interface VhostOptions {
+  /** Connect to a front-end that listens, instead of listening. Default false. */
+  readonly client?: boolean;
+  /** Client: try again each second, at the start and after every loss. Default true. */
+  readonly reconnect?: boolean;
+  /** Queue pairs that a device may have, 1 to 128. Default 1. */
+  readonly queues?: number;
+  /** Features not to offer (of SUPPORTED_FEATURES). */
+  readonly disabledFeatures?: bigint;
+  readonly disabledProtocolFeatures?: bigint;
+  /** Server: connections at a time, each a device of its own. One more is closed at once. Default 64. */
+  readonly maxDevices?: number;
+  /** Where log lines go; default: nowhere. */
+  readonly log?: Log;
+}
+
+const LISTEN_BACKLOG = 128;
+const RECONNECT_MS = 1000;
+
+let nextDeviceId = 0;
+
+export class VhostDriver {
+  private readonly sessions: VhostSession[] = [];
+  private listenFd = -1;
+  private started = false;
+  private retryAt = 0;
+  private announced = false;
+
+  private readonly offered: bigint;
+  private readonly offeredProtocol: bigint;
+  private readonly queues: number;
+  private readonly maxDevices: number;
+  private readonly logLine: Log;
+
+  /** @throws VirtioPmdError ECONFIG when an option is out of range. */
+  constructor(
+    readonly path: string,
+    private readonly options: VhostOptions,
+    private readonly callbacks: VhostCallbacks,
+  ) {
+    this.queues = options.queues ?? 1;
+    if (!Number.isInteger(this.queues) || this.queues < 1 || this.queues > MAX_QUEUE_PAIRS) {
+      throw new VirtioPmdError('ECONFIG', `queues=${this.queues}: 1 to ${MAX_QUEUE_PAIRS} queue pairs are possible`);
+    }
+    this.offered = SUPPORTED_FEATURES & ~(options.disabledFeatures ?? 0n);
+    const protocol = SUPPORTED_PROTOCOL_FEATURES & ~(options.disabledProtocolFeatures ?? 0n);
+    this.offeredProtocol = this.offered & VHOST_USER_F_PROTOCOL_FEATURES ? protocol : 0n;
+    this.maxDevices = options.client ? 1 : (options.maxDevices ?? 64);
+    this.logLine = options.log ?? (() => undefined);
+  }
+
+  private log(level: Parameters<Log>[0], sentence: string): void {
+    this.logLine(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
+  }
+
+  /**
+   * Server: binds the socket file, which must not exist, and listens. Client: makes the first attempt to connect.
+   * @throws VirtioPmdError ESOCKET when the socket cannot be bound; ESTATE when started already.
+   */
+  start(): void {
+    if (this.started) throw new VirtioPmdError('ESTATE', `the vhost driver of ${this.path} has been started already`);
+    if (this.options.client) {
+      this.started = true;
+      this.connect();
+      return;
+    }
+    try {
+      this.listenFd = listenUnix(this.path, LISTEN_BACKLOG);
+    } catch (error) {
+      throw bindError(this.path, error);
+    }
+    this.started = true;
+    this.log('info', 'binding succeeded');
+  }
+
+  /** The devices of the connections that exist now. */
+  get devices(): readonly VhostDevice[] {
+    return this.sessions.map((session) => session.device);
+  }
+
+  /**
+   * Serves the socket, the connections and their messages without waiting. The thread that polls the rings calls it
+   * every so often (each millisecond is plenty; about 2 us when nothing happens). Peers cannot make it throw.
+   */
+  poll(): void {
+    if (!this.started) return;
+    const { sessions } = this;
+    for (let i = sessions.length - 1; i >= 0; i--) {
+      if (sessions[i]!.poll()) continue;
+      sessions.splice(i, 1);
+      this.retryAt = performance.now() + RECONNECT_MS;
+      if (this.options.client && this.retries) this.log('info', 'reconnecting...');
+    }
+    if (this.options.client) {
+      if (sessions.length === 0 && this.retries && performance.now() >= this.retryAt) this.connect();
+    } else if (pollFd(this.listenFd, POLLIN, 0) !== 0) this.acceptAll();
+  }
+
+  private get retries(): boolean {
+    return this.options.reconnect ?? true;
+  }
+
+  private acceptAll(): void {
+    for (let i = 0; i < LISTEN_BACKLOG; i++) {
+      let fd;
+      try {
+        fd = acceptUnix(this.listenFd);
+      } catch (error) {
+        // out of descriptors, for example: the connection waits for better times
+        if (!this.announced) this.log('error', error instanceof Error ? error.message : String(error));
+        this.announced = true;
+        return;
+      }
+      if (fd < 0) return;
+      this.announced = false;
+      if (this.sessions.length >= this.maxDevices) {
+        this.log('error', `connection refused: all ${this.maxDevices} devices of this socket are in use`);
+        closeFd(fd);
+      } else this.open(fd);
+    }
+  }
+
+  private connect(): void {
+    let fd;
+    try {
+      fd = connectUnix(this.path);
+    } catch (error) {
+      if (!this.announced) {
+        this.log('warning', `failed to connect: ${error instanceof Error ? error.message : String(error)}`);
+        if (this.retries) this.log('info', 'reconnecting...');
+      }
+      this.announced = true;
+      this.retryAt = performance.now() + RECONNECT_MS;
+      return;
+    }
+    this.announced = false;
+    this.log('info', 'connected');
+    this.open(fd);
+  }
+
+  private open(fd: number): void {
+    const { callbacks, offered, offeredProtocol, queues: maxQueuePairs, logLine: log } = this;
+    const id = nextDeviceId++;
+    const device = new VhostDevice(id, this.path, { offered, offeredProtocol, maxQueuePairs, callbacks, log });
+    this.log('info', `new vhost user connection is ${fd}`);
+    this.sessions.push(new VhostSession(fd, device));
+    callbacks.newConnection?.(device);
+  }
+
+  /** Ends every connection, and removes the socket file that `start` made. Idempotent. */
+  close(): void {
+    if (!this.started) return;
+    this.started = false;
+    for (const session of this.sessions.splice(0)) session.close('info', 'driver closed');
+    if (this.listenFd < 0) return;
+    closeFd(this.listenFd);
+    this.listenFd = -1;
+    try {
+      unlinkSync(this.path);
+    } catch {
+      // somebody has removed it before us: it is gone, which is all we want
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function bindError(path: string, error: unknown): Error {
+  if (!(error instanceof SystemError)) return error instanceof Error ? error : new Error(String(error));
+  const remedy = error.errno === 'EADDRINUSE' ? '; remove it and try again' : '';
+  return new VirtioPmdError('ESOCKET', `failed to bind to ${path}: ${error.message}${remedy}`, { cause: error });
+}

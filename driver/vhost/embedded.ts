@@ -1,0 +1,71 @@
+/** The back-end as a job for an lcore: what `npm start`, the benchmarks and many tests put behind a virtio_user port. */
+import type { MempoolSpec } from '../../paths/mempool.js';
+import type { LcoreContext } from '../types.js';
+import type { VhostCallbacks } from './device.js';
+import { VhostDriver, type VhostOptions } from './driver.js';
+import { Forwarder, VHOST_COUNTERS, type VhostMode } from './forward.js';
+
+export { VHOST_COUNTERS, vhostCounterBytes, type VhostMode } from './forward.js';
+
+/** Plain data, to be posted to the lcore. */
+export interface VhostJobData extends Omit<VhostOptions, 'log'> {
+  readonly path: string;
+  readonly mode: VhostMode;
+  readonly mempool: MempoolSpec;
+  /** txonly: bytes of a packet. Default 64. */
+  readonly packetSize?: number;
+  /** vhostCounterBytes long; a Float64Array over it has VHOST_COUNTERS. */
+  readonly counters: SharedArrayBuffer;
+  /** Post log lines of this level and worse as `{ level, line }` to `eal.lcores.onMessage`. Default: none. */
+  readonly logLevel?: 'debug' | 'info' | 'warning' | 'error';
+}
+
+const levels = ['debug', 'info', 'warning', 'error'];
+/** Turns between two looks at the clock. */
+const TURNS = 128;
+const POLL_MS = 1;
+
+/**
+ * Serves one vhost-user socket until the lcore is told to stop. The socket file of a server is removed at the end, and
+ * every mbuf is back in the mempool.
+ * @throws VirtioPmdError ESOCKET when the socket cannot be bound.
+ */
+export function vhostJob(context: LcoreContext, data: VhostJobData): void {
+  const { path, counters, logLevel } = data;
+  const pool = context.mempool(data.mempool);
+  const forwarder = new Forwarder(pool, data, counters);
+  const count = new Float64Array(counters);
+  const least = logLevel === undefined ? levels.length : levels.indexOf(logLevel);
+  const refresh = () => forwarder.update(driver.devices);
+  const callbacks: VhostCallbacks = {
+    newDevice: () => {
+      count[VHOST_COUNTERS.connections]! += 1;
+      refresh();
+    },
+    destroyDevice: refresh,
+    vringStateChanged: refresh,
+  };
+  const log = (level: string, line: string) => {
+    if (levels.indexOf(level) >= least) context.post({ level, line });
+  };
+  const driver = new VhostDriver(path, { ...data, log }, callbacks);
+  const nobody = new Int32Array(new SharedArrayBuffer(4));
+  try {
+    driver.start();
+    let polledAt = 0;
+    for (let turn = 0; context.running(); turn++) {
+      forwarder.turn();
+      if (turn % TURNS !== 0 && count[VHOST_COUNTERS.pairs] !== 0) continue;
+      const now = performance.now();
+      if (now - polledAt < POLL_MS) continue;
+      polledAt = now;
+      driver.poll();
+      // without a guest there is nothing to be quick for
+      if (count[VHOST_COUNTERS.pairs] === 0) Atomics.wait(nobody, 0, 0, POLL_MS);
+    }
+  } finally {
+    driver.close();
+    forwarder.close();
+    pool.flushCache();
+  }
+}

@@ -1,0 +1,76 @@
+/** What the back-end offers: virtio features, protocol features, and which of them a caller may turn off. */
+import {
+  VHOST_USER_F_PROTOCOL_FEATURES,
+  VIRTIO_F_ANY_LAYOUT,
+  VIRTIO_F_EVENT_IDX,
+  VIRTIO_F_IN_ORDER,
+  VIRTIO_F_INDIRECT_DESC,
+  VIRTIO_F_RING_PACKED,
+  VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_CTRL_VQ,
+  VIRTIO_NET_F_MQ,
+  VIRTIO_NET_F_MRG_RXBUF,
+} from '../wire/virtio-features.js';
+import {
+  PROTOCOL_F_BACKEND_REQ,
+  PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  PROTOCOL_F_INBAND_NOTIFICATIONS,
+  PROTOCOL_F_MQ,
+  PROTOCOL_F_REPLY_ACK,
+  PROTOCOL_F_STATUS,
+} from '../wire/vhost-user.js';
+
+/**
+ * Everything this back-end can do. CTRL_VQ is offered because MQ depends on it (virtio 1.2 section 5.1.3.1); the control
+ * queue itself is the front-end's and never reaches us.
+ */
+export const SUPPORTED_FEATURES =
+  VIRTIO_NET_F_MRG_RXBUF |
+  VIRTIO_NET_F_CTRL_VQ |
+  VIRTIO_NET_F_MQ |
+  VIRTIO_F_ANY_LAYOUT |
+  VIRTIO_F_INDIRECT_DESC |
+  VIRTIO_F_EVENT_IDX |
+  VIRTIO_F_VERSION_1 |
+  VIRTIO_F_RING_PACKED |
+  VIRTIO_F_IN_ORDER |
+  VHOST_USER_F_PROTOCOL_FEATURES;
+
+export const SUPPORTED_PROTOCOL_FEATURES =
+  PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIGURE_MEM_SLOTS | PROTOCOL_F_STATUS;
+
+/** Features that need another one (virtio 1.2 sections 5.1.3.1 and 6): acknowledged alone they are a contradiction. */
+const dependencies: readonly (readonly [feature: bigint, needs: bigint, sentence: string])[] = [
+  [VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ, 'MQ was acknowledged without CTRL_VQ'],
+  [VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, 'RING_PACKED was acknowledged without VERSION_1'],
+];
+
+/**
+ * Features acknowledged without what they need; empty when all is well. Only worth a warning: virtio_user keeps CTRL_VQ
+ * to itself and acknowledges MQ alone.
+ */
+export function contradictions(features: bigint): string[] {
+  return dependencies.filter(([feature, needs]) => features & feature && !(features & needs)).map(([, , text]) => text);
+}
+
+/** SET_FEATURES: bits that were not offered. */
+export function featuresProblem(features: bigint, offered: bigint): string | undefined {
+  const extra = features & ~offered;
+  return extra === 0n
+    ? undefined
+    : `received invalid negotiated features: 0x${extra.toString(16)} of 0x${features.toString(16)} was not offered`;
+}
+
+/** SET_PROTOCOL_FEATURES. `fatal`: the protocol says to close (In-band notifications section). */
+export function protocolFeaturesProblem(
+  features: bigint,
+  offered: bigint,
+): { readonly why: string; readonly fatal: boolean } | undefined {
+  const needed = PROTOCOL_F_BACKEND_REQ | PROTOCOL_F_REPLY_ACK;
+  if (features & PROTOCOL_F_INBAND_NOTIFICATIONS && (features & needed) !== needed) {
+    return { why: 'INBAND_NOTIFICATIONS was acknowledged without BACKEND_REQ and REPLY_ACK', fatal: true };
+  }
+  const extra = features & ~offered;
+  if (extra === 0n) return undefined;
+  return { why: `received protocol features that were not offered: 0x${extra.toString(16)}`, fatal: false };
+}

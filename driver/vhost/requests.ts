@@ -1,0 +1,262 @@
+/**
+ * What each request of a front-end does to a device. Sizes and descriptor counts have been checked (wire/vhost-user);
+ * whether and how to answer is the session's business.
+ */
+import { setNonBlocking } from '../../native/event.js';
+import {
+  featureNames,
+  STATUS_ACKNOWLEDGE,
+  STATUS_DRIVER,
+  STATUS_DRIVER_OK,
+  STATUS_FAILED,
+  STATUS_FEATURES_OK,
+  STATUS_NEEDS_RESET,
+} from '../wire/virtio-features.js';
+import { queueSizeProblem } from '../wire/vhost-user-checks.js';
+import * as wire from '../wire/vhost-user.js';
+import type { VhostDevice } from './device.js';
+import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
+import { descriptorKind } from './memory-table.js';
+import type { Vring } from './vring.js';
+
+export type Outcome =
+  /** `keepsFds`: the device owns the message's descriptors now. */
+  | { readonly kind: 'done'; readonly keepsFds?: boolean }
+  | { readonly kind: 'reply'; readonly payload: Uint8Array }
+  /** Not done, and this is why. `fatal`: close, even where an answer were possible. */
+  | { readonly kind: 'refused'; readonly why: string; readonly fatal?: boolean; readonly keepsFds?: boolean }
+  /** A request that this protocol version does not know: not worth a connection. */
+  | { readonly kind: 'unknown' };
+
+type Settled = Extract<Outcome, { kind: 'done' | 'refused' }>;
+type Handler = (device: VhostDevice, message: wire.Message) => Outcome;
+
+const done: Outcome = { kind: 'done' };
+const refused = (why: string): Outcome => ({ kind: 'refused', why });
+const replyU64 = (value: bigint): Outcome => ({ kind: 'reply', payload: wire.encodeU64(value) });
+
+/** Carries out one request. Errors that handlers throw are refusals. */
+export function handleRequest(device: VhostDevice, message: wire.Message): Outcome {
+  const info = wire.requestInfo(message.request);
+  if (info === undefined) return { kind: 'unknown' };
+  const needed = needs[message.request];
+  if (needed !== undefined && !(device.protocolFeatures & needed)) {
+    return refused(`${info.name} was sent although ${wire.protocolFeatureNames(needed).join()} was not negotiated`);
+  }
+  const handler = handlers[message.request];
+  if (handler === undefined) return refused(`vhost message ${info.name} (req: ${message.request}) was not handled`);
+  try {
+    return handler(device, message);
+  } catch (error) {
+    return refused(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Requests that exist only with a protocol feature. */
+const needs: Readonly<Record<number, bigint>> = {
+  [wire.GET_MAX_MEM_SLOTS]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  [wire.ADD_MEM_REG]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  [wire.REM_MEM_REG]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  [wire.SET_STATUS]: wire.PROTOCOL_F_STATUS,
+  [wire.GET_STATUS]: wire.PROTOCOL_F_STATUS,
+};
+
+const handlers: Readonly<Record<number, Handler>> = {
+  [wire.GET_FEATURES]: (device) => replyU64(device.options.offered),
+  [wire.SET_FEATURES]: setFeatures,
+  [wire.SET_OWNER]: () => done,
+  // its old meaning (forget the session) would lose the connection; the protocol wants all rings disabled
+  [wire.RESET_OWNER]: (device) => {
+    for (const ring of device.rings) {
+      ring.enabled = false;
+      ring.close();
+      ring.kicked = false;
+    }
+    return settled(device);
+  },
+  [wire.SET_MEM_TABLE]: setMemTable,
+  [wire.SET_VRING_NUM]: setVringNum,
+  [wire.SET_VRING_ADDR]: setVringAddr,
+  [wire.SET_VRING_BASE]: setVringBase,
+  [wire.GET_VRING_BASE]: getVringBase,
+  [wire.SET_VRING_KICK]: (device, message) => setVringFd(device, message, (ring, fd) => ring.setKickFd(fd)),
+  [wire.SET_VRING_CALL]: (device, message) => setVringFd(device, message, (ring, fd) => ring.setCallFd(fd)),
+  [wire.SET_VRING_ERR]: (device, message) => setVringFd(device, message, (ring, fd) => ring.setErrFd(fd)),
+  [wire.GET_PROTOCOL_FEATURES]: (device) => replyU64(device.options.offeredProtocol),
+  [wire.SET_PROTOCOL_FEATURES]: setProtocolFeatures,
+  // answered without MQ too: it does no harm
+  [wire.GET_QUEUE_NUM]: (device) => replyU64(BigInt(device.options.maxQueuePairs)),
+  [wire.SET_VRING_ENABLE]: setVringEnable,
+  [wire.GET_MAX_MEM_SLOTS]: () => replyU64(BigInt(wire.MAX_REGIONS)),
+  [wire.ADD_MEM_REG]: addMemReg,
+  [wire.REM_MEM_REG]: remMemReg,
+  [wire.SET_STATUS]: setStatus,
+  [wire.GET_STATUS]: (device) => replyU64(BigInt(device.status)),
+};
+
+/** Starts or stops what the request has made possible; a ring that cannot start refuses the request. */
+function settled(device: VhostDevice): Settled {
+  const why = device.update();
+  return why === undefined ? { kind: 'done' } : { kind: 'refused', why };
+}
+
+/** The ring of an index, which is compared before anything is narrowed; or why there is none. */
+function ringOf(device: VhostDevice, index: number): Vring | string {
+  const rings = device.options.maxQueuePairs * 2;
+  return index < rings ? device.ring(index) : `invalid vring index: ${index}; this device has vrings 0 to ${rings - 1}`;
+}
+
+function setFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const features = wire.decodeU64(payload);
+  const problem = featuresProblem(features, device.options.offered);
+  if (problem !== undefined) {
+    device.featuresFailed = true;
+    return refused(problem);
+  }
+  if (device.active && features !== device.features) return refused('features changed while device is running');
+  device.featuresFailed = false;
+  device.setFeatures(features);
+  const names = featureNames(features).join(' ');
+  device.log('info', `negotiated Virtio features: 0x${features.toString(16)} (${names})`);
+  for (const sentence of contradictions(features)) device.log('debug', sentence);
+  return settled(device);
+}
+
+function setProtocolFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const features = wire.decodeU64(payload);
+  const problem = protocolFeaturesProblem(features, device.options.offeredProtocol);
+  if (problem !== undefined) return { kind: 'refused', ...problem };
+  device.protocolFeatures = features;
+  const names = wire.protocolFeatureNames(features).join(' ');
+  device.log('info', `negotiated Vhost-user protocol features: 0x${features.toString(16)} (${names})`);
+  return settled(device);
+}
+
+function setMemTable(device: VhostDevice, { payload, fds }: wire.Message): Outcome {
+  const regions = wire.decodeMemoryTable(payload);
+  if (regions.length === 0 && device.active) return refused('an empty memory table came while rings are running');
+  if (regions.length > 0 && device.table.isSame(regions, fds)) {
+    device.log('info', 'memory regions not changed');
+    return done;
+  }
+  const unmapOld = device.table.replace(regions, fds);
+  device.memoryChanged();
+  unmapOld();
+  describeMemory(device);
+  return done;
+}
+
+function addMemReg(device: VhostDevice, { payload, fds }: wire.Message): Outcome {
+  device.table.add(wire.decodeSingleRegion(payload), fds[0]!);
+  device.memoryChanged();
+  describeMemory(device);
+  return done;
+}
+
+function remMemReg(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const unmapOld = device.table.remove(wire.decodeSingleRegion(payload));
+  if (unmapOld === undefined) return refused('failed to find the memory region that is to be removed');
+  device.memoryChanged();
+  unmapOld();
+  return done;
+}
+
+function describeMemory(device: VhostDevice): void {
+  for (const { region, mapping, sealed } of device.table.regions) {
+    const hex = (value: bigint) => `0x${value.toString(16)}`;
+    const at = `guest ${hex(region.guestAddr)}, user ${hex(region.userAddr)}, mapped at ${hex(mapping.address)}`;
+    const seal = sealed ? '' : '; its file has no F_SEAL_SHRINK';
+    device.log('debug', `guest memory region of ${hex(region.size)} bytes: ${at}${seal}`);
+  }
+}
+
+function setVringNum(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const { index, num } = wire.decodeVringState(payload);
+  const ring = ringOf(device, index);
+  if (typeof ring === 'string') return refused(ring);
+  const problem = queueSizeProblem(num, device.format.packed);
+  if (problem !== undefined) return refused(problem);
+  if (num === ring.size) return done;
+  if (ring.queue !== undefined) return refused(`the size of vring ${index} cannot change while it is running`);
+  ring.size = num;
+  ring.changed = true;
+  return settled(device);
+}
+
+function setVringAddr(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const addr = wire.decodeVringAddr(payload);
+  const ring = ringOf(device, addr.index);
+  if (typeof ring === 'string') return refused(ring);
+  ring.setAddresses(addr, device.format, device.guestMemory);
+  return settled(device);
+}
+
+function setVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const { index, num } = wire.decodeVringState(payload);
+  const ring = ringOf(device, index);
+  if (typeof ring === 'string') return refused(ring);
+  if (!device.format.packed && num > 0xffff) return refused(`invalid base ${num} of split vring ${index}: 16 bits`);
+  if (ring.queue !== undefined) return refused(`the base of vring ${index} cannot change while it is running`);
+  ring.base = num;
+  ring.changed = true;
+  return settled(device);
+}
+
+function getVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const { index } = wire.decodeVringState(payload);
+  const ring = ringOf(device, index);
+  if (typeof ring === 'string') return refused(ring);
+  const num = ring.stop(device.format.packed);
+  device.update();
+  device.log('info', `vring base idx:${index} last_used_idx:${num & (device.format.packed ? 0x7fff : 0xffff)}`);
+  return { kind: 'reply', payload: wire.encodeVringState({ index, num }) };
+}
+
+function setVringEnable(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const { index, num } = wire.decodeVringState(payload);
+  const ring = ringOf(device, index);
+  if (typeof ring === 'string') return refused(ring);
+  if (num > 1) return refused(`SET_VRING_ENABLE of vring ${index} has the value ${num}; 0 and 1 are accepted`);
+  ring.enabled = num === 1;
+  ring.changed = true;
+  device.log('debug', `set queue enable: ${num} to qp idx: ${index}`);
+  return settled(device);
+}
+
+function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
+  const word = wire.decodeU64(message.payload);
+  if (word > (wire.VRING_NOFD | wire.VRING_INDEX_MASK)) return refused(`invalid vring index: 0x${word.toString(16)}`);
+  const ring = ringOf(device, Number(word & wire.VRING_INDEX_MASK));
+  if (typeof ring === 'string') return refused(ring);
+  const fd = message.fds[0] ?? -1;
+  if (fd >= 0) {
+    const kind = descriptorKind(fd);
+    if (!signalling.has(kind)) return refused(`vring ${ring.index} got ${kind} where an eventfd or a pipe is expected`);
+    // a peer that never reads its pipe must not stop us
+    setNonBlocking(fd);
+  }
+  set(ring, fd);
+  // the descriptor is the ring's, whether the ring can start or not
+  return { ...settled(device), keepsFds: true };
+}
+
+/** What a ring's descriptors can be; a socket is what some test tools use. */
+const signalling: ReadonlySet<string> = new Set(['an event descriptor', 'a pipe', 'a socket']);
+
+const statusBits: readonly (readonly [bit: number, name: string])[] = [
+  [STATUS_ACKNOWLEDGE, 'ACKNOWLEDGE'],
+  [STATUS_DRIVER, 'DRIVER'],
+  [STATUS_FEATURES_OK, 'FEATURES_OK'],
+  [STATUS_DRIVER_OK, 'DRIVER_OK'],
+  [STATUS_NEEDS_RESET, 'DEVICE_NEED_RESET'],
+  [STATUS_FAILED, 'FAILED'],
+];
+
+function setStatus(device: VhostDevice, { payload }: wire.Message): Outcome {
+  const status = wire.decodeU64(payload);
+  if (status > 0xffn) return refused(`invalid virtio device status 0x${status.toString(16)}: one byte is expected`);
+  device.setStatus(Number(status));
+  device.log('info', `new device status(0x${status.toString(16).padStart(8, '0')}):`);
+  for (const [bit, name] of statusBits) device.log('debug', `\t-${name}: ${device.status & bit ? 1 : 0}`);
+  return settled(device);
+}

@@ -1,0 +1,115 @@
+/**
+ * One connection: reads messages, has them carried out, answers as the protocol demands, and decides when an error ends
+ * the connection. A message that cannot be trusted at all (framing, size, descriptors) always does; a request that is
+ * refused does when there is no way to say so.
+ */
+import { pollFd, POLLIN } from '../../native/event.js';
+import { closeFd } from '../../native/region.js';
+import { MessageChannel } from '../wire/channel.js';
+import { messageProblem } from '../wire/vhost-user-checks.js';
+import * as wire from '../wire/vhost-user.js';
+import type { VhostDevice } from './device.js';
+import { handleRequest, type Outcome } from './requests.js';
+
+/** Messages handled in one poll, so that a flood of them cannot keep the rings from being served. */
+const MESSAGES_PER_POLL = 64;
+
+export class VhostSession {
+  private readonly channel: MessageChannel;
+  private over = false;
+
+  /** @param fd connected socket, ours from now on. */
+  constructor(
+    fd: number,
+    readonly device: VhostDevice,
+  ) {
+    this.channel = new MessageChannel(fd);
+  }
+
+  /** Handles the messages that are there. Never waits, never throws. @returns false once the connection has ended. */
+  poll(): boolean {
+    if (this.over) return false;
+    if (this.device.table.truncated()) {
+      this.close('error', "a file behind the guest's memory was truncated; the rest of it reads as zeros");
+      return false;
+    }
+    this.device.reportBroken();
+    if (pollFd(this.channel.fd, POLLIN, 0) === 0) return true;
+    for (let i = 0; i < MESSAGES_PER_POLL && !this.over; i++) {
+      const message = this.channel.receive();
+      if (message === undefined) break;
+      this.take(message);
+    }
+    if (!this.over && this.channel.ended !== undefined) this.hangUp(this.channel.ended);
+    return !this.over;
+  }
+
+  private hangUp(reason: string): void {
+    if (reason === '') this.close('info', 'vhost peer closed');
+    else this.close('error', `${reason}; connection closed`);
+  }
+
+  /** One message, whose descriptors are closed here unless the device took them. */
+  private take(message: wire.Message): void {
+    let kept = false;
+    try {
+      const problem = messageProblem(message);
+      if (problem !== undefined) {
+        this.close('error', `${problem}; connection closed`);
+        return;
+      }
+      const name = wire.requestName(message.request);
+      this.device.log('debug', `read message VHOST_USER_${name}`);
+      const reserved = message.flags & ~(wire.VERSION_MASK | wire.REPLY | wire.NEED_REPLY);
+      if (reserved) this.device.log('warning', `${name} has unknown flags 0x${(reserved >>> 0).toString(16)}: ignored`);
+      const outcome = handleRequest(this.device, message);
+      kept = 'keepsFds' in outcome && outcome.keepsFds === true;
+      this.answer(message, outcome);
+    } finally {
+      if (!kept) for (const fd of message.fds) closeFd(fd);
+    }
+  }
+
+  private answer(message: wire.Message, outcome: Outcome): void {
+    const { request, flags } = message;
+    const acks = (flags & wire.NEED_REPLY) !== 0 && (this.device.protocolFeatures & wire.PROTOCOL_F_REPLY_ACK) !== 0n;
+    switch (outcome.kind) {
+      case 'reply':
+        this.reply(request, outcome.payload);
+        return;
+      case 'done':
+        if (acks) this.reply(request, wire.encodeU64(0n));
+        return;
+      case 'unknown':
+        this.device.log('warning', `vhost message (req: ${request}) is unknown and was ignored`);
+        if (acks) this.reply(request, wire.encodeU64(1n));
+        return;
+      case 'refused':
+        if (!acks || outcome.fatal) {
+          this.close('error', `${outcome.why}; connection closed`);
+          return;
+        }
+        this.device.log('error', outcome.why);
+        this.reply(request, wire.encodeU64(1n));
+    }
+  }
+
+  /** Answers are small and few: a peer that has let its socket fill up with them gets no more. */
+  private reply(request: number, payload: Uint8Array): void {
+    try {
+      this.channel.send(request, wire.REPLY_FLAGS, payload, [], 0);
+    } catch (error) {
+      this.close('error', `${error instanceof Error ? error.message : String(error)}; connection closed`);
+    }
+  }
+
+  /** Ends the connection and everything that came with it. Idempotent. */
+  close(level: 'info' | 'error', reason: string): void {
+    if (this.over) return;
+    this.over = true;
+    this.device.log(level, reason);
+    this.device.dispose();
+    this.device.options.callbacks.destroyConnection?.(this.device);
+    this.channel.close();
+  }
+}

@@ -1,0 +1,35 @@
+/** The counters of a ring under rte_vhost's names, which see it from the host: what the guest transmits is "rx". */
+import { BROADCAST, BYTES, KICKS, KICKS_SUPPRESSED, MULTICAST, NOMBUF, PACKETS, SIZE_BINS } from '../../paths/stats.js';
+
+/** Name and index in a ring's counters; undefined for what does not exist here and reads 0 (no IOTLB, no async copies). */
+const names: readonly (readonly [name: string, index: number | undefined])[] = [
+  ['good_packets', PACKETS],
+  ['good_bytes', BYTES],
+  ['multicast_packets', MULTICAST],
+  ['broadcast_packets', BROADCAST],
+  ['undersize_packets', SIZE_BINS],
+  ['size_64_packets', SIZE_BINS + 1],
+  ['size_65_127_packets', SIZE_BINS + 2],
+  ['size_128_255_packets', SIZE_BINS + 3],
+  ['size_256_511_packets', SIZE_BINS + 4],
+  ['size_512_1023_packets', SIZE_BINS + 5],
+  ['size_1024_1518_packets', SIZE_BINS + 6],
+  ['size_1519_max_packets', SIZE_BINS + 7],
+  ['guest_notifications', KICKS],
+  ['guest_notifications_offloaded', undefined],
+  ['guest_notifications_error', undefined],
+  ['guest_notifications_suppressed', KICKS_SUPPRESSED],
+  ['iotlb_hits', undefined],
+  ['iotlb_misses', undefined],
+  ['inflight_submitted', undefined],
+  ['inflight_completed', undefined],
+  ['mbuf_alloc_failed', NOMBUF],
+];
+
+/** @param queue virtqueue index. @param stats counters by the indices of paths/stats, or undefined for all zeros. */
+export function namedStats(queue: number, stats: Float64Array | undefined): ReadonlyMap<string, number> {
+  const prefix = `${queue & 1 ? 'rx' : 'tx'}_q${queue >> 1}_`;
+  return new Map(
+    names.map(([name, index]) => [prefix + name, index === undefined || stats === undefined ? 0 : stats[index]!]),
+  );
+}

@@ -1,0 +1,130 @@
+/**
+ * Framing of vhost-user: whole messages with their descriptors, out of and into a stream socket.
+ *
+ * A read never asks for more than what is missing of the current message. So the bytes of two messages never mix,
+ * however the sender cut them, and the descriptors that come with a read belong to the message being read.
+ */
+import { VirtioPmdError } from '../../native/errors.js';
+import { closeFd } from '../../native/region.js';
+import { receiveWithFds, sendWithFds } from '../../native/socket.js';
+import {
+  decodeHeader,
+  encodeMessage,
+  HEADER_SIZE,
+  headerProblem,
+  MAX_MESSAGE_FDS,
+  requestName,
+  type Header,
+  type Message,
+} from './vhost-user.js';
+
+export class MessageChannel {
+  /** Undefined, or why nothing more comes: the peer has closed, or broke the framing. '' after an orderly close. */
+  ended: string | undefined;
+
+  private header: Header | undefined;
+  private buffer = new Uint8Array(HEADER_SIZE);
+  private filled = 0;
+  private fds: number[] = [];
+
+  /** @param fd a connected, non-blocking stream socket, which the channel owns from now on. */
+  constructor(readonly fd: number) {}
+
+  /**
+   * The next whole message, or undefined when there is none yet or `ended` says that there will be none.
+   * Never waits. The caller owns the descriptors of the message and closes them.
+   */
+  receive(): Message | undefined {
+    while (this.ended === undefined) {
+      if (this.filled === this.buffer.length) {
+        const message = this.advance();
+        if (message !== undefined) return message;
+        continue;
+      }
+      if (!this.read()) return undefined;
+    }
+    return undefined;
+  }
+
+  /** Reads some of what is missing. @returns false when nothing came. */
+  private read(): boolean {
+    const missing = this.buffer.subarray(this.filled);
+    let received;
+    try {
+      received = receiveWithFds(this.fd, missing);
+    } catch (error) {
+      this.end(error instanceof Error ? error.message : String(error));
+      return false;
+    }
+    this.fds.push(...received.fds);
+    if (received.truncated || this.fds.length > MAX_MESSAGE_FDS) {
+      this.end(`more than ${MAX_MESSAGE_FDS} file descriptors came with one message`);
+      return false;
+    }
+    if (received.length < 0) return false;
+    if (received.length === 0) {
+      this.end(this.closedWhere());
+      return false;
+    }
+    this.filled += received.length;
+    return true;
+  }
+
+  /** The buffer is full: it was the header, or it was the payload. */
+  private advance(): Message | undefined {
+    if (this.header === undefined) {
+      const header = decodeHeader(this.buffer);
+      const problem = headerProblem(header);
+      if (problem !== undefined) {
+        this.end(problem);
+        return undefined;
+      }
+      this.header = header;
+      this.buffer = new Uint8Array(header.size);
+      this.filled = 0;
+      return undefined;
+    }
+    const message = { ...this.header, payload: this.buffer, fds: this.fds };
+    this.header = undefined;
+    this.buffer = new Uint8Array(HEADER_SIZE);
+    this.filled = 0;
+    this.fds = [];
+    return message;
+  }
+
+  private closedWhere(): string {
+    if (this.header !== undefined) {
+      const { request, size } = this.header;
+      return `the peer closed after ${this.filled} of ${size} bytes of ${requestName(request)}`;
+    }
+    return this.filled === 0 ? '' : `the peer closed within a message: short header of ${this.filled} bytes`;
+  }
+
+  private end(reason: string): void {
+    this.ended = reason;
+    for (const fd of this.fds) closeFd(fd);
+    this.fds = [];
+  }
+
+  /**
+   * Sends one message. The descriptors stay the caller's.
+   * @param timeoutMs how long to wait for a peer that does not read: 0 gives up at once.
+   * @throws VirtioPmdError EPEER, SystemError EPIPE when the peer has closed, VirtioPmdError ETIMEOUT.
+   */
+  send(request: number, flags: number, payload?: Uint8Array, fds: readonly number[] = [], timeoutMs = 1000): void {
+    if (this.ended !== undefined) {
+      throw new VirtioPmdError('EPEER', `${requestName(request)} cannot be sent: the connection has ended`);
+    }
+    sendWithFds(this.fd, encodeMessage(request, flags, payload), fds, timeoutMs);
+  }
+
+  /** Closes the socket and the descriptors of a message that has not come whole. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.end(this.ended ?? 'closed by us');
+    closeFd(this.fd);
+  }
+
+  private closed = false;
+}

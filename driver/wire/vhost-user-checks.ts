@@ -1,0 +1,99 @@
+/** What a back-end checks of a request before it does anything: each check answers undefined, or what is wrong as a sentence. */
+import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
+import {
+  CONFIG_HEADER_SIZE,
+  decodeU64,
+  MAX_REGIONS,
+  MEMORY_HEADER_SIZE,
+  REGION_SIZE,
+  REPLY,
+  requestInfo,
+  requestName,
+  VRING_NOFD,
+  type FdRule,
+  type MemoryRegion,
+  type Message,
+  type SizeRule,
+} from './vhost-user.js';
+
+const u32 = (payload: Uint8Array, at: number) =>
+  new DataView(payload.buffer, payload.byteOffset, payload.byteLength).getUint32(at, true);
+
+/** A request as a back-end receives it: flags, exact payload size, number of descriptors. Unknown requests pass. */
+export function messageProblem(message: Message): string | undefined {
+  const { request, flags, size, payload, fds } = message;
+  if (flags & REPLY) return `${requestName(request)} is marked as a reply but is a request`;
+  const info = requestInfo(request);
+  if (info === undefined) return undefined;
+  const expected = expectedSize(info.size, payload);
+  if (typeof expected === 'string') return `${info.name}: ${expected}`;
+  if (expected !== size) return `${info.name} has a payload of ${size} bytes instead of ${expected}`;
+  const { least, most } = expectedFds(info.fds, payload);
+  if (fds.length < least || fds.length > most) {
+    return `expect ${least} FDs for request ${info.name}, received ${fds.length}`;
+  }
+  return undefined;
+}
+
+function expectedSize(rule: SizeRule, payload: Uint8Array): number | string {
+  if (typeof rule === 'number') return rule;
+  if (rule === 'any') return payload.length;
+  if (rule === 'memory') {
+    if (payload.length < MEMORY_HEADER_SIZE) return 'the table of regions has no header';
+    const regions = u32(payload, 0);
+    if (regions > MAX_REGIONS) return `too many memory regions (${regions}), at most ${MAX_REGIONS} are taken`;
+    return MEMORY_HEADER_SIZE + regions * REGION_SIZE;
+  }
+  if (payload.length < CONFIG_HEADER_SIZE) return 'the config access has no header';
+  return CONFIG_HEADER_SIZE + u32(payload, 4);
+}
+
+function expectedFds(rule: FdRule, payload: Uint8Array): { least: number; most: number } {
+  if (typeof rule === 'number') return { least: rule, most: rule };
+  if (rule === 'optional') return { least: 0, most: 1 };
+  const n = rule === 'regions' ? u32(payload, 0) : decodeU64(payload) & VRING_NOFD ? 0 : 1;
+  return { least: n, most: n };
+}
+
+/** SET_VRING_NUM's number. */
+export function queueSizeProblem(size: number, packed: boolean): string | undefined {
+  if (size === 0 || size > MAX_QUEUE_SIZE) return `invalid virtqueue size ${size}: 1 to ${MAX_QUEUE_SIZE} are taken`;
+  if (!packed && (size & (size - 1)) !== 0) return `invalid virtqueue size ${size}: a split ring needs a power of two`;
+  return undefined;
+}
+
+/** Addresses must be exact as JavaScript numbers, in the data path. */
+const MAX_ADDRESS = (1n << 53n) - 1n;
+
+/** The numbers of one region; `maxSize` is what the mapping code can take. */
+export function regionProblem(region: MemoryRegion, maxSize: number): string | undefined {
+  const { guestAddr, userAddr, size, mmapOffset } = region;
+  const hex = (value: bigint) => `0x${value.toString(16)}`;
+  if (size === 0n) return 'memory region of size 0';
+  if (size > BigInt(maxSize)) return `memory region of ${hex(size)} bytes; at most 0x${maxSize.toString(16)} are taken`;
+  if (mmapOffset + size >= MAX_ADDRESS) {
+    return `mmap_offset (${hex(mmapOffset)}) and memory_size (${hex(size)}) overflow`;
+  }
+  if (guestAddr + size >= MAX_ADDRESS) return `memory region at guest address ${hex(guestAddr)} ends beyond 2^53`;
+  if (userAddr + size >= MAX_ADDRESS) return `memory region at user address ${hex(userAddr)} ends beyond 2^53`;
+  // rings and descriptors are read as 16-, 32- and 64-bit words wherever the region gets mapped
+  if ((guestAddr - mmapOffset) % 16n !== 0n || (userAddr - mmapOffset) % 16n !== 0n) {
+    return `memory region's addresses and mmap_offset (${hex(mmapOffset)}) differ in alignment: 16 bytes are needed`;
+  }
+  return undefined;
+}
+
+/** Two regions that claim the same guest or user addresses. */
+export function overlapProblem(regions: readonly MemoryRegion[]): string | undefined {
+  const overlaps = (a: bigint, aSize: bigint, b: bigint, bSize: bigint) => a < b + bSize && b < a + aSize;
+  for (const [i, a] of regions.entries()) {
+    for (const [j, b] of regions.entries()) {
+      if (j <= i) continue;
+      if (overlaps(a.guestAddr, a.size, b.guestAddr, b.size))
+        return `memory regions ${i} and ${j} overlap in guest addresses`;
+      if (overlaps(a.userAddr, a.size, b.userAddr, b.size))
+        return `memory regions ${i} and ${j} overlap in user addresses`;
+    }
+  }
+  return undefined;
+}
