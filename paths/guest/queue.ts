@@ -14,7 +14,7 @@ import {
   AVAIL_F_NO_INTERRUPT,
   EVENT_F_DISABLE,
 } from '../layout.js';
-import type { Mempool} from '../mempool.js';
+import type { Mempool } from '../mempool.js';
 import { NIL, type MempoolSpec } from '../mempool.js';
 import { DROP_RESET, STATS_COUNT } from '../stats.js';
 

@@ -1,0 +1,33 @@
+/** The eight scalar path recipes of the PMD guide as vdev arguments, with the paths that they lead to. */
+import type { RxPathName, TxPathName } from '../paths/guest/queue.js';
+
+export interface Recipe {
+  /** As `paths/select` and `show port P path` name it. */
+  readonly name: string;
+  /** Devargs that a virtio_user vdev needs for it. */
+  readonly devargs: string;
+  readonly rx: RxPathName;
+  readonly tx: TxPathName;
+}
+
+const standard = 'virtio_xmit_pkts';
+const inorder = 'virtio_xmit_pkts_inorder';
+const packed = 'virtio_xmit_pkts_packed';
+
+const recipe = (name: string, devargs: string, rx: RxPathName, tx: TxPathName): Recipe => ({ name, devargs, rx, tx });
+
+export const RECIPES: readonly Recipe[] = [
+  recipe('split mergeable', 'mrg_rxbuf=1,in_order=0', 'virtio_recv_mergeable_pkts', standard),
+  recipe('split non-mergeable', 'mrg_rxbuf=0,in_order=0', 'virtio_recv_pkts', standard),
+  recipe('split in-order mergeable', 'mrg_rxbuf=1,in_order=1', 'virtio_recv_pkts_inorder', inorder),
+  recipe('split in-order non-mergeable', 'mrg_rxbuf=0,in_order=1', 'virtio_recv_pkts_inorder', inorder),
+  recipe('packed mergeable', 'packed_vq=1,mrg_rxbuf=1,in_order=0', 'virtio_recv_mergeable_pkts_packed', packed),
+  recipe('packed non-mergeable', 'packed_vq=1,mrg_rxbuf=0,in_order=0', 'virtio_recv_pkts_packed', packed),
+  recipe(
+    'packed in-order mergeable',
+    'packed_vq=1,mrg_rxbuf=1,in_order=1',
+    'virtio_recv_mergeable_pkts_packed',
+    packed,
+  ),
+  recipe('packed in-order non-mergeable', 'packed_vq=1,mrg_rxbuf=0,in_order=1', 'virtio_recv_pkts_packed', packed),
+];

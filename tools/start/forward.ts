@@ -1,0 +1,142 @@
+/**
+ * The job of the port's lcore: sends packets that it can recognise, takes them back from the looping back-end, and
+ * forwards them round and round, looking closely at a sample.
+ */
+import type { LcoreContext, PortSpec } from '../../driver/types.js';
+import { openRx, openTx } from '../../paths/guest/open.js';
+import type { RxPath, TxPath } from '../../paths/guest/queue.js';
+import { NIL, type Mempool, type MempoolSpec } from '../../paths/mempool.js';
+import { readPacket, writePacket } from './content.js';
+
+export interface ForwardData {
+  readonly port: PortSpec;
+  readonly mempool: MempoolSpec;
+  /** PROGRESS_BYTES, read by the main thread meanwhile. */
+  readonly progress: SharedArrayBuffer;
+}
+
+/** Entries of the progress array, Float64. */
+export const FORWARDED = 0;
+export const VERIFIED = 1;
+export const CORRUPT = 2;
+export const LOST = 3;
+export const PROGRESS_BYTES = 4 * 8;
+
+const SIZES = [64, 128, 256, 512, 1024, 1518];
+const PACKET = 64;
+const IN_FLIGHT = 192;
+const BURST = 32;
+/** One packet of this many bursts is checked and gets a new content. */
+const SAMPLE = 64;
+/** Patience with a back-end that may share our CPU. */
+const PATIENCE_MS = 3000;
+
+/** A job that does nothing: an lcore that has run it has its thread and this module. */
+export function load(): void {}
+
+export function forwardAndVerify(context: LcoreContext, { port, mempool, progress }: ForwardData): void {
+  const pool = context.mempool(mempool);
+  const rx = openRx(port.rx[0]!, pool);
+  const tx = openTx(port.tx[0]!, pool);
+  const counts = new Float64Array(progress);
+  const ring = new Ring(context, pool, rx, tx, counts);
+  for (const length of SIZES) ring.exchange(length);
+  ring.forward();
+}
+
+/** The way round: our Tx queue, the back-end, our Rx queue. It keeps the order of packets. */
+class Ring {
+  private readonly pkts = new Uint32Array(BURST);
+  private sequence = 0;
+
+  constructor(
+    private readonly context: LcoreContext,
+    private readonly pool: Mempool,
+    private readonly rx: RxPath,
+    private readonly tx: TxPath,
+    private readonly counts: Float64Array,
+  ) {}
+
+  /** Sends one burst of packets of `length` bytes and checks each one that comes back: content, order, number. */
+  exchange(length: number): void {
+    const { pool, pkts, counts } = this;
+    const first = this.sequence;
+    this.inject(BURST, length);
+    let expected = first;
+    this.collect(BURST, (n) => {
+      for (let i = 0; i < n; i++) {
+        if (readPacket(pool, pkts[i]!, length) === expected) counts[VERIFIED]!++;
+        else counts[CORRUPT]!++;
+        expected++;
+      }
+    });
+  }
+
+  /** Forwards until the lcore is told to stop, then takes the packets home. */
+  forward(): void {
+    const { context, pool, rx, tx, pkts, counts } = this;
+    this.inject(IN_FLIGHT, PACKET);
+    let bursts = 0;
+    let forwarded = 0;
+    while (context.running()) {
+      const n = rx.recv(pkts, BURST);
+      if (n === 0) continue;
+      if (bursts++ % SAMPLE === 0) {
+        if (readPacket(pool, pkts[0]!, PACKET) < 0) counts[CORRUPT]!++;
+        else counts[VERIFIED]!++;
+        writePacket(pool, pkts[0]!, PACKET, this.sequence++);
+      }
+      this.send(tx, n);
+      forwarded += n;
+      counts[FORWARDED] = forwarded;
+    }
+    this.collect(IN_FLIGHT, (n) => {
+      for (let i = 0; i < n; i++) if (readPacket(pool, pkts[i]!, PACKET) < 0) counts[CORRUPT]!++;
+    });
+  }
+
+  /** Sends `count` new packets of `length` bytes. */
+  private inject(count: number, length: number): void {
+    for (let left = count; left > 0;) {
+      const n = Math.min(BURST, left);
+      for (let i = 0; i < n; i++) {
+        const m = this.pool.get();
+        if (m === NIL) throw new Error('the mempool is too small for the packets in flight');
+        writePacket(this.pool, m, length, this.sequence++);
+        this.pkts[i] = m;
+      }
+      this.send(this.tx, n);
+      left -= n;
+    }
+  }
+
+  /** Sends the first `n` of `pkts`, waiting for room in the ring while it is full. */
+  private send(tx: TxPath, n: number): void {
+    const { pkts } = this;
+    let sent = tx.xmit(pkts, n);
+    const deadline = sent < n ? performance.now() + PATIENCE_MS : 0;
+    while (sent < n) {
+      pkts.copyWithin(0, sent, n);
+      n -= sent;
+      if (performance.now() > deadline) {
+        this.pool.freeBulk(pkts, 0, n);
+        this.counts[LOST]! += n;
+        return;
+      }
+      sent = tx.xmit(pkts, n);
+    }
+  }
+
+  /** Receives `count` packets, shows each burst in `pkts` to `look`, and frees it. */
+  private collect(count: number, look: (n: number) => void): void {
+    const { rx, pkts, pool } = this;
+    const deadline = performance.now() + PATIENCE_MS;
+    while (count > 0 && performance.now() < deadline) {
+      const n = rx.recv(pkts, Math.min(BURST, count));
+      look(n);
+      pool.freeBulk(pkts, 0, n);
+      count -= n;
+    }
+    this.counts[LOST]! += count;
+  }
+}

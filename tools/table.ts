@@ -1,0 +1,15 @@
+/** Plain text tables: numbers to the right, words to the left. */
+
+/** Lines of a table, without a trailing newline. A column of which every cell begins with a digit is numeric. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]!.length)));
+  const numeric = head.map((_, i) => rows.length > 0 && rows.every((row) => /^\d(?!x)/.test(row[i]!)));
+  const pad = (cell: string, i: number) => (numeric[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!));
+  const line = (row: readonly string[]) => row.map(pad).join('  ').trimEnd();
+  return [line(head), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
+}
+
+/** 1234567 -> "1,234,567" */
+export function thousands(n: number): string {
+  return n.toLocaleString('en-US');
+}

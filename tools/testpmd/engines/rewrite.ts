@@ -1,0 +1,138 @@
+/** Modes that change packets in place: mac, macswap, 5tswap. Only bytes of the first segment are touched. */
+import type { Mempool } from '../../../paths/mempool.js';
+import { ETHER_HDR_LEN } from '../../../paths/layout.js';
+import type { Engine, ForwardStream } from './stream.js';
+
+const TYPE_IPV4 = 0x0800;
+const TYPE_IPV6 = 0x86dd;
+const TYPE_VLAN = 0x8100;
+const TYPE_QINQ = 0x88a8;
+const PROTOCOL_TCP = 6;
+const PROTOCOL_UDP = 17;
+
+/** io: packets go on unchanged. */
+export class Io implements Engine {
+  run(stream: ForwardStream): void {
+    const n = stream.receive();
+    if (n > 0) stream.send(n);
+  }
+}
+
+/** mac: source is the Tx port, destination its peer. */
+export class Mac implements Engine {
+  /** Destination and source, as three 16-bit words each. */
+  private readonly words = new Uint16Array(6);
+
+  constructor(ownMac: readonly number[], peerMac: readonly number[]) {
+    new Uint8Array(this.words.buffer).set([...peerMac, ...ownMac]);
+  }
+
+  run(stream: ForwardStream): void {
+    const n = stream.receive();
+    if (n === 0) return;
+    const { pkts, pool } = stream;
+    for (let i = 0; i < n; i++) this.rewrite(pool, pkts[i]!);
+    stream.send(n);
+  }
+
+  private rewrite(pool: Mempool, m: number): void {
+    pool.olFlags[m] = 0;
+    if (pool.dataLen[m]! < ETHER_HDR_LEN) return;
+    const { words } = this;
+    const { u16 } = pool;
+    const at = pool.dataStart(m);
+    if (at & 1) {
+      this.rewriteOdd(pool.u8, at);
+      return;
+    }
+    const w = at >> 1;
+    u16[w] = words[0]!;
+    u16[w + 1] = words[1]!;
+    u16[w + 2] = words[2]!;
+    u16[w + 3] = words[3]!;
+    u16[w + 4] = words[4]!;
+    u16[w + 5] = words[5]!;
+  }
+
+  private rewriteOdd(u8: Uint8Array, at: number): void {
+    for (let i = 0; i < 12; i++) u8[at + i] = this.words[i >> 1]! >> ((i & 1) * 8);
+  }
+}
+
+/** Exchanges `length` bytes at `a` and `b`. */
+export function swapBytes(u8: Uint8Array, a: number, b: number, length: number): void {
+  for (let i = 0; i < length; i++) {
+    const byte = u8[a + i]!;
+    u8[a + i] = u8[b + i]!;
+    u8[b + i] = byte;
+  }
+}
+
+export function bigEndian16(u8: Uint8Array, at: number): number {
+  return (u8[at]! << 8) | u8[at + 1]!;
+}
+
+/** Offset of the EtherType behind up to two VLAN tags, for a packet whose first segment is `at .. end`. */
+export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number {
+  let type = at + 12;
+  for (let tags = 0; tags < 2 && type + 6 <= end; tags++) {
+    const value = bigEndian16(u8, type);
+    if (value !== TYPE_VLAN && value !== TYPE_QINQ) break;
+    type += 4;
+  }
+  return type;
+}
+
+/** macswap: back to whom it came from. */
+export class MacSwap implements Engine {
+  run(stream: ForwardStream): void {
+    const n = stream.receive();
+    if (n === 0) return;
+    const { pkts, pool } = stream;
+    for (let i = 0; i < n; i++) {
+      const m = pkts[i]!;
+      pool.olFlags[m] = 0;
+      const at = pool.dataStart(m);
+      if (pool.dataLen[m]! >= ETHER_HDR_LEN) swapBytes(pool.u8, at, at + 6, 6);
+    }
+    stream.send(n);
+  }
+}
+
+/** 5tswap: MAC addresses, IPv4 or IPv6 addresses, and TCP or UDP ports change places. Checksums stay valid by themselves. */
+export class FiveTupleSwap implements Engine {
+  run(stream: ForwardStream): void {
+    const n = stream.receive();
+    if (n === 0) return;
+    const { pkts, pool } = stream;
+    for (let i = 0; i < n; i++) {
+      const m = pkts[i]!;
+      pool.olFlags[m] = 0;
+      const at = pool.dataStart(m);
+      swapFiveTuple(pool.u8, at, at + pool.dataLen[m]!);
+    }
+    stream.send(n);
+  }
+}
+
+/** Swaps what lies within `at .. end`. */
+export function swapFiveTuple(u8: Uint8Array, at: number, end: number): void {
+  if (end - at < ETHER_HDR_LEN) return;
+  swapBytes(u8, at, at + 6, 6);
+  const type = etherTypeOffset(u8, at, end);
+  const l3 = type + 2;
+  const etherType = bigEndian16(u8, type);
+  let l4 = 0;
+  let protocol = 0;
+  if (etherType === TYPE_IPV4 && l3 + 20 <= end) {
+    swapBytes(u8, l3 + 12, l3 + 16, 4);
+    protocol = u8[l3 + 9]!;
+    // a later fragment has no ports
+    l4 = (bigEndian16(u8, l3 + 6) & 0x1fff) === 0 ? l3 + (u8[l3]! & 0xf) * 4 : end;
+  } else if (etherType === TYPE_IPV6 && l3 + 40 <= end) {
+    swapBytes(u8, l3 + 8, l3 + 24, 16);
+    protocol = u8[l3 + 6]!;
+    l4 = l3 + 40;
+  } else return;
+  if ((protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) && l4 + 4 <= end) swapBytes(u8, l4, l4 + 2, 2);
+}

@@ -1,0 +1,116 @@
+/**
+ * The lcore job: opens the queues of its streams and forwards until it is told to stop. Everything it needs comes as
+ * plain data.
+ */
+import { openRx, openTx } from '../../paths/guest/open.js';
+import type { QueueSpec } from '../../paths/guest/queue.js';
+import type { LcoreContext } from '../../driver/types.js';
+import { countersBytes, STREAM_COUNTERS } from './counters.js';
+import { createEngine } from './engines/create.js';
+import { ForwardStream, type Engine, type StreamSettings } from './engines/stream.js';
+import { TxOnly, type PacketPlan } from './engines/txonly.js';
+import type { Mode } from './modes.js';
+import { BurstDump } from './verbose.js';
+
+export interface StreamPlan {
+  readonly rx: QueueSpec;
+  readonly tx: QueueSpec;
+  /** Its place among all streams: the counters'. */
+  readonly index: number;
+  readonly settings: StreamSettings;
+}
+
+export interface ForwardJob {
+  readonly mode: Mode;
+  readonly streams: readonly StreamPlan[];
+  readonly packets: PacketPlan;
+  /** Throw away what waits in the Rx queues before forwarding begins. */
+  readonly flush: boolean;
+  /** Bursts of txonly packets to send before forwarding begins. */
+  readonly txFirst: number;
+  /** Lcores that run this job. */
+  readonly lcoreCount: number;
+  /** countersBytes(all streams) bytes. */
+  readonly counters: SharedArrayBuffer;
+  /** CONTROL_WORDS words. */
+  readonly control: SharedArrayBuffer;
+}
+
+/** Words of ForwardJob.control. */
+export const VERBOSE = 0;
+/** How many lcores have opened and emptied their queues. */
+export const FLUSHED = 1;
+/** How many lcores have sent their first packets and forward now. */
+export const FORWARDING = 2;
+export const CONTROL_WORDS = 3;
+
+/** A peer that sends without pause must not keep us flushing for ever. */
+const FLUSH_BURSTS = 4096;
+const FLUSH_ROUNDS = 2;
+const FLUSH_PAUSE_MS = 10;
+
+interface Running {
+  readonly stream: ForwardStream;
+  readonly engine: Engine;
+}
+
+export function forward(context: LcoreContext, job: ForwardJob): void {
+  const control = new Int32Array(job.control);
+  const running = job.streams.map((plan) => open(context, job, plan, control));
+  if (job.flush) flush(context, running);
+  waitForAll(context, control, job.lcoreCount);
+  if (job.txFirst > 0) transmitFirst(context, job, running);
+  count(control, FORWARDING);
+  const streams = running.length;
+  while (context.running()) {
+    for (let i = 0; i < streams; i++) running[i]!.engine.run(running[i]!.stream);
+  }
+}
+
+function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, control: Int32Array): Running {
+  const pool = context.mempool(plan.rx.mempool);
+  const counters = new Float64Array(job.counters, countersBytes(plan.index), STREAM_COUNTERS);
+  const dump = new BurstDump(control, (text) => context.post(text));
+  const stream = new ForwardStream(openRx(plan.rx, pool), openTx(plan.tx, pool), pool, plan.settings, counters, dump);
+  return { stream, engine: createEngine(job.mode, plan.settings, job.packets, pool.dataRoom, context.lcoreId) };
+}
+
+/** Frees what waits in the Rx queues. A packet that is on its way when we look gets a second chance to be thrown away. */
+function flush(context: LcoreContext, running: readonly Running[]): void {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let round = 0; round < FLUSH_ROUNDS; round++) {
+    for (const { stream } of running) {
+      for (let i = 0; i < FLUSH_BURSTS && context.running(); i++) {
+        const n = stream.rx.recv(stream.pkts, stream.burst);
+        if (n === 0) break;
+        stream.free(n);
+      }
+    }
+    Atomics.wait(pause, 0, 0, FLUSH_PAUSE_MS);
+  }
+}
+
+function count(control: Int32Array, word: number): void {
+  Atomics.add(control, word, 1);
+  Atomics.notify(control, word);
+}
+
+/** No lcore sends while another still flushes: the packets might be the ones it throws away. */
+function waitForAll(context: LcoreContext, control: Int32Array, lcores: number): void {
+  count(control, FLUSHED);
+  for (;;) {
+    const flushed = Atomics.load(control, FLUSHED);
+    if (flushed >= lcores || !context.running()) return;
+    Atomics.wait(control, FLUSHED, flushed, 1);
+  }
+}
+
+function transmitFirst(context: LcoreContext, job: ForwardJob, running: readonly Running[]): void {
+  const engines = running.map(({ stream }) => {
+    const { burst, ownMac, peerMac } = stream.settings;
+    return new TxOnly(job.packets, burst, ownMac, peerMac, context.lcoreId);
+  });
+  for (let i = 0; i < job.txFirst && context.running(); i++) {
+    for (let s = 0; s < running.length; s++) engines[s]!.run(running[s]!.stream);
+  }
+}

@@ -1,0 +1,258 @@
+/** `start` and `stop`: puts the forwarding job on lcores and takes it off again. */
+import { VirtioPmdError } from '../../native/errors.js';
+import type { PortSpec, PortStats } from '../../driver/types.js';
+import { countersBytes, readCounters, type StreamCounts } from './counters.js';
+import { CONTROL_WORDS, FLUSHED, FORWARDING, VERBOSE, type ForwardJob, type StreamPlan } from './forward.js';
+import type { Session } from './session.js';
+import { formatFlows, formatForwarding, formatRxTx } from './show-config.js';
+import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show-stats.js';
+import type { ForwardingPlan, LcoreStreams } from './topology.js';
+import { macBytes } from './values.js';
+
+const STOP_TIMEOUT_MS = 5000;
+/** A worker thread's first job loads its modules, which takes a second from source on a busy machine. */
+const START_TIMEOUT_MS = 30_000;
+
+interface Run {
+  readonly plan: ForwardingPlan;
+  readonly counters: SharedArrayBuffer;
+  /** Statistics from which the summary counts: at the start, or when they were cleared. */
+  readonly portBase: Map<number, PortStats>;
+  streamBase: readonly StreamCounts[];
+  /** What `stop` found. From then on the ports may be reconfigured or closed, and count from 0. */
+  result: ForwardStats | undefined;
+}
+
+interface ForwardStats {
+  readonly ports: readonly PortForwardStats[];
+  readonly streams: readonly StreamForwardStats[];
+}
+
+const noStats: ForwardStats = { ports: [], streams: [] };
+
+export class Forwarding {
+  /** The run that is on, or the last one. */
+  private run: Run | undefined;
+  private control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
+  private active = false;
+
+  constructor(private readonly session: Session) {}
+
+  get running(): boolean {
+    return this.active;
+  }
+
+  isForwarding(portId: number): boolean {
+    return this.active && this.run!.plan.ports.includes(portId);
+  }
+
+  /** @param txFirst bursts of txonly packets to send first. */
+  start(txFirst: number): void {
+    const { session } = this;
+    if (this.active) {
+      session.complain('Packet forwarding already started');
+      return;
+    }
+    const plan = session.plan();
+    const stopped = plan.ports.some((id) => !session.ports.get(id)!.port.started);
+    if (stopped) {
+      session.complain('Not all ports were started');
+      return;
+    }
+    this.print(plan);
+    const counters = new SharedArrayBuffer(countersBytes(Math.max(1, plan.streams.length)));
+    const portBase = new Map(plan.ports.map((id) => [id, session.ports.get(id)!.port.stats()]));
+    this.run = { plan, counters, portBase, streamBase: [], result: undefined };
+    this.active = session.attempt(() => this.launch(txFirst));
+  }
+
+  stop(): void {
+    const { session } = this;
+    if (!this.active) {
+      session.complain('Packet forwarding not started');
+      return;
+    }
+    session.print('Telling cores to stop...\nWaiting for lcores to finish...');
+    session.attempt(() => this.halt());
+    this.active = false;
+    const run = this.run!;
+    run.result = this.statsOf(run);
+    this.show();
+    session.print('\nDone.');
+  }
+
+  /** `show fwd stats all`. */
+  show(): void {
+    const { run } = this;
+    const { ports, streams } = run ? (run.result ?? this.statsOf(run)) : noStats;
+    this.session.print(formatForwardStats(ports, streams));
+  }
+
+  private statsOf(run: Run): ForwardStats {
+    const { ports } = this.session;
+    const streams = run.plan.streams.map((stream, i) => ({ stream, counts: this.streamCounts(run, i) }));
+    const portStats = run.plan.ports.map((portId) => {
+      const mine = streams.filter(({ stream }) => stream.txPort === portId);
+      const txDropped = mine.reduce((sum, { counts }) => sum + counts.txDropped, 0);
+      return { portId, stats: difference(ports.get(portId)!.port.stats(), run.portBase.get(portId)!), txDropped };
+    });
+    return { ports: portStats, streams };
+  }
+
+  /** `clear fwd stats all`: the lcores keep counting, we only forget what was. */
+  clear(): void {
+    const { run } = this;
+    if (!run) return;
+    for (const id of run.plan.ports) this.rebase(id);
+    run.streamBase = run.plan.streams.map((_, i) => readCounters(run.counters, i));
+    if (run.result) run.result = clearedStats(run.result);
+  }
+
+  /** A port's own statistics were cleared: count on from there. */
+  rebase(portId: number): void {
+    const entry = this.session.ports.get(portId);
+    if (entry && this.run?.portBase.has(portId)) this.run.portBase.set(portId, entry.port.stats());
+  }
+
+  setVerbose(level: number): void {
+    this.control[VERBOSE] = level;
+  }
+
+  private halt(): void {
+    const { lcores } = this.session.eal;
+    const ids = this.run!.plan.lcores.map(({ lcoreId }) => lcoreId);
+    for (const id of ids) lcores.stop(id);
+    for (const id of ids) lcores.wait(id, STOP_TIMEOUT_MS);
+  }
+
+  private launch(txFirst: number): void {
+    const { session } = this;
+    const run = this.run!;
+    const { plan } = run;
+    const { lcores } = session.eal;
+    if (session.forwardingCores.length === 0) {
+      throw new VirtioPmdError('ELCORE', 'No cores defined for forwarding: give two lcores, as in -l 0,1');
+    }
+    this.control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
+    this.control[VERBOSE] = session.settings.verbose;
+    const specs = new Map(plan.ports.map((id) => [id, session.ports.get(id)!.port.spec()]));
+    const jobs = plan.lcores.map((lcore) => ({ lcore, job: this.job(lcore, specs, txFirst) }));
+    for (const { lcore, job } of jobs) {
+      lcores.launch(lcore.lcoreId, new URL('./forward.js', import.meta.url), 'forward', job);
+    }
+    this.awaitLcores(plan);
+  }
+
+  /** Returns once every lcore forwards, its first packets sent: what comes after `start` finds packets moving. */
+  private awaitLcores(plan: ForwardingPlan): void {
+    const { control } = this;
+    const { lcores } = this.session.eal;
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    for (;;) {
+      const forwarding = Atomics.load(control, FORWARDING);
+      if (forwarding >= plan.lcores.length) return;
+      const late = performance.now() > deadline && Atomics.load(control, FLUSHED) < plan.lcores.length;
+      if (late || plan.lcores.some(({ lcoreId }) => lcores.state(lcoreId) === 'failed')) {
+        this.halt(); // throws the job's own error
+        throw new VirtioPmdError('ELCORE', `forwarding did not start within ${START_TIMEOUT_MS / 1000} s`);
+      }
+      Atomics.wait(control, FORWARDING, forwarding, 50);
+    }
+  }
+
+  private job(lcore: LcoreStreams, specs: ReadonlyMap<number, PortSpec>, txFirst: number): ForwardJob {
+    const { settings, ports } = this.session;
+    const { plan, counters } = this.run!;
+    const { mode, packets, burst, retry, retries, retryDelayUs, flushRx: flush } = settings;
+    const streams = lcore.streams.map((stream): StreamPlan => {
+      const { rxPort, rxQueue, txPort, txQueue } = stream;
+      return {
+        rx: specs.get(rxPort)!.rx[Math.min(rxQueue, settings.rxQueues - 1)]!,
+        tx: specs.get(txPort)!.tx[Math.min(txQueue, settings.txQueues - 1)]!,
+        index: plan.streams.indexOf(stream),
+        settings: {
+          burst,
+          retries: retry ? retries : 0,
+          retryDelayUs,
+          ownMac: macBytes(ports.get(txPort)!.port.mac),
+          peerMac: macBytes(this.session.peerOf(txPort)),
+        },
+      };
+    });
+    const control = this.control.buffer as SharedArrayBuffer;
+    return { mode, streams, packets, flush, txFirst, lcoreCount: plan.lcores.length, counters, control };
+  }
+
+  private streamCounts(run: Run, index: number): StreamCounts {
+    const now = readCounters(run.counters, index);
+    const base = run.streamBase[index];
+    if (!base) return now;
+    return {
+      rxPackets: now.rxPackets - base.rxPackets,
+      txPackets: now.txPackets - base.txPackets,
+      txDropped: now.txDropped - base.txDropped,
+    };
+  }
+
+  private print(plan: ForwardingPlan): void {
+    const { session } = this;
+    session.print(forwardingText(session, plan));
+    if (session.settings.mode === 'flowgen') session.print(formatFlows(plan.ports, session.settings.packets.flows));
+    session.print(rxTxText(session));
+  }
+}
+
+function clearedStats({ ports, streams }: ForwardStats): ForwardStats {
+  const counts = { rxPackets: 0, txPackets: 0, txDropped: 0 };
+  return {
+    ports: ports.map((port) => ({ ...port, stats: difference(port.stats, port.stats), txDropped: 0 })),
+    streams: streams.map(({ stream }) => ({ stream, counts })),
+  };
+}
+
+function difference(now: PortStats, base: PortStats): PortStats {
+  return {
+    ipackets: now.ipackets - base.ipackets,
+    opackets: now.opackets - base.opackets,
+    ibytes: now.ibytes - base.ibytes,
+    obytes: now.obytes - base.obytes,
+    imissed: now.imissed - base.imissed,
+    ierrors: now.ierrors - base.ierrors,
+    oerrors: now.oerrors - base.oerrors,
+    rxNombuf: now.rxNombuf - base.rxNombuf,
+  };
+}
+
+/** `show config fwd`. */
+export function forwardingText(session: Session, plan: ForwardingPlan): string {
+  const { mode, retry, retries, retryDelayUs } = session.settings;
+  return formatForwarding({ mode, retry, retries, retryDelayUs, plan, peerOf: (id) => session.peerOf(id) });
+}
+
+/** `show config rxtx`. */
+export function rxTxText(session: Session): string {
+  const { settings } = session;
+  const ports = session.select('all').map(({ port }) => {
+    const { config } = port;
+    return {
+      portId: port.id,
+      rxQueues: config?.rxQueues ?? settings.rxQueues,
+      txQueues: config?.txQueues ?? settings.txQueues,
+      rxDesc: settings.rxDesc,
+      txDesc: settings.txDesc,
+      rxFreeThresh: session.app.rxFreeThresh ?? 0,
+      txFreeThresh: session.app.txFreeThresh ?? 0,
+      rxOffloads: config?.rxOffloads ?? session.app.rxOffloads,
+      txOffloads: config?.txOffloads ?? session.app.txOffloads,
+    };
+  });
+  return formatRxTx({
+    mode: settings.mode,
+    retry: settings.retry,
+    burst: settings.burst,
+    txSegments: settings.packets.segments,
+    cores: settings.coreCount,
+    forwardingPorts: session.forwardingPorts.length,
+    ports,
+  });
+}

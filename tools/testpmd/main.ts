@@ -1,0 +1,239 @@
+#!/usr/bin/env node
+/** testpmd: dpdk-testpmd's command line, commands and output, on this driver. */
+import { readFileSync } from 'node:fs';
+import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
+import { attach, type Port } from '../../driver/port.js';
+import type { PortEvents } from '../../driver/types.js';
+import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
+import { portStatsText } from './commands-display.js';
+import { warnOddPorts } from './commands-config.js';
+import { parseEalOptions, type EalArguments } from './eal-options.js';
+import { mbufsNeeded } from './mbufs.js';
+import { prompt, runFile } from './prompt.js';
+import { Session } from './session.js';
+import { settingsFrom } from './settings.js';
+import { Testpmd } from './testpmd.js';
+import { usage } from './usage.js';
+import { parseMac } from './values.js';
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+const complain = (text: string) => void process.stderr.write(`${text}\n`);
+
+/** syslog's numbers, as in --log-level. */
+const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
+
+/** A single lcore would leave none to forward: a second one shares its CPUs. */
+function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {
+  const map = asked ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
+  if (map.size > 1) return map;
+  const [main, cpus] = [...map][0]!;
+  complain(
+    `EAL: lcore ${main} is alone: lcore ${main + 1} is added to forward, on the same CPU; give two lcores (-l 0,1) for speed`,
+  );
+  return new Map([...map, [main + 1, cpus]]);
+}
+
+function makeEal(args: EalArguments): Eal {
+  const { memoryMiB, filePrefix, mainLcore, noHuge } = args;
+  complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
+  return createEal({
+    noHuge,
+    lcores: withForwardingLcore(args.lcores),
+    pinMain: args.lcores !== undefined,
+    log: complain,
+    ...(memoryMiB === undefined ? {} : { memoryMiB }),
+    ...(filePrefix === undefined ? {} : { filePrefix }),
+    ...(mainLcore === undefined ? {} : { mainLcore }),
+  });
+}
+
+async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: PortEvents['log']): Promise<Port[]> {
+  const ports: Port[] = [];
+  try {
+    for (const vdev of args.vdevs) ports.push(await attach(eal, vdev, { signal, log }));
+  } catch (error) {
+    for (const port of ports) port.close();
+    throw error;
+  }
+  if (ports.length === 0) complain('testpmd: No probed ethernet devices');
+  return ports;
+}
+
+function makeSession(eal: Eal, ports: readonly Port[], args: EalArguments, app: AppArguments, log: PortEvents['log']) {
+  const settings = settingsFrom(app);
+  const count =
+    app.totalMbufs ??
+    mbufsNeeded({
+      queueSizes: ports.map((port) => port.info().queueSize),
+      queues: Math.max(app.rxQueues, app.txQueues),
+      burst: app.burst,
+      lcores: eal.lcores.workers.length + 1,
+      cacheSize: app.mbufCache,
+    });
+  complain(`testpmd: create a new mbuf pool <mb_pool_0>: n=${count}, size=${app.mbufSize}, socket=0`);
+  const mempool = eal.createMempool({
+    name: 'mb_pool_0',
+    count,
+    headroom: HEADROOM,
+    dataRoom: app.mbufSize - HEADROOM,
+    cacheSize: app.mbufCache,
+  });
+  return new Session(eal, app, settings, mempool, args.maxSimdBitwidth, { print, complain }, log);
+}
+
+/** What can be checked only once ports and lcores are there. */
+function checkForwarding(session: Session): void {
+  const { app, eal, settings } = session;
+  const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
+  const { workers, main } = eal.lcores;
+  if (app.coreList?.includes(main)) {
+    throw fail(`lcore ${main} cannot be masked on for running packet forwarding, which is the main lcore`);
+  }
+  const absent = app.coreList?.find((core) => !workers.includes(core));
+  if (absent !== undefined) throw fail(`lcore ${absent} not enabled: forwarding cores can be ${workers.join(', ')}`);
+  const cores = session.coreCandidates.length;
+  if (settings.coreCount > cores) throw fail(`nb-cores should be > 0 and <= ${cores}`);
+  if (app.ports !== undefined && app.ports > session.ports.size) {
+    throw fail(`Invalid port ${app.ports}: nb-ports should be > 0 and <= ${session.ports.size}`);
+  }
+}
+
+/** --eth-peers-configfile: one MAC address per line, for ports 0, 1, ... */
+function readPeers(session: Session, path: string): void {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new VirtioPmdError('EOPTION', `--eth-peers-configfile=${path}: ${(cause as Error).message}`, { cause });
+  }
+  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
+  lines.forEach((line, port) => {
+    const mac = parseMac(line.trim());
+    if (!mac) throw new VirtioPmdError('EOPTION', `--eth-peers-configfile=${path}: '${line}' is no MAC address`);
+    session.settings.ethPeers.set(port, mac);
+  });
+}
+
+/** dpdk-testpmd begins with every port promiscuous, and does not mind when a device cannot be. */
+function enablePromiscuous(session: Session): void {
+  for (const { port } of session.select('all')) {
+    if (!port.started) continue;
+    try {
+      port.setPromiscuous(true);
+    } catch (error) {
+      if (!isVirtioPmdError(error)) throw error;
+      const why = error.code === 'ECONFIG' ? 'Operation not supported' : error.message;
+      complain(`Error during enabling promiscuous mode for port ${port.id}: ${why} - ignore`);
+    }
+  }
+}
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+
+/** Without -i: forwards until enter is pressed, or (with --stats-period) until a signal. */
+async function runUnattended(testpmd: Testpmd, signal: AbortSignal): Promise<void> {
+  const { session } = testpmd;
+  const { app } = session;
+  print('No commandline core given, start packet forwarding');
+  testpmd.forwarding.start(app.txFirst ? 1 : 0);
+  if (app.statsPeriod > 0) {
+    const timer = setInterval(() => {
+      // a new screen on a terminal, one report below the other elsewhere
+      const clear = process.stdout.isTTY ? '\x1b[2J\x1b[1;1H' : '';
+      const texts = session.forwardingPorts.map((id) => portStatsText(session.ports.get(id)!));
+      print(`${clear}\nPort statistics ====================================${texts.join('\n')}`);
+    }, app.statsPeriod * 1000);
+    await aborted(signal);
+    clearInterval(timer);
+    return;
+  }
+  print('Press enter to exit');
+  const enter = new Promise<void>((resolve) => {
+    process.stdin.once('data', () => resolve());
+    process.stdin.once('end', () => resolve());
+  });
+  process.stdin.resume();
+  await Promise.race([enter, aborted(signal)]);
+  process.stdin.destroy();
+}
+
+async function runInteractive(testpmd: Testpmd): Promise<void> {
+  const { session } = testpmd;
+  const { cmdlineFile, autoStart } = session.app;
+  if (cmdlineFile) await runFile(testpmd, cmdlineFile.path, cmdlineFile.echo);
+  if (session.quitting) return;
+  if (autoStart) {
+    print('Start automatic packet forwarding');
+    testpmd.forwarding.start(0);
+  }
+  await prompt(testpmd);
+}
+
+async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: AbortSignal): Promise<void> {
+  const log: PortEvents['log'] = (level, line) => {
+    if (logLevels[level] <= args.logLevel) complain(line);
+  };
+  const ports = await probe(eal, args, signal, log);
+  const interactive = app.interactive || app.autoStart;
+  if (app.interactive) print('Interactive-mode selected');
+  if (app.autoStart) print('Auto-start selected');
+  const session = makeSession(eal, ports, args, app, log);
+  const testpmd = new Testpmd(session, signal);
+  for (const port of ports) testpmd.ports.adopt(port);
+  try {
+    checkForwarding(session);
+    if (app.ethPeersFile !== undefined) readPeers(session, app.ethPeersFile);
+    warnOddPorts(session);
+    if (app.startDevices && !testpmd.ports.start('all')) {
+      complain('Start ports failed');
+      if (!interactive) throw new VirtioPmdError('ECONFIG', 'Start ports failed');
+    }
+    enablePromiscuous(session);
+    if (interactive) await runInteractive(testpmd);
+    else await runUnattended(testpmd, signal);
+  } finally {
+    testpmd.ports.shutdown();
+  }
+}
+
+/** dpdk-testpmd leaves with 0 after a signal, and with 1 after any error. */
+async function main(argv: readonly string[]): Promise<number> {
+  const separator = argv.indexOf('--');
+  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
+  const interrupt = new AbortController();
+  let eal: Eal | undefined;
+  try {
+    const args = parseEalOptions(ealArgv);
+    const app = parseAppOptions(separator < 0 ? [] : argv.slice(separator + 1));
+    if (args.help || app.help) {
+      print(usage);
+      return 0;
+    }
+    if (args.showVersion) complain(`EAL: testpmd of virtio-pmd, compatible with dpdk-testpmd 22.11`);
+    for (const note of [...args.notes, ...app.notes]) complain(note);
+    const onSignal = () => {
+      if (interrupt.signal.aborted) process.exit(1);
+      interrupt.abort();
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    eal = makeEal(args);
+    await run(eal, args, app, interrupt.signal);
+    eal.close();
+    return 0;
+  } catch (error) {
+    if (!isVirtioPmdError(error)) throw error;
+    eal?.close();
+    if (interrupt.signal.aborted) return 0;
+    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
+    return 1;
+  }
+}
+
+// a reader that has gone away (`testpmd ... | head`) is no reason for a stack trace
+process.stdout.on('error', () => process.exit(1));
+process.exitCode = await main(process.argv.slice(2));

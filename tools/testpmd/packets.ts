@@ -1,0 +1,73 @@
+/** Bytes of the packets that txonly and flowgen make: Ethernet, IPv4 without options, UDP without checksum, zeros. */
+
+export const ETH_IP_UDP_LENGTH = 42;
+/** Offsets in the packet. */
+export const IP_CHECKSUM = 24;
+export const IP_SOURCE = 26;
+export const IP_DESTINATION = 30;
+
+const ETHER_LENGTH = 14;
+const IP_LENGTH = 20;
+const TTL = 64;
+const PROTOCOL_UDP = 17;
+
+export interface PacketFields {
+  /** Bytes of the packet, without CRC; at least ETH_IP_UDP_LENGTH. */
+  readonly length: number;
+  readonly sourceMac: readonly number[];
+  readonly destinationMac: readonly number[];
+  readonly ip: { readonly source: number; readonly destination: number };
+  readonly udp: { readonly source: number; readonly destination: number };
+}
+
+/** The first 64 bytes of the packet (those behind its end are 0 too); all that follow are 0. */
+export function packetTemplate({ length, sourceMac, destinationMac, ip, udp }: PacketFields): Uint8Array {
+  const bytes = new Uint8Array(64);
+  const view = new DataView(bytes.buffer);
+  bytes.set(destinationMac, 0);
+  bytes.set(sourceMac, 6);
+  view.setUint16(12, 0x0800);
+  view.setUint8(14, 0x45);
+  view.setUint16(16, length - ETHER_LENGTH);
+  view.setUint8(22, TTL);
+  view.setUint8(23, PROTOCOL_UDP);
+  view.setUint32(IP_SOURCE, ip.source);
+  view.setUint32(IP_DESTINATION, ip.destination);
+  view.setUint16(IP_CHECKSUM, ipChecksum(bytes, ETHER_LENGTH));
+  view.setUint16(34, udp.source);
+  view.setUint16(36, udp.destination);
+  view.setUint16(38, length - ETHER_LENGTH - IP_LENGTH);
+  return bytes;
+}
+
+/** RFC 791: of the 20 bytes at `at`, whose checksum field must be 0. */
+export function ipChecksum(bytes: Uint8Array, at: number): number {
+  let sum = 0;
+  for (let i = 0; i < IP_LENGTH; i += 2) sum += (bytes[at + i]! << 8) | bytes[at + i + 1]!;
+  return fold(sum);
+}
+
+/** The ones' complement of a ones' complement sum, in 16 bits. */
+export function fold(sum: number): number {
+  sum = (sum & 0xffff) + (sum >>> 16);
+  return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
+}
+
+/** Writes an IPv4 address at `field` of the packet at `at`, and the checksum that goes with it. */
+export function writeAddress(u8: Uint8Array, at: number, field: number, address: number, sumOfRest: number): void {
+  u8[at + field] = address >>> 24;
+  u8[at + field + 1] = (address >>> 16) & 0xff;
+  u8[at + field + 2] = (address >>> 8) & 0xff;
+  u8[at + field + 3] = address & 0xff;
+  const checksum = fold(sumOfRest + (address >>> 16) + (address & 0xffff));
+  u8[at + IP_CHECKSUM] = checksum >> 8;
+  u8[at + IP_CHECKSUM + 1] = checksum & 0xff;
+}
+
+/** The ones' complement sum of a template's IPv4 header without its checksum and without the address at `field`. */
+export function sumWithout(template: Uint8Array, field: number): number {
+  const header = template.slice(0, ETH_IP_UDP_LENGTH);
+  header.fill(0, IP_CHECKSUM, IP_CHECKSUM + 2);
+  header.fill(0, field, field + 4);
+  return ~ipChecksum(header, ETHER_LENGTH) & 0xffff;
+}

@@ -1,0 +1,193 @@
+/** `port start|stop|close|reset|attach|detach`, with dpdk-testpmd's life-cycle texts. */
+import { isVirtioPmdError } from '../../native/errors.js';
+import { attach, type Port } from '../../driver/port.js';
+import type { PortConfig } from '../../driver/types.js';
+import type { Forwarding } from './forwarding.js';
+import type { PortEntry, Session } from './session.js';
+import { formatLink } from './show-info.js';
+
+type Which = number | 'all';
+
+export class Ports {
+  /** True while a port is started or stopped: link changes are no news then. */
+  private operating = false;
+
+  constructor(
+    private readonly session: Session,
+    private readonly forwarding: Forwarding,
+  ) {}
+
+  adopt(port: Port): void {
+    const { session } = this;
+    session.ports.set(port.id, { port, reconfigure: true, mtu: undefined, shown: undefined });
+    port.on('link', () => {
+      if (!this.operating) session.print(`\nPort ${port.id}: link state change event`);
+    });
+  }
+
+  /** @returns false when a port could not be started. */
+  start(which: Which): boolean {
+    const { session } = this;
+    const entries = session.select(which);
+    let failed = false;
+    let started = 0;
+    this.operating = true;
+    for (const entry of entries) {
+      const { port } = entry;
+      if (port.started) {
+        session.complain(`Port ${port.id} is now not stopped`);
+      } else if (this.bringUp(entry)) {
+        session.print(`Port ${port.id}: ${port.mac.toUpperCase()}`);
+        started++;
+      } else failed = true;
+    }
+    this.operating = false;
+    if (entries.length === 0) return true;
+    if (failed) return false;
+    if (started === 0) session.complain('Please stop the ports first');
+    else this.checkLinks();
+    session.print('Done');
+    return true;
+  }
+
+  private bringUp(entry: PortEntry): boolean {
+    const { session } = this;
+    const { port } = entry;
+    if (entry.reconfigure || !port.configured) {
+      session.print(`Configuring Port ${port.id} (socket 0)`);
+      if (!session.attempt(() => port.configure(this.configOf(entry)))) return false;
+      entry.reconfigure = false;
+    }
+    return session.attempt(() => port.start());
+  }
+
+  private configOf({ port, mtu }: PortEntry): PortConfig {
+    const { app, settings, mempool, maxSimdBitwidth } = this.session;
+    const { maxRxPktLen, maxMtu } = port.info();
+    const overhead = maxRxPktLen - maxMtu;
+    const asked = mtu ?? (app.maxPacketLength === undefined ? undefined : app.maxPacketLength - overhead);
+    return {
+      mempool,
+      rxQueues: settings.rxQueues,
+      txQueues: settings.txQueues,
+      rxDesc: settings.rxDesc,
+      txDesc: settings.txDesc,
+      rxFreeThresh: app.rxFreeThresh ?? 0,
+      txFreeThresh: app.txFreeThresh ?? 0,
+      rxOffloads: app.rxOffloads,
+      txOffloads: app.txOffloads,
+      maxSimdBitwidth,
+      ...(asked === undefined ? {} : { mtu: asked }),
+    };
+  }
+
+  /** With --no-lsc-interrupt or --tx-first dpdk-testpmd polls the links and says what it finds. */
+  private checkLinks(): void {
+    const { session } = this;
+    const { app } = session;
+    if (!app.linkCheck) return;
+    session.print('Checking link statuses...');
+    if (app.linkInterrupt && !app.txFirst) return;
+    for (const { port } of session.select('all')) session.print(`Port ${port.id} Link ${formatLink(port.link)}`);
+  }
+
+  stop(which: Which): void {
+    const { session } = this;
+    const entries = session.select(which);
+    if (entries.length === 0 && which !== 'all') return;
+    session.print('Stopping ports...');
+    let stopped = 0;
+    this.operating = true;
+    for (const { port } of entries) {
+      if (this.isInUse(port.id) || !port.started) continue;
+      if (session.attempt(() => port.stop())) stopped++;
+    }
+    this.operating = false;
+    if (stopped > 0 && session.app.linkCheck && !session.quitting) session.print('Checking link statuses...');
+    session.print('Done');
+  }
+
+  close(which: Which): void {
+    const { session } = this;
+    const entries = session.select(which);
+    if (entries.length === 0 && which !== 'all') return;
+    session.print('Closing ports...');
+    for (const { port } of entries) {
+      if (this.isInUse(port.id)) continue;
+      if (port.started) session.complain(`Cannot close started device (port ${port.id})`);
+      else this.closeOne(port);
+    }
+    session.print('Done');
+  }
+
+  private closeOne(port: Port): void {
+    const { session } = this;
+    session.attempt(() => port.close());
+    session.ports.delete(port.id);
+    session.print(`Port ${port.id} is closed`);
+  }
+
+  /** A port that packets are being forwarded on must not be touched; says so. */
+  private isInUse(portId: number): boolean {
+    if (!this.forwarding.isForwarding(portId)) return false;
+    this.session.complain(`Please remove port ${portId} from forwarding configuration.`);
+    return true;
+  }
+
+  reset(which: Which): void {
+    const { session } = this;
+    const entries = session.select(which);
+    if (entries.length === 0 && which !== 'all') return;
+    if (entries.some(({ port }) => port.started)) {
+      session.complain('Can not reset port(s), please stop port(s) first.');
+      return;
+    }
+    session.print('Resetting ports...');
+    for (const { port } of entries) session.attempt(() => port.reset());
+    session.print('Done');
+  }
+
+  /** @param signal ends the wait of a server-mode port for its client. */
+  async attach(devargs: string, signal: AbortSignal): Promise<void> {
+    const { session } = this;
+    session.print('Attaching a new port...');
+    try {
+      const port = await attach(session.eal, devargs, { signal, log: session.log });
+      this.adopt(port);
+      session.print(`Port ${port.id} is attached. Now total ports is ${session.ports.size}\nDone`);
+    } catch (error) {
+      if (!isVirtioPmdError(error)) throw error;
+      session.complain(`EAL: ${error.message}\ntestpmd: Failed to attach port ${devargs}`);
+    }
+  }
+
+  detach(portId: number): void {
+    const { session } = this;
+    const [entry] = session.select(portId);
+    if (!entry) return;
+    if (entry.port.started) {
+      session.complain('Port not stopped');
+      return;
+    }
+    session.complain('Port was not closed');
+    session.print('Removing a device...');
+    this.closeOne(entry.port);
+    session.print(`Device is detached\nNow total ports is ${session.ports.size}\nDone`);
+  }
+
+  /** Stops forwarding and everything else, with the texts of `quit`. */
+  shutdown(): void {
+    const { session, forwarding } = this;
+    session.quitting = true;
+    if (forwarding.running) forwarding.stop();
+    for (const id of session.portIds) {
+      session.print(`\nStopping port ${id}...`);
+      this.stop(id);
+    }
+    for (const id of session.portIds) {
+      session.print(`\nShutting down port ${id}...`);
+      this.close(id);
+    }
+    session.print('\nBye...');
+  }
+}

@@ -1,0 +1,113 @@
+/** One running testpmd: its ports, its settings, and where its text goes. */
+import { isVirtioPmdError } from '../../native/errors.js';
+import type { MempoolSpec } from '../../paths/mempool.js';
+import type { Eal } from '../../driver/eal.js';
+import type { Port } from '../../driver/port.js';
+import type { PortEvents, PortStats } from '../../driver/types.js';
+import type { AppArguments } from './app-options.js';
+import type { Settings } from './settings.js';
+import { planForwarding, type ForwardingPlan } from './topology.js';
+import { shapeOf } from './modes.js';
+import { defaultPeer } from './values.js';
+
+/** Where text goes. dpdk-testpmd writes answers to stdout and complaints to stderr, and scripts may read only one. */
+export interface Console {
+  print(text: string): void;
+  complain(text: string): void;
+}
+
+/** A port and what testpmd remembers of it. */
+export interface PortEntry {
+  readonly port: Port;
+  /** Queue numbers or sizes changed since it was configured. */
+  reconfigure: boolean;
+  /** MTU set on the prompt, kept through reconfiguration. */
+  mtu: number | undefined;
+  /** Statistics when they were shown last, for rates, and when that was (ms). */
+  shown: { readonly stats: PortStats; readonly at: number } | undefined;
+}
+
+export class Session {
+  /** By port id. */
+  readonly ports = new Map<number, PortEntry>();
+  quitting = false;
+
+  constructor(
+    readonly eal: Eal,
+    readonly app: AppArguments,
+    readonly settings: Settings,
+    readonly mempool: MempoolSpec,
+    readonly maxSimdBitwidth: number,
+    readonly console: Console,
+    /** Takes the driver's log lines. */
+    readonly log: PortEvents['log'],
+  ) {}
+
+  print(text: string): void {
+    this.console.print(text);
+  }
+
+  complain(text: string): void {
+    this.console.complain(text);
+  }
+
+  /** Runs `action`; says the sentence of an error of ours. @returns whether it went well. */
+  attempt(action: () => void): boolean {
+    try {
+      action();
+      return true;
+    } catch (error) {
+      if (!isVirtioPmdError(error)) throw error;
+      this.complain(error.message);
+      return false;
+    }
+  }
+
+  /** Port ids, ascending. */
+  get portIds(): number[] {
+    return [...this.ports.keys()].sort((a, b) => a - b);
+  }
+
+  /** The ports that a command means; says so when there is no such port. */
+  select(which: number | 'all'): PortEntry[] {
+    if (which === 'all') return this.portIds.map((id) => this.ports.get(id)!);
+    const entry = this.ports.get(which);
+    if (entry) return [entry];
+    this.complain(`Invalid port ${which}`);
+    return [];
+  }
+
+  /** Lcores that may forward: all but the main one, or those chosen. */
+  get coreCandidates(): readonly number[] {
+    return this.settings.coreList ?? this.eal.lcores.workers;
+  }
+
+  get forwardingCores(): readonly number[] {
+    return this.coreCandidates.slice(0, this.settings.coreCount);
+  }
+
+  get portCandidates(): readonly number[] {
+    return (this.settings.portList ?? this.portIds).filter((id) => this.ports.has(id));
+  }
+
+  get forwardingPorts(): readonly number[] {
+    return this.portCandidates.slice(0, this.settings.portCount);
+  }
+
+  /** How packets would go if forwarding started now. */
+  plan(): ForwardingPlan {
+    const { settings } = this;
+    return planForwarding({
+      ports: this.forwardingPorts,
+      rxQueues: settings.rxQueues,
+      txQueues: settings.txQueues,
+      lcores: this.forwardingCores,
+      topology: settings.topology,
+      shape: shapeOf(settings.mode),
+    });
+  }
+
+  peerOf(portId: number): string {
+    return this.settings.ethPeers.get(portId) ?? defaultPeer(portId);
+  }
+}

@@ -1,0 +1,91 @@
+/** Values of options and commands: numbers, masks, lists, MAC and IPv4 addresses. Undefined means "not one of those". */
+
+export const U16_MAX = 0xffff;
+export const U32_MAX = 0xffffffff;
+
+/** A decimal or 0x number from `min` to `max`. */
+export function parseUnsigned(text: string, min = 0, max = U32_MAX): number | undefined {
+  if (!/^(\d+|0[xX][0-9a-fA-F]+)$/.test(text)) return undefined;
+  const value = Number(text);
+  return value >= min && value <= max ? value : undefined;
+}
+
+/** Comma-separated numbers: "64,128". */
+export function parseNumberList(text: string, max = U32_MAX): number[] | undefined {
+  const values: number[] = [];
+  for (const part of text.split(',')) {
+    const value = parseUnsigned(part, 0, max);
+    if (value === undefined) return undefined;
+    values.push(value);
+  }
+  return values;
+}
+
+/** Numbers and ranges: "0,2-4". */
+export function parseRangeList(text: string, max = U16_MAX): number[] | undefined {
+  const values: number[] = [];
+  for (const part of text.split(',')) {
+    const bounds = part.split('-');
+    const from = parseUnsigned(bounds[0]!, 0, max);
+    const to = parseUnsigned(bounds[bounds.length - 1]!, 0, max);
+    if (from === undefined || to === undefined || bounds.length > 2 || to < from) return undefined;
+    for (let value = from; value <= to; value++) values.push(value);
+  }
+  return values;
+}
+
+/** The numbers of the set bits of a hexadecimal mask, with or without 0x, lowest first. */
+export function parseMask(text: string): number[] | undefined {
+  if (!/^(0[xX])?[0-9a-fA-F]+$/.test(text)) return undefined;
+  let bits = BigInt(`0x${text.replace(/^0[xX]/, '')}`);
+  const numbers: number[] = [];
+  for (let n = 0; bits !== 0n; n++, bits >>= 1n) if (bits & 1n) numbers.push(n);
+  return numbers;
+}
+
+/** Hexadecimal bits such as --rx-offloads=0x10. */
+export function parseHex(text: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
+  if (!/^(0[xX])?[0-9a-fA-F]+$/.test(text)) return undefined;
+  const value = Number.parseInt(text.replace(/^0[xX]/, ''), 16);
+  return value <= max ? value : undefined;
+}
+
+/** "02:00:00:00:00:01" in capitals, or undefined. */
+export function parseMac(text: string): string | undefined {
+  const parts = text.split(/[:-]/);
+  if (parts.length !== 6 || !parts.every((part) => /^[0-9a-fA-F]{1,2}$/.test(part))) return undefined;
+  return parts.map((part) => part.padStart(2, '0').toUpperCase()).join(':');
+}
+
+export function macBytes(mac: string): number[] {
+  return mac.split(':').map((part) => Number.parseInt(part, 16));
+}
+
+/** The address that a port is assumed to talk to unless told (`set eth-peer`). */
+export function defaultPeer(portId: number): string {
+  return `02:00:00:00:00:${(portId & 0xff).toString(16).toUpperCase().padStart(2, '0')}`;
+}
+
+/** "198.18.0.1" as a 32-bit number. */
+export function parseIpv4(text: string): number | undefined {
+  const parts = text.split('.');
+  if (parts.length !== 4) return undefined;
+  let address = 0;
+  for (const part of parts) {
+    const byte = /^\d{1,3}$/.test(part) ? Number(part) : 256;
+    if (byte > 255) return undefined;
+    address = address * 256 + byte;
+  }
+  return address;
+}
+
+/** The first value that occurs twice, with both places. */
+export function firstDuplicate(
+  values: readonly number[],
+): { value: number; first: number; second: number } | undefined {
+  for (let second = 1; second < values.length; second++) {
+    const first = values.indexOf(values[second]!);
+    if (first < second) return { value: values[second]!, first, second };
+  }
+  return undefined;
+}

@@ -1,0 +1,109 @@
+#!/usr/bin/env node
+/** vhost-switch: see `usage` in options.ts. */
+import { pinThread } from '../../native/cpu.js';
+import { isVirtioPmdError } from '../../native/errors.js';
+import { createRegion, destroyRegion } from '../../native/region.js';
+import { VhostDriver, type VhostCallbacks } from '../../driver/vhost/index.js';
+import { VIRTIO_NET_F_MRG_RXBUF } from '../../driver/wire/virtio-features.js';
+import { createMempool, Mempool, mempoolStride } from '../../paths/mempool.js';
+import { parseOptions, type SwitchOptions } from './options.js';
+import { statsScreen } from './stats-screen.js';
+import { Switch } from './switch.js';
+
+/** Turns of the switch between two visits of Node's event loop, which delivers signals. */
+const TURNS = 256;
+/** Without traffic for this many rounds, the loop sleeps a little between them. */
+const IDLE_ROUNDS = 64;
+const HEADROOM = 128;
+const DATA_ROOM = 2048;
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
+
+function run(options: SwitchOptions): void {
+  if (options.cpu !== undefined) pinThread([options.cpu]);
+  const count = options.mbufs;
+  const mapping = createRegion('vhost-switch', count * mempoolStride(HEADROOM, DATA_ROOM), false);
+  const pool = new Mempool(
+    createMempool({
+      name: 'vhost-switch',
+      mapping,
+      base: 0,
+      count,
+      headroom: HEADROOM,
+      dataRoom: DATA_ROOM,
+      cacheSize: 250,
+      deviceAddress: BigInt, // no device reads this memory
+    }),
+    0,
+  );
+  const fabric = new Switch(pool, options.socketFiles.length === 1);
+  const callbacks: VhostCallbacks = {
+    newDevice: (device) => {
+      const port = fabric.add(device);
+      print(`(${device.id}) device has been added to data core as port ${port.id}`);
+    },
+    destroyDevice: (device) => {
+      fabric.remove(device);
+      print(`(${device.id}) device has been removed from data core`);
+    },
+    vringStateChanged: (device) => fabric.refresh(device),
+  };
+  const log = (level: string, line: string) => {
+    if (options.verbose || level !== 'debug') print(line);
+  };
+  const drivers = options.socketFiles.map((path) => {
+    const disabledFeatures = options.mergeable ? 0n : VIRTIO_NET_F_MRG_RXBUF;
+    return new VhostDriver(path, { client: options.client, queues: options.queues, disabledFeatures, log }, callbacks);
+  });
+  const closeAll = () => drivers.forEach((driver) => driver.close());
+  try {
+    for (const driver of drivers) driver.start();
+  } catch (error) {
+    closeAll();
+    throw error;
+  }
+
+  let stopping = false;
+  const stop = () => {
+    stopping = true;
+  };
+  process.once('SIGINT', stop);
+  process.once('SIGTERM', stop);
+
+  let idle = 0;
+  let printAt = performance.now() + options.stats * 1000;
+  const round = () => {
+    if (stopping) {
+      closeAll();
+      destroyRegion(mapping);
+      return;
+    }
+    for (const driver of drivers) driver.poll();
+    const now = performance.now();
+    const second = Math.floor(now / 1000);
+    let moved = 0;
+    for (let i = 0; i < TURNS; i++) moved += fabric.turn(second);
+    if (options.stats > 0 && now >= printAt) {
+      printAt = now + options.stats * 1000;
+      process.stdout.write(statsScreen(fabric.ports));
+    }
+    idle = moved > 0 ? 0 : idle + 1;
+    if (fabric.ports.length === 0 || idle > IDLE_ROUNDS) Atomics.wait(sleeper, 0, 0, 1);
+    setImmediate(round);
+  };
+  round();
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+try {
+  const options = parseOptions(process.argv.slice(2));
+  if (typeof options === 'string') process.stdout.write(options);
+  else run(options);
+} catch (error) {
+  if (!isVirtioPmdError(error)) throw error;
+  process.stderr.write(`vhost-switch: ${error.message}\n`);
+  process.exitCode = error.code === 'EOPTION' ? 2 : 1;
+}

@@ -1,0 +1,95 @@
+/** The command line of vhost-switch. */
+import { readFileSync } from 'node:fs';
+import arg from 'arg';
+import { VirtioPmdError } from '../../native/errors.js';
+
+export interface SwitchOptions {
+  readonly socketFiles: readonly string[];
+  readonly client: boolean;
+  /** Seconds between two screens of statistics; 0: none. */
+  readonly stats: number;
+  readonly mergeable: boolean;
+  readonly queues: number;
+  /** CPU to run on, or undefined for any. */
+  readonly cpu: number | undefined;
+  readonly mbufs: number;
+  readonly verbose: boolean;
+}
+
+export const usage = `vhost-switch: an Ethernet switch between virtual machines or virtio_user ports, over vhost-user
+
+  vhost-switch --socket-file PATH [--socket-file PATH ...] [options]
+
+  --socket-file PATH    a vhost-user socket, one for each guest (repeatable); with a single one its guest gets its own
+                        packets back
+  --client              connect to the sockets (and try again each second) instead of listening on them
+  --queues N            queue pairs for each guest, 1 to 128 (default 1)
+  --mergeable 0|1       offer MRG_RXBUF, without which a packet has to fit one buffer (default 1)
+  --stats SEC           print statistics every SEC seconds (default 0: never)
+  --total-num-mbufs N   packet buffers (default 8192)
+  -l, --lcores CPU      run on this CPU
+  --verbose             print what the front-ends send
+  --help, --version
+`;
+
+const spec = {
+  '--socket-file': [String] as [StringConstructor],
+  '--client': Boolean,
+  '--queues': String,
+  '--mergeable': String,
+  '--stats': String,
+  '--total-num-mbufs': String,
+  '--lcores': String,
+  '-l': '--lcores' as const,
+  '--verbose': Boolean,
+  '--help': Boolean,
+  '--version': Boolean,
+};
+
+/** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION with one sentence. */
+export function parseOptions(argv: readonly string[]): SwitchOptions | string {
+  let given;
+  try {
+    given = arg(spec, { argv: [...argv] });
+  } catch (error) {
+    throw new VirtioPmdError('EOPTION', `${error instanceof Error ? error.message : String(error)}; see --help`);
+  }
+  if (given['--help']) return usage;
+  if (given['--version']) return `vhost-switch ${packageVersion()}\n`;
+  if (given._.length > 0) {
+    throw new VirtioPmdError('EOPTION', `unexpected argument ${given._[0]}; see --help`);
+  }
+  const socketFiles = given['--socket-file'] ?? [];
+  if (socketFiles.length === 0) throw new VirtioPmdError('EOPTION', '--socket-file PATH is needed; see --help');
+  const twice = socketFiles.find((path, i) => socketFiles.indexOf(path) !== i);
+  if (twice !== undefined) throw new VirtioPmdError('EOPTION', `--socket-file ${twice} is given twice`);
+  const cpu = given['--lcores'];
+  return {
+    socketFiles,
+    client: given['--client'] ?? false,
+    queues: integer('--queues', given['--queues'] ?? '1', 1, 128),
+    mergeable: integer('--mergeable', given['--mergeable'] ?? '1', 0, 1) === 1,
+    stats: integer('--stats', given['--stats'] ?? '0', 0, 86400),
+    mbufs: integer('--total-num-mbufs', given['--total-num-mbufs'] ?? '8192', 256, 500_000),
+    cpu: cpu === undefined ? undefined : integer('--lcores', cpu, 0, 1023),
+    verbose: given['--verbose'] ?? false,
+  };
+}
+
+function integer(option: string, text: string, least: number, most: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (value >= least && value <= most) return value;
+  throw new VirtioPmdError('EOPTION', `${option} ${text}: a number from ${least} to ${most} is expected`);
+}
+
+function packageVersion(): string {
+  // from tools/vhost-switch, or from dist/tools/vhost-switch
+  for (const path of ['../../package.json', '../../../package.json']) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
+    } catch {
+      continue;
+    }
+  }
+  return 'of unknown version';
+}
