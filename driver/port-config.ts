@@ -2,16 +2,7 @@
 import { VirtioPmdError } from '../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../paths/layout.js';
 import { has } from './features.js';
-import {
-  RX_OFFLOAD_RSS_HASH,
-  RX_OFFLOAD_SCATTER,
-  RX_OFFLOAD_TCP_CKSUM,
-  RX_OFFLOAD_TCP_LRO,
-  RX_OFFLOAD_UDP_CKSUM,
-  RX_OFFLOAD_VLAN_STRIP,
-  TX_OFFLOAD_MULTI_SEGS,
-  type PortConfig,
-} from './types.js';
+import { RX_OFFLOAD_SCATTER, RX_OFFLOAD_VLAN_STRIP, TX_OFFLOAD_MULTI_SEGS, type PortConfig } from './types.js';
 import * as F from './wire/virtio-features.js';
 
 export type ResolvedConfig = Required<PortConfig>;
@@ -36,13 +27,10 @@ export interface PortLimits {
   readonly txOffloadCapa: number;
 }
 
-/** Rx offloads that an offer of features allows and the paths do. */
+/** Rx offloads that an offer of features allows and the paths do: they read no checksum, LRO or hash fields yet. */
 export function rxOffloadCapa(offered: bigint): number {
   let capa = RX_OFFLOAD_VLAN_STRIP;
   if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
-  if (has(offered, F.VIRTIO_NET_F_GUEST_CSUM)) capa |= RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM;
-  if (has(offered, F.VIRTIO_NET_F_GUEST_TSO4) && has(offered, F.VIRTIO_NET_F_GUEST_TSO6)) capa |= RX_OFFLOAD_TCP_LRO;
-  if (has(offered, F.VIRTIO_NET_F_HASH_REPORT)) capa |= RX_OFFLOAD_RSS_HASH;
   return capa;
 }
 

@@ -18,6 +18,7 @@ import { DEFAULT_MTU, resolveConfig, type PortLimits, type ResolvedConfig } from
 import { activate, bringUp, reviveDevice } from './port-device.js';
 import {
   allQueues,
+  anyBroken,
   brokenQueues,
   cleanupTx,
   letBursts,
@@ -174,7 +175,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     const { plan } = this;
     if (plan === undefined) throw this.state('must be configured before it is started');
     this.monitor();
-    if (this.transport.connected && (!this.up || brokenQueues(plan).length > 0)) this.revive(plan);
+    if (this.transport.connected && (!this.up || anyBroken(plan))) this.revive(plan);
     if (this.up) {
       try {
         activate(this.eal, this.transport, plan, true);
@@ -310,7 +311,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   }
 
   private reportBroken(): void {
-    if (this.plan === undefined) return;
+    if (this.plan === undefined || !anyBroken(this.plan)) return;
     for (const { spec, code } of brokenQueues(this.plan)) {
       if (this.reportedBroken.has(spec)) continue;
       this.reportedBroken.add(spec);

@@ -134,6 +134,19 @@ export function letBursts(specs: readonly QueueSpec[], through: boolean): void {
   for (const spec of specs) Atomics.store(queueState(spec).words, STARTED, through ? 1 : 0);
 }
 
+const stateWords = new WeakMap<Plan, readonly Int32Array[]>();
+
+/** Whether a queue stopped trusting its ring. For the timer: leaves no garbage. */
+export function anyBroken(plan: Plan): boolean {
+  let queues = stateWords.get(plan);
+  if (queues === undefined) {
+    queues = allQueues(plan).map((spec) => queueState(spec).words);
+    stateWords.set(plan, queues);
+  }
+  for (let i = 0; i < queues.length; i++) if (queues[i]![BROKEN] !== 0) return true;
+  return false;
+}
+
 /** Reason codes of the queues that stopped trusting their ring. */
 export function brokenQueues(plan: Plan): { spec: QueueSpec; code: number }[] {
   return allQueues(plan)

@@ -43,16 +43,19 @@ export const POLLERR = 0x8;
 export const POLLHUP = 0x10;
 export const POLLNVAL = 0x20;
 
+// struct pollfd, kept: the driver's timer polls for ever and should leave no garbage
+const entry = new DataView(new ArrayBuffer(8));
+const entryBytes = new Uint8Array(entry.buffer);
+
 /**
  * Waits until `fd` is ready for `events`.
  * @param timeoutMs 0 returns at once, -1 waits for ever (blocks the thread: never on a thread that has an event loop).
  * @returns the ready events, 0 after the time-out.
  */
 export function pollFd(fd: number, events: number, timeoutMs: number): number {
-  const entry = new DataView(new ArrayBuffer(8));
   entry.setInt32(0, fd, true);
   entry.setInt16(4, events, true);
-  const ready = c.poll(new Uint8Array(entry.buffer), 1, timeoutMs);
+  const ready = c.poll(entryBytes, 1, timeoutMs);
   if (ready < 0 && lastErrno() !== 'EINTR') check(ready, 'poll');
   return ready > 0 ? entry.getUint16(6, true) : 0;
 }

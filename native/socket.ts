@@ -172,9 +172,11 @@ export function receiveWithFds(fd: number, into: Uint8Array): Received {
   return { length, fds, truncated: (header.getInt32(48, true) & MSG_CTRUNC) !== 0 };
 }
 
+const peeked = new Uint8Array(1);
+
 /** True when the peer has closed its end: an orderly close, or a reset. Reads nothing. */
 export function peerHasClosed(fd: number): boolean {
-  const n = c.recv(fd, new Uint8Array(1), 1, MSG_PEEK | MSG_DONTWAIT);
+  const n = c.recv(fd, peeked, 1, MSG_PEEK | MSG_DONTWAIT);
   if (n > 0) return false;
   return n === 0 || lastErrno() !== 'EAGAIN';
 }
