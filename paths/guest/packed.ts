@@ -9,7 +9,10 @@ import { KICKS, KICKS_SUPPRESSED, NOMBUF } from '../stats.js';
 import { ring, WEAK_ORDER } from './burst.js';
 import { AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, queueState, type QueueSpec, type QueueState } from './queue.js';
 
-/** Word 3 of a descriptor is id | flags << 16: its two wrap bits, as an Int32Array shows them; used when both are the wrap counter (section 2.8.1). */
+/**
+ * Word 3 of a descriptor is id | flags << 16; these are its AVAIL and USED bits, as an Int32Array shows them. A
+ * descriptor is used when both equal the wrap counter (virtio 1.2 section 2.8.1).
+ */
 export const WRAP_BITS = ((DESC_F_AVAIL | DESC_F_USED) << 16) | 0;
 
 /** One thread's view of a packed queue. Offsets are indices into the typed array that the name ends in. */
