@@ -4,7 +4,8 @@
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../paths/layout.js';
-import { flagKey, integerKey, macKey, nearest, parseDevargs, speedKey, splitDevargs, textKey } from './kvargs.js';
+import { flagKey, integerKey, macKey, parseDevargs, speedKey, splitDevargs, textKey } from './kvargs.js';
+import { nearest } from './nearest.js';
 
 export * from './kvargs.js';
 

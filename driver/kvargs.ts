@@ -3,6 +3,7 @@
  * the values are checked strictly, where DPDK takes `queues=abc` for 0 and ignores a key that is given twice. No I/O.
  */
 import { VirtioPmdError } from '../native/errors.js';
+import { nearest } from './nearest.js';
 
 /** How the value of one key is read. */
 export interface DevargKey<T> {
@@ -156,28 +157,4 @@ function parseWhole(text: string): number | undefined {
   if (!/^(0|[1-9]\d*|0x[0-9a-f]+)$/i.test(text)) return undefined;
   const value = Number(text);
   return Number.isSafeInteger(value) ? value : undefined;
-}
-
-/** The candidate closest to `word` when it is close enough to be a slip of the finger. */
-export function nearest(word: string, candidates: readonly string[]): string | undefined {
-  let best: string | undefined;
-  let least = Math.max(1, Math.floor(word.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) [least, best] = [distance, candidate];
-  }
-  return best;
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min(next[j - 1]! + 1, row[j]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

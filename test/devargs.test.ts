@@ -1,15 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { VirtioPmdError } from '../native/errors.js';
-import {
-  integerKey,
-  nearest,
-  parseDevargs,
-  parseMac,
-  parseVirtioUser,
-  splitDevargs,
-  textKey,
-} from '../driver/devargs.js';
+import { integerKey, parseDevargs, parseMac, parseVirtioUser, splitDevargs, textKey } from '../driver/devargs.js';
 
 const defaults = {
   name: 'net_virtio_user0',
@@ -128,12 +120,6 @@ test('MAC addresses mix neither separators nor lengths', (t) => {
   for (const text of ['02-00:00:00:00:01', '0200-0000:0001', '020:000:000:001', '02:00:00:00:00:01:02', '']) {
     t.is(parseMac(text), undefined, text);
   }
-});
-
-test('the nearest word is offered only when it is near', (t) => {
-  t.is(nearest('quues', ['queues', 'server']), 'queues');
-  t.is(nearest('PATH', ['path']), 'path');
-  t.is(nearest('zzzzzz', ['path', 'mac']), undefined);
 });
 
 test('property: any text gives a result or one EDEVARGS sentence', (t) => {

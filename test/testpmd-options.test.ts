@@ -2,7 +2,7 @@ import test from 'ava';
 import { parseAppOptions } from '../tools/testpmd/app-options.js';
 import { parseEalOptions } from '../tools/testpmd/eal-options.js';
 import { mbufsNeeded } from '../tools/testpmd/mbufs.js';
-import { nearest } from '../tools/nearest.js';
+import { nearest } from '../driver/nearest.js';
 
 const words = (line: string) => line.split(' ');
 

@@ -7,7 +7,7 @@ import {
   RX_OFFLOAD_UDP_CKSUM,
   RX_OFFLOAD_VLAN_STRIP,
 } from '../../driver/types.js';
-import { didYouMean } from '../nearest.js';
+import { didYouMean } from '../../driver/nearest.js';
 import { findMode, modeNames, type Mode } from './modes.js';
 import { appFlags, appValues } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';

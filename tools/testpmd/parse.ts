@@ -1,7 +1,7 @@
 /** What the two option parsers share: `arg` with our error sentences. */
 import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../nearest.js';
+import { didYouMean } from '../../driver/nearest.js';
 
 export type Values = Readonly<Record<string, unknown>>;
 

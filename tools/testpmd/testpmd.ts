@@ -1,6 +1,6 @@
 /** The program's parts, as commands see them, and how a line becomes a command. */
 import { isVirtioPmdError } from '../../native/errors.js';
-import { nearest } from '../nearest.js';
+import { nearest } from '../../driver/nearest.js';
 import { grammar, readableSyntax } from './commands.js';
 import { Forwarding } from './forwarding.js';
 import { splitWords } from './grammar.js';
