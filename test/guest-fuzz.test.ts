@@ -5,9 +5,8 @@
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { type RxPathName, type TxPathName } from '../paths/guest/queue.js';
-import { NIL } from '../paths/mempool.js';
 import { destroyFixtureRegion, type GuestFixture } from './support/guest-fixture.js';
-import { mbufsAtDevice, restart, rxCase, txCase } from './support/hostile.js';
+import { inspect, mbufsAtDevice, restart, rxCase, txCase } from './support/hostile.js';
 
 test.after.always(destroyFixtureRegion);
 
@@ -47,21 +46,6 @@ function lie(fixture: GuestFixture, random: (below: number) => number): void {
         fixture.split.advance(count);
       }
   }
-}
-
-/** The segments of a received packet, each checked to lie in its buffer. */
-function inspect(t: ExecutionContext, { pool }: GuestFixture, packet: number): number {
-  let segments = 0;
-  let total = 0;
-  for (let m = packet; m !== NIL; m = pool.next[m]!) {
-    segments++;
-    total += pool.dataLen[m]!;
-    if (pool.dataOff[m]! + pool.dataLen[m]! > pool.headroom + pool.dataRoom) t.fail(`mbuf ${m} ends outside`);
-    if (segments > 64) t.fail('a chain without end');
-  }
-  if (segments !== pool.nbSegs[packet] || total !== pool.pktLen[packet]) t.fail('a packet that contradicts itself');
-  if (total < 14 || total > 9728) t.fail(`a packet of ${total} bytes`);
-  return segments;
 }
 
 const rounds = 300;

@@ -143,3 +143,18 @@ export function mbufsAtDevice({ pool, state, spec }: GuestFixture): number {
   }
   return count;
 }
+
+/** The number of segments of a received packet, each checked to lie in its buffer. */
+export function inspect(t: ExecutionContext, { pool }: GuestFixture, packet: number): number {
+  let segments = 0;
+  let total = 0;
+  for (let m = packet; m !== NIL; m = pool.next[m]!) {
+    segments++;
+    total += pool.dataLen[m]!;
+    if (pool.dataOff[m]! + pool.dataLen[m]! > pool.headroom + pool.dataRoom) t.fail(`mbuf ${m} ends outside`);
+    if (segments > 64) t.fail('a chain without end');
+  }
+  if (segments !== pool.nbSegs[packet] || total !== pool.pktLen[packet]) t.fail('a packet that contradicts itself');
+  if (total < 14 || total > 9728) t.fail(`a packet of ${total} bytes`);
+  return segments;
+}
