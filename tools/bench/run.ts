@@ -56,8 +56,11 @@ export async function measure(recipe: Recipe, side: Side, options: MeasureOption
     const vhost = await start('vhost', dpdkCommand({ vdevs: [`net_vhost0,iface=${socket},queues=1,client=0`] }), peers);
     const vdevs = [`net_virtio_user0,path=${socket},queues=1,${recipe.devargs}`];
     const lcores = `0@${peerCpu},1@${ourCpu}`;
+    // ordinary pages on both sides: dpdkCommand has --no-huge, too
     const command =
-      side === 'ours' ? ourCommand({ vdevs, lcores, nodeArgs: ['--trace-gc'] }) : dpdkCommand({ vdevs, lcores });
+      side === 'ours'
+        ? ourCommand({ vdevs, lcores, nodeArgs: ['--trace-gc'], ealArgs: ['--no-huge'] })
+        : dpdkCommand({ vdevs, lcores });
     const front = await start(side, command, peers);
     await front.ask('start', START);
     // the first packets only teach the compiler which paths are hot; the measured ones enter when it is done
