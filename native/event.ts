@@ -39,9 +39,6 @@ export function setNonBlocking(fd: number): void {
 
 export const POLLIN = 0x1;
 export const POLLOUT = 0x4;
-export const POLLERR = 0x8;
-export const POLLHUP = 0x10;
-export const POLLNVAL = 0x20;
 
 // struct pollfd, kept: the driver's timer polls for ever and should leave no garbage
 const entry = new DataView(new ArrayBuffer(8));

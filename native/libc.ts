@@ -20,7 +20,6 @@ export const c = {
   write: bind('int64_t write(int fd, const void *buf, size_t count)'),
   memfdCreate: bind('int memfd_create(const char *name, unsigned int flags)'),
   ftruncate: bind('int ftruncate(int fd, int64_t length)'),
-  lseek: bind('int64_t lseek(int fd, int64_t offset, int whence)'),
   fallocate: bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
   fcntl: bind('int fcntl(int fd, int cmd, int64_t arg)'),
   mmap: bindPointer('uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
@@ -39,7 +38,6 @@ export const c = {
   gettid: bind('int gettid()'),
   schedSetaffinity: bind('int sched_setaffinity(int pid, size_t size, const void *mask)'),
   schedGetaffinity: bind('int sched_getaffinity(int pid, size_t size, void *mask)'),
-  memcpy: bindPointer('uintptr_t memcpy(uintptr_t dst, uintptr_t src, size_t n)'),
 };
 
 /** Symbolic errno of the last failed call of this thread ("ENOENT"). */

@@ -4,22 +4,12 @@
  * a release, and on x86 the store is an `xchg`, hence a full barrier too. 8 to 15 ns each (Node 20, AMD EPYC Milan):
  * once per burst, never per packet.
  *
- * Data paths call `Atomics.load`, `Atomics.store` directly where V8 would not inline a wrapper; the comment at each
+ * Data paths call `Atomics.load` and `Atomics.store` themselves, as V8 might not inline a wrapper; the comment at each
  * names one of these three words:
  * - observe: a load after which nothing that the peer published before is stale;
  * - publish: a store before which everything we wrote is visible;
  * - fence: a full barrier, before asking whether the peer wants a notification.
  */
-
-/** observe a 16-bit index or flag word. */
-export function observe16(words: Uint16Array, index: number): number {
-  return Atomics.load(words, index);
-}
-
-/** publish a 16-bit index or flag word. */
-export function publish16(words: Uint16Array, index: number, value: number): void {
-  Atomics.store(words, index, value);
-}
 
 const barrierWord = new Int32Array(new SharedArrayBuffer(4));
 

@@ -124,11 +124,6 @@ export function viewsOf(mapping: Mapping): Views {
   return views;
 }
 
-/** Drops this thread's views of a mapping that is about to go (or has gone): the address may come back as another's. */
-export function forgetViews(mapping: Mapping): void {
-  viewCache.delete(mapping.address);
-}
-
 /** Hugepages of 2 MiB: how many exist and how many are free. Zeros where the kernel has none. */
 export function hugepages(): { total: number; free: number } {
   const read = (file: string) => {

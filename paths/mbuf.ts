@@ -7,18 +7,9 @@
 import { VirtioPmdError } from '../native/errors.js';
 import { NIL, type Mempool } from './mempool.js';
 
-/** RTE_MBUF_F_*, the low 32 bits of ol_flags, which hold every Rx flag. */
+/** RTE_MBUF_F_*, the low 32 bits of ol_flags. A tag was there, and has been taken out into `vlanTci`. */
 export const RTE_MBUF_F_RX_VLAN = 1 << 0;
-export const RTE_MBUF_F_RX_RSS_HASH = 1 << 1;
-export const RTE_MBUF_F_RX_L4_CKSUM_BAD = 1 << 3;
-export const RTE_MBUF_F_RX_IP_CKSUM_BAD = 1 << 4;
 export const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
-export const RTE_MBUF_F_RX_IP_CKSUM_GOOD = 1 << 7;
-export const RTE_MBUF_F_RX_L4_CKSUM_GOOD = 1 << 8;
-/** Checksum not in the packet, though its integrity is verified: both bits of the L4 state. */
-export const RTE_MBUF_F_RX_L4_CKSUM_NONE = RTE_MBUF_F_RX_L4_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
-export const RTE_MBUF_F_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_NONE;
-export const RTE_MBUF_F_RX_LRO = 1 << 16;
 
 /** Makes `m` an empty packet of one segment with the mempool's headroom in front. It must not be part of a chain. */
 export function resetMbuf(pool: Mempool, m: number): void {

@@ -1,6 +1,7 @@
 /** What every path does once per burst, before or after its own loop over the ring. */
 import { signalFd } from '../../native/event.js';
 import { MAX_RX_PKTLEN } from '../layout.js';
+import { RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { BROADCAST, BYTES, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
@@ -69,8 +70,6 @@ function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n:
 }
 
 const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it
-const RTE_MBUF_F_RX_VLAN = 1 << 0;
-const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
 
 /** Takes the outer 802.1Q tag out of the packets that have one (rte_vlan_strip): the device cannot, so we do. */
 export function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {

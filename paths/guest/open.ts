@@ -1,4 +1,4 @@
-/** From a queue's plain description to the class of its path. Called once per queue and thread, never per burst. */
+/** From a queue's plain description to the code of its path. Called once per queue and thread, never per burst. */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec, RxPath, TxPath } from './queue.js';

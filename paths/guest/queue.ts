@@ -1,19 +1,12 @@
 /**
  * A started queue as plain data: the control plane makes a `QueueSpec`, posts it to whichever lcore polls the queue,
- * and a path class is built from it there. Everything that changes lives in memory that both see: the ring (shared with
+ * and its path is opened from it there. Everything that changes lives in memory that both see: the ring (shared with
  * the device) and `shared` (ours alone: the device cannot reach it).
  *
  * One thread at a time uses a queue. The control plane touches a queue's state only while no lcore polls it.
  */
 import { viewsOf, type Mapping } from '../../native/region.js';
-import {
-  DESC_SIZE,
-  packedLayout,
-  splitLayout,
-  DESC_F_AVAIL,
-  AVAIL_F_NO_INTERRUPT,
-  EVENT_F_DISABLE,
-} from '../layout.js';
+import { DESC_SIZE, packedLayout, splitLayout, AVAIL_F_NO_INTERRUPT, EVENT_F_DISABLE } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { NIL, type MempoolSpec } from '../mempool.js';
 import { DROP_RESET, STATS_COUNT } from '../stats.js';
@@ -239,6 +232,3 @@ export interface TxPath {
   /** Frees the mbufs of what the device has sent. @returns free descriptors. */
   cleanup(): number;
 }
-
-/** Packed: AVAIL and USED bits of a descriptor that is being made available under wrap counter `wrap`. */
-export const packedAvail = (wrap: number): number => (wrap ? DESC_F_AVAIL : 1 << 15);

@@ -75,7 +75,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     }
     if (n > MAX_BURST) n = MAX_BURST;
     let count = visible < n ? visible : n;
-    if (count > 4) count -= (used + count) & 3; // see RxSplit
+    if (count > 4) count -= (used + count) & 3; // see rx-split.ts
     let nb = 0;
     let i = 0;
     while (i < count) {
@@ -126,7 +126,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     return nb;
   }
 
-  /** As RxSplitMergeable.gather, with slots for ids. */
+  /** As gather of rx-split-mergeable.ts, with slots for ids. */
   function gather(m: number, segments: number, sound: boolean, used: number): boolean {
     let last = m;
     let total = pktLen[m]!;

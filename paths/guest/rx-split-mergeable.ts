@@ -48,7 +48,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     }
     if (n > MAX_BURST) n = MAX_BURST;
     let count = visible < n ? visible : n;
-    if (count > 4) count -= (used + count) & 3; // see RxSplit
+    if (count > 4) count -= (used + count) & 3; // see rx-split.ts
     const head = words[FREE_HEAD]!;
     let nb = 0;
     let i = 0;

@@ -38,7 +38,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
-    if (words[FREE_COUNT]! < n + freeThresh) cleanup(); // lazily: see TxSplit
+    if (words[FREE_COUNT]! < n + freeThresh) cleanup(); // lazily: see tx-split.ts
     const first = words[AVAIL_IDX]!;
     let idx = first;
     let wrap = words[AVAIL_WRAP]!;

@@ -35,7 +35,7 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
-    if (words[FREE_COUNT]! < n + freeThresh) cleanup(); // lazily: see TxSplit
+    if (words[FREE_COUNT]! < n + freeThresh) cleanup(); // lazily: see tx-split.ts
     const oldAvail = words[AVAIL_IDX]!;
     let free = words[FREE_COUNT]!;
     let head = words[FREE_HEAD]!;

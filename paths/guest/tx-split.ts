@@ -75,7 +75,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
       head = (head + needed) & mask;
       free -= needed;
       const slot = ring16 + (avail & mask);
-      if (u16[slot] !== id) u16[slot] = id; // see fillSplit
+      if (u16[slot] !== id) u16[slot] = id; // see filler in split.ts
       avail = (avail + 1) & 0xffff;
     }
     if (i === 0) return 0;
