@@ -14,6 +14,10 @@ export const DEFAULT_MTU = 1500;
 export const MIN_RX_BUF_SIZE = 64;
 const MIN_HEADROOM = NET_HDR_HASH;
 const DEFAULT_FREE_THRESH = 32;
+/** RTE_VECT_DEFAULT_SIMD_BITWIDTH. */
+export const DEFAULT_SIMD_BITWIDTH = process.arch === 'x64' ? 256 : 128;
+/** RTE_VECT_SIMD_MAX. */
+const MAX_SIMD_BITWIDTH = 1 << 15;
 
 /** What the device allows. */
 export interface PortLimits {
@@ -49,7 +53,7 @@ export function maxRxPktLenOf(mtu: number, hdrSize: number): number {
 /** @throws VirtioPmdError ECONFIG, with ethdev's own words where there are some */
 export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedConfig {
   const { mempool, rxQueues = 1, txQueues = rxQueues, mtu = DEFAULT_MTU } = config;
-  const { rxOffloads = 0, txOffloads = 0, maxSimdBitwidth = 0 } = config;
+  const { rxOffloads = 0, txOffloads = 0, maxSimdBitwidth = DEFAULT_SIMD_BITWIDTH } = config;
   const { portId, queueSize } = limits;
   checkQueues('rx', rxQueues, limits);
   checkQueues('tx', txQueues, limits);
@@ -63,6 +67,9 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
     throw fail(
       `mempool ${mempool.name} has a data room of ${mempool.dataRoom} bytes, at least ${MIN_RX_BUF_SIZE} are needed`,
     );
+  }
+  if (!isSimdBitwidth(maxSimdBitwidth)) {
+    throw fail(`maxSimdBitwidth=${maxSimdBitwidth}: expected ${SIMD_BITWIDTHS}`);
   }
   const resolved = {
     mempool,
@@ -79,6 +86,13 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
   };
   checkMtu(mtu, resolved, limits.hdrSize);
   return resolved;
+}
+
+/** What rte_vect_set_max_simd_bitwidth takes, and 0. */
+export const SIMD_BITWIDTHS = `a power of two up to ${MAX_SIMD_BITWIDTH}, or 0 for no limit`;
+
+export function isSimdBitwidth(bits: number): boolean {
+  return Number.isInteger(bits) && bits >= 0 && bits <= MAX_SIMD_BITWIDTH && (bits & (bits - 1)) === 0;
 }
 
 /** @throws VirtioPmdError ECONFIG when packets of this MTU cannot be received */

@@ -13,7 +13,7 @@ import {
   type PortLimits,
   type ResolvedConfig,
 } from './port-config.js';
-import { RX_OFFLOAD_SCATTER, type PortInfo, type QueueInfo } from './types.js';
+import { RX_OFFLOAD_SCATTER, type PathReport, type PortInfo, type QueueInfo } from './types.js';
 import * as F from './wire/virtio-features.js';
 
 /** VIRTIO_MAX_MAC_ADDRS. */
@@ -103,5 +103,18 @@ export function queueInfo(spec: QueueSpec, config: ResolvedConfig, selection: Se
     burstMode: tx ? selection.txBurstMode : selection.rxBurstMode,
     started,
     broken: broken === 0 ? undefined : brokenReason(broken),
+  };
+}
+
+export function pathReport(selection: Selection, negotiation: Negotiation): PathReport {
+  const { recipe, rx, tx, kernel } = selection;
+  return {
+    recipe,
+    rx,
+    tx,
+    rejected: selection.rejected.map(({ what, why }) => ({ what, why })),
+    kernel,
+    widerKernels: selection.widerKernels.map(({ isa, why }) => ({ what: isa, why })),
+    features: negotiation,
   };
 }

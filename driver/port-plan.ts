@@ -2,6 +2,7 @@
  * What a configuration makes of a port: features, paths and rings. A plan outlives connections: when a back-end comes
  * back, the same plan is put to it again, so that queues opened on other threads stay valid.
  */
+import { helperStatus } from '../native/helper.js';
 import { BROKEN, isTx, queueState, reclaim, resetQueue, STARTED, type QueueSpec } from '../paths/guest/queue.js';
 import { openTx } from '../paths/guest/open.js';
 import { selectPaths, type RingFeatures, type Selection } from '../paths/select.js';
@@ -73,6 +74,7 @@ export function portLimits(context: PlanContext, offloads: Offloads): PortLimits
 export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
   const { eal, portId, transport, args, offer } = context;
   const result = negotiation(context, config);
+  const { isas, lacking } = helperStatus();
   const selection = selectPaths({
     ...ringFeatures(result.acknowledged),
     offered: ringFeatures(offer.bits),
@@ -84,7 +86,8 @@ export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
       rssHash: (config.rxOffloads & RX_OFFLOAD_RSS_HASH) !== 0,
     },
     maxSimdBitwidth: config.maxSimdBitwidth,
-    kernels: [],
+    kernels: isas,
+    lacking,
   });
   const pairs = pairsOf(result, transport);
   const queues = makeQueues(eal, transport, { portId, pairs, config, negotiation: result, selection });

@@ -60,10 +60,12 @@ function makeQueue(
   const packed = has(acknowledged, F.VIRTIO_F_RING_PACKED);
   const ring = reserve(`port${portId}_vq${index}`, layoutOf({ packed, size }).byteLength, 4096);
   const zone = isTx ? reserve(`port${portId}_vq${index}_hdr`, size * TX_SLOT_SIZE, 64).offset : 0;
+  const path = isTx ? selection.tx : selection.rx;
   return {
     portId,
     queueId,
-    path: isTx ? selection.tx : selection.rx,
+    path,
+    kernel: path.endsWith('_vec') ? selection.kernel : undefined,
     mapping: ring.mapping,
     packed,
     size,

@@ -11,7 +11,7 @@ import type { Eal } from './eal.js';
 import { has, netHeaderSize } from './features.js';
 import { checkMtu } from './port-config.js';
 import { runCommand } from './port-device.js';
-import { portInfo, queueInfo } from './port-info.js';
+import { portInfo, queueInfo, pathReport } from './port-info.js';
 import { PortLife, type PortOptions } from './port-life.js';
 import { allQueues, usedRx, usedTx } from './port-plan.js';
 import type { LogLevel } from './transport.js';
@@ -202,8 +202,7 @@ export class Port extends PortLife {
   /** Why this path, and what was negotiated. @throws VirtioPmdError ESTATE before configure */
   path(): PathReport {
     const { selection, negotiation } = this.configuredPlan();
-    const rejected = selection.rejected.map(({ what, why }) => ({ what, why }));
-    return { recipe: selection.recipe, rx: selection.rx, tx: selection.tx, rejected, features: negotiation };
+    return pathReport(selection, negotiation);
   }
 
   // ---- settings ------------------------------------------------------------------------------------------------------

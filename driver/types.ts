@@ -2,6 +2,7 @@
  * What the driver looks like from outside: the types of the API, without code. `docs/api.md` shows them at work.
  * The classes behind them are in eal.ts, lcore.ts, port.ts.
  */
+import type { KernelIsa } from '../native/helper.js';
 import type { Mempool, MempoolSpec } from '../paths/mempool.js';
 import type { QueueSpec, RxPathName, TxPathName } from '../paths/guest/queue.js';
 
@@ -87,7 +88,9 @@ export interface PortConfig {
   readonly txOffloads?: number;
   /** Default 1500. */
   readonly mtu?: number;
-  /** --force-max-simd-bitwidth; 0: no limit. Vectorized paths only. */
+  /**
+   * --force-max-simd-bitwidth, for vectorized paths: a power of two, or 0 for no limit. Default, as EAL's: 256, on arm64 128.
+   */
   readonly maxSimdBitwidth?: number;
 }
 
@@ -123,6 +126,10 @@ export interface PathReport {
   readonly tx: TxPathName;
   /** Paths that were considered and rejected, with the first condition that ruled each out and what to change. */
   readonly rejected: readonly Reason[];
+  /** The kernels that vectorized paths run. */
+  readonly kernel?: KernelIsa | undefined;
+  /** Wider kernels, and why they do not run. */
+  readonly widerKernels?: readonly Reason[];
   readonly features: {
     readonly offered: bigint;
     readonly asked: bigint;

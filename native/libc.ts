@@ -24,6 +24,7 @@ export const c = {
   fcntl: bind('int fcntl(int fd, int cmd, int64_t arg)'),
   mmap: bindPointer('uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
   munmap: bind('int munmap(uintptr_t addr, size_t length)'),
+  memcpy: bind('void memcpy(uintptr_t dest, uintptr_t src, size_t n)'),
   eventfd: bind('int eventfd(unsigned int initval, int flags)'),
   socket: bind('int socket(int domain, int type, int protocol)'),
   bind: bind('int bind(int fd, const void *addr, uint32_t len)'),
@@ -57,7 +58,11 @@ export function viewOf(address: bigint, byteLength: number): ArrayBuffer {
   return koffi.view(address, byteLength) as ArrayBuffer;
 }
 
-/** Address of a typed array's first byte, for structures that hold pointers. The array must outlive the call. */
-export function addressOf(array: Uint8Array): bigint {
+/**
+ * Address of a typed array's first byte, for structures that hold pointers. Whoever uses it keeps the array. A small
+ * array lives in V8's heap, which moves it, until its buffer is asked for.
+ */
+export function addressOf(array: ArrayBufferView): bigint {
+  void array.buffer;
   return BigInt(koffi.address(array) as bigint | number);
 }

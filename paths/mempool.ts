@@ -165,9 +165,13 @@ export class Mempool {
   /** Returns this lcore's cache to the shared stack: when its thread stops using the pool. */
   readonly flushCache: () => void;
 
-  private readonly head: Int32Array;
-  private readonly stack: Int32Array;
-  private readonly cacheSize: number;
+  /** The free lists as they lie in memory, for the native helper (native/mempool.h). */
+  readonly lists: {
+    readonly head: Int32Array;
+    readonly stack: Int32Array;
+    readonly cache: Int32Array;
+    readonly cacheSize: number;
+  };
 
   /** @param lcoreId whose cache to use: one thread per lcore id, ever. */
   constructor(
@@ -180,16 +184,15 @@ export class Mempool {
     this.stride = spec.stride;
     this.headroom = spec.headroom;
     this.dataRoom = spec.dataRoom;
-    this.cacheSize = Math.max(1, cacheSize); // 0: as little as the scheme can do with
     const views = viewsOf(spec.mapping);
     this.u8 = views.u8;
     this.u16 = views.u16;
     this.u32 = views.u32;
     this.i32 = views.i32;
 
-    this.head = new Int32Array(shared, 0, HEAD_WORDS);
+    const head = new Int32Array(shared, 0, HEAD_WORDS);
     let at = HEAD_WORDS * 4;
-    this.stack = new Int32Array(shared, at, count);
+    const stack = new Int32Array(shared, at, count);
     at += columnBytes(count, 4);
     const cache = new Int32Array(shared, at + lcoreId * cacheWords(cacheSize) * 4, cacheWords(cacheSize));
     at += MAX_LCORES * cacheWords(cacheSize) * 4;
@@ -211,7 +214,9 @@ export class Mempool {
     this.port = new Uint16Array(shared, take(2), count);
     this.vlanTci = new Uint16Array(shared, take(2), count);
 
-    const lists = specialize(freeLists, freeListsScope, this.head, this.stack, cache, this.cacheSize);
+    const size = Math.max(1, cacheSize); // 0: as little as the scheme can do with
+    this.lists = { head, stack, cache, cacheSize: size };
+    const lists = specialize(freeLists, freeListsScope, head, stack, cache, size);
     this.get = lists.get;
     this.getBulk = lists.getBulk;
     this.put = lists.put;
@@ -250,9 +255,10 @@ export class Mempool {
 
   /** Free mbufs: on the shared stack and in every lcore's cache. Exact while no lcore is running. */
   available(): number {
-    let n = this.head[TOP]!;
-    const words = cacheWords(this.cacheSize);
-    const caches = this.stack.byteOffset + columnBytes(this.count, 4);
+    const { head, stack, cacheSize } = this.lists;
+    let n = head[TOP]!;
+    const words = cacheWords(cacheSize);
+    const caches = stack.byteOffset + columnBytes(this.count, 4);
     for (let i = 0; i < MAX_LCORES; i++) n += new Int32Array(this.spec.shared, caches + i * words * 4, 1)[0]!;
     return n;
   }

@@ -4,10 +4,12 @@
  * negotiated and what the application asked for.
  *
  * Three deliberate differences from DPDK:
- * - packed vectorized paths ask for any kernel that the SIMD bit width allows, not for AVX-512 alone;
+ * - vectorized paths run the widest kernel that CPU, native helper and SIMD bit width allow: packed ones do not need
+ *   AVX-512, and the split one does not stop at SSE;
  * - a choice depends on nothing but its input: an earlier configuration of the port leaves no trace in it;
  * - what the native helper lacks is asked last, so that the table's own verdict on `vectorized=1` is always visible.
  */
+import type { KernelIsa, LackingIsa } from '../native/helper.js';
 import type { RxPathName, TxPathName } from './guest/queue.js';
 
 /** The eleven recipes of the PMD guide. */
@@ -24,8 +26,7 @@ export type Recipe =
   | 'packed vector Rx+Tx'
   | 'packed vector Tx only';
 
-/** Instruction sets for which the native helper can have kernels, and their widths in bits. */
-export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
+/** Bits of a register. */
 const widths: Readonly<Record<KernelIsa, number>> = { SSE: 128, NEON: 128, AVX2: 256, AVX512: 512 };
 
 /** Ring features that decide about paths. */
@@ -60,12 +61,14 @@ export interface SelectInput extends RingFeatures {
   readonly rxOffloads: RxOffloads;
   /** --force-max-simd-bitwidth in bits; 0: no limit. */
   readonly maxSimdBitwidth: number;
-  /** Kernels that this build has and this CPU runs. Empty: none, and every path is scalar. */
+  /** Kernels that can run here. Empty: none, and every path is scalar. */
   readonly kernels: readonly KernelIsa[];
+  /** Kernels that cannot run here, and why. */
+  readonly lacking: readonly LackingIsa[];
 }
 
 /** Who would have to act for a rejected path to become possible. */
-export type Culprit = 'user' | 'device' | 'CPU' | 'offload';
+export type Culprit = 'user' | 'device' | 'helper' | 'offload';
 
 /** A path that was not chosen. `why` is a whole sentence: the first condition that ruled it out, and what to change. */
 export interface Rejection {
@@ -80,6 +83,8 @@ export interface Selection {
   readonly tx: TxPathName;
   /** The kernel that the vectorized paths run; undefined when both are scalar. */
   readonly kernel: KernelIsa | undefined;
+  /** Wider kernels than that one, and why they do not run. Empty when both paths are scalar. */
+  readonly widerKernels: readonly LackingIsa[];
   /** INFO lines about what vectorized=1 did not bring, in DPDK's order. Empty without vectorized=1. */
   readonly infos: readonly string[];
   /** Every Rx and Tx path that was not chosen, Rx first. */
@@ -121,6 +126,7 @@ export function selectPaths(input: SelectInput): Selection {
     rx,
     tx,
     kernel: used,
+    widerKernels: used === undefined ? [] : widerKernels(input, used),
     infos: input.vectorized ? [...logged].filter((line) => line !== undefined) : [],
     rejected: [
       ...rxPaths.filter((path) => path !== rx).map((path) => rejectRx(path, input, rxObstacles[0], vecRx)),
@@ -131,11 +137,15 @@ export function selectPaths(input: SelectInput): Selection {
   };
 }
 
-/** The two lines that scripts look for in the log of a starting port, Rx first. */
-export function usingLines(selection: Pick<Selection, 'rx' | 'tx'>, portId: number): [string, string] {
+/** The lines that scripts look for in the log of a starting port: Rx, Tx, and the kernel if there is one. */
+export function usingLines(
+  { rx, tx, kernel }: Pick<Selection, 'rx' | 'tx'> & Partial<Pick<Selection, 'kernel'>>,
+  portId: number,
+): string[] {
   return [
-    `virtio: using ${rxTitles[selection.rx]} Rx path on port ${portId}`,
-    `virtio: using ${txTitles[selection.tx]} Tx path on port ${portId}`,
+    `virtio: using ${rxTitles[rx]} Rx path on port ${portId}`,
+    `virtio: using ${txTitles[tx]} Tx path on port ${portId}`,
+    ...(kernel === undefined ? [] : [`virtio: using ${kernel} kernels on port ${portId}`]),
   ];
 }
 
@@ -156,9 +166,19 @@ function widthForbids(input: SelectInput): boolean {
   return kernels.length > 0 && widestKernel(input) === undefined;
 }
 
-function widthWhy({ maxSimdBitwidth, kernels }: SelectInput): string {
-  const needed = kernels.length === 0 ? MIN_WIDTH : Math.min(...kernels.map((isa) => widths[isa]));
+function widthWhy({ maxSimdBitwidth }: SelectInput, needed: number): string {
   return `the SIMD bit width is limited to ${maxSimdBitwidth}: use --force-max-simd-bitwidth=${needed} or more`;
+}
+
+/** What forbids all of them. */
+function widthObstacle(input: SelectInput): Cause {
+  const needed = input.kernels.length === 0 ? MIN_WIDTH : Math.min(...input.kernels.map((isa) => widths[isa]));
+  return { by: 'user', why: widthWhy(input, needed) };
+}
+
+function widerKernels(input: SelectInput, used: KernelIsa): LackingIsa[] {
+  const forbidden = input.kernels.map((isa) => ({ isa, why: widthWhy(input, widths[isa]) }));
+  return [...forbidden, ...input.lacking].filter(({ isa }) => widths[isa] > widths[used]);
 }
 
 /** Packed: what rules out vectorized Rx and Tx. */
@@ -166,7 +186,7 @@ function packedObstacles(input: SelectInput): Obstacle[] {
   const info = 'disabled packed ring vectorized path for requirements not met';
   if (!input.inOrder) return [{ info, ...absent(input, 'inOrder') }];
   if (!input.version1) return [{ info, ...absent(input, 'version1') }];
-  if (widthForbids(input)) return [{ info, by: 'user', why: widthWhy(input) }];
+  if (widthForbids(input)) return [{ info, ...widthObstacle(input) }];
   return [];
 }
 
@@ -196,22 +216,26 @@ function splitRxObstacles(input: SelectInput): Obstacle[] {
         : undefined;
   if (asked !== undefined) rows.push({ info: `${disabled} for offloading enabled`, ...offload(asked) });
   if (widthForbids(input)) {
-    rows.push({ info: `${disabled}, max SIMD bitwidth too low`, by: 'user', why: widthWhy(input) });
+    rows.push({ info: `${disabled}, max SIMD bitwidth too low`, ...widthObstacle(input) });
   }
   return rows;
 }
 
-/** The last word, after the tables said yes. Nothing but `kernels` decides here. */
-function kernelObstacles({ kernels, packed }: SelectInput): Obstacle[] {
+/** The last word, after the tables said yes. Nothing but the lack of kernels decides here. */
+function kernelObstacles({ kernels, lacking, packed }: SelectInput): Obstacle[] {
   if (kernels.length > 0) return [];
   const what = packed ? 'packed ring vectorized path' : 'split ring vectorized rx';
-  return [
-    {
-      info: `disabled ${what}, no vectorized kernels in this build`,
-      by: 'CPU',
-      why: 'there are no vectorized kernels in this build for this CPU: leave vectorized=1 out',
-    },
-  ];
+  const why = `no kernels: ${whyNone(lacking)}`;
+  return [{ info: `disabled ${what}, ${why}`, by: 'helper', why }];
+}
+
+/** "SSE, AVX2: one reason; AVX512: another one". */
+function whyNone(lacking: readonly LackingIsa[]): string {
+  const reasons = [...new Set(lacking.map(({ why }) => why))];
+  const isasFor = (reason: string) => lacking.filter(({ why }) => why === reason).map(({ isa }) => isa);
+  return (
+    reasons.map((why) => `${isasFor(why).join(', ')}: ${why}`).join('; ') || 'there are none for this architecture'
+  );
 }
 
 function chooseRx({ packed, inOrder, mergeable }: SelectInput, vectorized: boolean): RxPathName {

@@ -6,6 +6,7 @@ import { NIL } from '../paths/mempool.js';
 import { BYTES, DROP_RESET, DROP_TX, KICKS, NOMBUF, PACKETS } from '../paths/stats.js';
 import { destroyFixtureRegion, packetBytes, shape, GuestFixture } from './support/guest-fixture.js';
 import { drain, fillBuffer, restart, rxCase, txCase, type RxCase } from './support/hostile.js';
+import { ifKernels } from './support/kernel-here.js';
 import { gather } from './support/reference-ring.js';
 
 test.after.always(destroyFixtureRegion);
@@ -16,8 +17,14 @@ const rxPaths: RxPathName[] = [
   'virtio_recv_pkts_inorder',
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
+  ...ifKernels('virtio_recv_pkts_vec' as const, 'virtio_recv_pkts_packed_vec' as const),
 ];
-const txPaths: TxPathName[] = ['virtio_xmit_pkts', 'virtio_xmit_pkts_inorder', 'virtio_xmit_pkts_packed'];
+const txPaths: TxPathName[] = [
+  'virtio_xmit_pkts',
+  'virtio_xmit_pkts_inorder',
+  'virtio_xmit_pkts_packed',
+  ...ifKernels('virtio_xmit_pkts_packed_vec' as const),
+];
 
 /** The device delivers `count` packets of 64 bytes, if it has the buffers. */
 function deliver(rx: RxCase, count: number): void {
@@ -205,10 +212,25 @@ for (const path of txPaths) {
   });
 }
 
-test('a path without code is an error that names it', (t) => {
-  const fixture = new GuestFixture(shape('virtio_recv_pkts_vec'));
-  t.throws(() => fixture.openRx(), { message: /virtio_recv_pkts_vec/ });
-  t.throws(() => fixture.openTx(), { message: /virtio_recv_pkts_vec/ });
+test('a path opened in the wrong direction is an error that names it', (t) => {
+  const rx = new GuestFixture(shape('virtio_recv_pkts'));
+  t.throws(() => rx.openTx(), { message: /virtio_recv_pkts does not transmit/ });
+  rx.finish();
+  const tx = new GuestFixture(shape('virtio_xmit_pkts'));
+  t.throws(() => tx.openRx(), { message: /virtio_xmit_pkts does not receive/ });
+  tx.finish();
+  t.is(tx.pool.get(), NIL);
+});
+
+test('a vectorized path whose kernel cannot run here is an error that names the instruction set', (t) => {
+  const kernel = process.arch === 'arm64' ? 'AVX2' : 'NEON';
+  const expected = { code: 'ECONFIG', message: new RegExp(`no ${kernel} kernels`) };
+  for (const path of ['virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec'] as const) {
+    const fixture = new GuestFixture(shape(path, { kernel }));
+    t.throws(() => fixture.openRx(), expected);
+    fixture.finish();
+  }
+  const fixture = new GuestFixture(shape('virtio_xmit_pkts_packed_vec', { kernel }));
+  t.throws(() => fixture.openTx(), expected);
   fixture.finish();
-  t.is(fixture.pool.get(), NIL);
 });

@@ -11,6 +11,7 @@ import {
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../paths/stats.js';
 import { destroyFixtureRegion, packetBytes, type Shape } from './support/guest-fixture.js';
 import { assertDropped, assertRxBroken, drain, fillBuffer, rxCase, type RxCase } from './support/hostile.js';
+import { ifKernels } from './support/kernel-here.js';
 import { scatter } from './support/reference-ring.js';
 
 test.after.always(destroyFixtureRegion);
@@ -174,7 +175,13 @@ for (const position of [1, 2]) {
 }
 
 test('F-D09 num_buffers means nothing on paths without mergeable buffers', (t) => {
-  for (const path of ['virtio_recv_pkts', 'virtio_recv_pkts_inorder', 'virtio_recv_pkts_packed'] as const) {
+  const vectorized = ifKernels<RxPathName>('virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec');
+  for (const path of [
+    'virtio_recv_pkts',
+    'virtio_recv_pkts_inorder',
+    'virtio_recv_pkts_packed',
+    ...vectorized,
+  ] as const) {
     for (const numBuffers of [0, 2, 0xffff]) {
       const rx = rxCase(path);
       const payload = packetBytes(4, 500);

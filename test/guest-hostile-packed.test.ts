@@ -1,7 +1,7 @@
 /** Packed rings with a hostile or buggy device. Titles begin with the row of the fault matrix. */
 import test from 'ava';
 import { randomBytes } from 'node:crypto';
-import { BROKEN_ID, BROKEN_TWICE, type RxPathName } from '../paths/guest/queue.js';
+import { BROKEN_ID, BROKEN_TWICE, type RxPathName, type TxPathName } from '../paths/guest/queue.js';
 import { DROP_RUNT, DROP_TOO_LONG, ERRORS, KICKS, KICKS_SUPPRESSED } from '../paths/stats.js';
 import { destroyFixtureRegion, packetBytes } from './support/guest-fixture.js';
 import {
@@ -14,11 +14,21 @@ import {
   rxCase,
   txCase,
 } from './support/hostile.js';
+import { ifKernels } from './support/kernel-here.js';
 
 test.after.always(destroyFixtureRegion);
 
-const rxPaths: RxPathName[] = ['virtio_recv_pkts_packed', 'virtio_recv_mergeable_pkts_packed'];
-const tx = (more = {}) => txCase('virtio_xmit_pkts_packed', more);
+const rxPaths: RxPathName[] = [
+  'virtio_recv_pkts_packed',
+  'virtio_recv_mergeable_pkts_packed',
+  ...ifKernels('virtio_recv_pkts_packed_vec' as const),
+];
+/** Paths, and whether buffers are used in order. */
+const txPaths: (readonly [TxPathName, boolean])[] = [
+  ['virtio_xmit_pkts_packed', false],
+  ['virtio_xmit_pkts_packed', true],
+  ...ifKernels(['virtio_xmit_pkts_packed_vec', true] as const),
+];
 const descriptorFlags = (slot: number) => 4096 + slot * 16 + 14; // the fixture's ring begins at 4096
 
 for (const path of rxPaths) {
@@ -187,11 +197,11 @@ function segmentsOf(nbSegs: Uint16Array, pkts: Uint32Array, n: number): number {
   return sum;
 }
 
-for (const inOrder of [false, true]) {
-  const title = `virtio_xmit_pkts_packed${inOrder ? ' in order' : ''}`;
+for (const [path, inOrder] of txPaths) {
+  const title = `${path}${inOrder ? ' in order' : ''}`;
 
   test(`F-D11 ${title}: lengths mean nothing`, (t) => {
-    const q = tx({ inOrder });
+    const q = txCase(path, { inOrder });
     for (const length of [0, 1, 2 ** 31, 2 ** 32 - 1]) {
       q.send();
       q.fixture.device.use(q.fixture.device.takeAll().map((buffer) => ({ buffer, length })));
@@ -202,7 +212,7 @@ for (const inOrder of [false, true]) {
   });
 
   test(`F-D16 ${title}: a device that never uses anything: full, and everything comes back`, (t) => {
-    const q = tx({ inOrder });
+    const q = txCase(path, { inOrder });
     for (let i = 0; i < 16; i++) t.true(q.send());
     for (let i = 0; i < 100; i++) t.false(q.send());
     t.is(q.fixture.broken, 0);
@@ -211,7 +221,7 @@ for (const inOrder of [false, true]) {
 
   test(`F-D20 ${title}: used id beyond the ring`, (t) => {
     for (const id of [16, 17, 0xffff]) {
-      const q = tx({ inOrder });
+      const q = txCase(path, { inOrder });
       q.send();
       q.fixture.packed.writeUsed(0, 1, id, 0);
       q.path.cleanup();
@@ -220,7 +230,7 @@ for (const inOrder of [false, true]) {
   });
 
   test(`F-D21 F-D27 ${title}: used id that is not outstanding`, (t) => {
-    const q = tx({ inOrder });
+    const q = txCase(path, { inOrder });
     q.send();
     q.send();
     q.fixture.packed.writeUsed(0, 1, 9, 0);
@@ -229,7 +239,7 @@ for (const inOrder of [false, true]) {
   });
 
   test(`F-D21 ${title}: one id twice frees its mbuf once`, (t) => {
-    const q = tx({ inOrder });
+    const q = txCase(path, { inOrder });
     for (let i = 0; i < 3; i++) q.send();
     const [buffer] = q.fixture.device.takeAll();
     q.fixture.packed.writeUsed(0, 1, buffer!.id, 0);
@@ -240,7 +250,7 @@ for (const inOrder of [false, true]) {
   });
 
   test(`F-D23 ${title}: used marks beyond what is outstanding are not looked at`, (t) => {
-    const q = tx({ inOrder });
+    const q = txCase(path, { inOrder });
     q.send();
     const [buffer] = q.fixture.device.takeAll();
     for (let slot = 15; slot >= 0; slot--) q.fixture.packed.writeUsed(slot, 1, buffer!.id, 0);
@@ -253,7 +263,7 @@ for (const inOrder of [false, true]) {
 
   test(`F-D22 ${title}: a whole ring of random bytes`, (t) => {
     for (let round = 0; round < 200; round++) {
-      const q = tx({ inOrder });
+      const q = txCase(path, { inOrder });
       for (const segments of [1, 3, 2, 1]) q.send(segments);
       new Uint8Array(q.fixture.device.view.buffer, 4096, 16 * 16).set(randomBytes(256));
       q.path.cleanup();
@@ -264,7 +274,7 @@ for (const inOrder of [false, true]) {
 }
 
 test('F-D21 virtio_xmit_pkts_packed: the id of a longer chain: its own length is skipped, nothing is freed twice', (t) => {
-  const q = tx();
+  const q = txCase('virtio_xmit_pkts_packed');
   q.send(1);
   q.send(4);
   const [, long] = q.fixture.device.takeAll();
@@ -274,9 +284,11 @@ test('F-D21 virtio_xmit_pkts_packed: the id of a longer chain: its own length is
   q.fixture.finish();
 });
 
-test('F-D27 virtio_xmit_pkts_packed in order: one used descriptor for all up to its id', (t) => {
-  for (const index of [0, 10, 15]) {
-    const q = tx({ inOrder: true, start: { index, wrap: 1 } });
+test('F-D27 in order: one used descriptor for all up to its id', (t) => {
+  const starts = [0, 10, 15];
+  const cases = txPaths.flatMap(([path, inOrder]) => (inOrder ? starts.map((index) => [path, index] as const) : []));
+  for (const [path, index] of cases) {
+    const q = txCase(path, { inOrder: true, start: { index, wrap: 1 } });
     for (const segments of [1, 3, 1, 2]) t.true(q.send(segments));
     const buffers = q.fixture.device.takeAll();
     q.fixture.device.useBatch(buffers.slice(0, 3));

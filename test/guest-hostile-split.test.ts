@@ -12,10 +12,16 @@ import {
 import { DROP_RUNT, DROP_TOO_LONG, ERRORS, KICKS, KICKS_SUPPRESSED } from '../paths/stats.js';
 import { destroyFixtureRegion, packetBytes } from './support/guest-fixture.js';
 import { assertDropped, assertRxBroken, assertTxBroken, drain, fillBuffer, rxCase, txCase } from './support/hostile.js';
+import { ifKernels } from './support/kernel-here.js';
 
 test.after.always(destroyFixtureRegion);
 
-const rxPaths: RxPathName[] = ['virtio_recv_pkts', 'virtio_recv_mergeable_pkts', 'virtio_recv_pkts_inorder'];
+const rxPaths: RxPathName[] = [
+  'virtio_recv_pkts',
+  'virtio_recv_mergeable_pkts',
+  'virtio_recv_pkts_inorder',
+  ...ifKernels('virtio_recv_pkts_vec' as const),
+];
 const txPaths: TxPathName[] = ['virtio_xmit_pkts', 'virtio_xmit_pkts_inorder'];
 const inOrder = (path: string) => path.includes('_inorder');
 

@@ -1,7 +1,7 @@
 /** Several queue pairs against DPDK's vhost PMD: every queue carries packets, both ways. */
 import { join } from 'node:path';
 import test from 'ava';
-import { RECIPES } from '../tools/recipes.js';
+import { recipeNamed } from '../tools/recipes.js';
 import { eventually, requirePeer, startDpdk, startOurs, temporaryDirectory } from './support/peers.js';
 import { setForwarding, startForwarding, stopForwarding } from './support/traffic.js';
 
@@ -17,7 +17,7 @@ function packetsByQueue(xstats: string): { rx: number[]; tx: number[] } {
 }
 
 for (const queues of [2, 4, 8]) {
-  for (const recipe of [RECIPES[0]!, RECIPES[7]!]) {
+  for (const recipe of ['split mergeable', 'packed vector Rx+Tx'].map(recipeNamed)) {
     test.serial(`${queues} queue pairs, ${recipe.name}: packets in every queue`, async (t) => {
       if (!requirePeer(t, 'dpdk-testpmd')) return;
       const socket = join(temporaryDirectory(t), 's');

@@ -1,7 +1,6 @@
 /** What is published, and what a fresh clone relies on: package.json, the lockfile and the two set-up scripts. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -42,7 +41,15 @@ test('every command begins with the line that lets a shell run it', (t) => {
 });
 
 test('what is published exists, apart from what the build makes', (t) => {
-  for (const file of manifest.files.filter((name) => name !== 'dist')) t.true(existsSync(join(root, file)), file);
+  for (const file of manifest.files.filter((name) => name !== 'dist')) {
+    const [folder, ending] = file.split('*');
+    if (ending === undefined) t.true(existsSync(join(root, file)), file);
+    else
+      t.true(
+        readdirSync(join(root, folder!)).some((name) => name.endsWith(ending)),
+        file,
+      );
+  }
 });
 
 test('nothing runs when the package is installed', (t) => {
@@ -67,15 +74,4 @@ test('the set-up has nothing to do a second time', (t) => {
   run();
   const { status, stdout } = run();
   t.deepEqual({ status, stdout }, { status: 0, stdout: '' });
-});
-
-test('without a C compiler the native build says so and fails', (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'vpmd-'));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  const env = { ...process.env, CC: '/nonexistent/cc' };
-  const args = ['tools/build-native.mjs', directory];
-  const { status, stderr } = spawnSync(process.execPath, args, { cwd: root, env, encoding: 'utf8' });
-  t.is(status, 1);
-  t.regex(stderr, /no C compiler found/);
-  t.false(existsSync(join(directory, 'guard.so')));
 });

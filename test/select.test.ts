@@ -1,10 +1,10 @@
 import test from 'ava';
 import fc from 'fast-check';
+import type { KernelIsa } from '../native/helper.js';
 import type { RxPathName, TxPathName } from '../paths/guest/queue.js';
 import {
   selectPaths,
   usingLines,
-  type KernelIsa,
   type Recipe,
   type RxOffloads,
   type SelectInput,
@@ -24,6 +24,7 @@ function input(more: Partial<SelectInput> = {}): SelectInput {
     rxOffloads: none,
     maxSimdBitwidth: 0,
     kernels: ['SSE', 'AVX2', 'AVX512'],
+    lacking: [],
     ...more,
   };
 }
@@ -31,6 +32,17 @@ function input(more: Partial<SelectInput> = {}): SelectInput {
 const choose = (more: Partial<SelectInput> = {}) => selectPaths(input(more));
 const offloads = (more: Partial<RxOffloads>) => ({ rxOffloads: { ...none, ...more } });
 const why = (selection: Selection, what: string) => selection.rejected.find((reason) => reason.what === what);
+
+const noHelper = 'there is no native helper: build it';
+/** Nothing can run, for one reason. */
+const without: Partial<SelectInput> = {
+  kernels: [],
+  lacking: [
+    { isa: 'SSE', why: noHelper },
+    { isa: 'AVX2', why: noHelper },
+  ],
+};
+const noKernels = `no kernels: SSE, AVX2: ${noHelper}`;
 
 const packedVec = { packed: true, inOrder: true, vectorized: true };
 const splitVec = { vectorized: true };
@@ -131,6 +143,7 @@ for (const [more, rx, tx, rxMode, txMode] of words) {
     t.deepEqual(usingLines(selection, 3), [
       `virtio: using ${rx} Rx path on port 3`,
       `virtio: using ${tx} Tx path on port 3`,
+      ...(selection.kernel === undefined ? [] : [`virtio: using ${selection.kernel} kernels on port 3`]),
     ]);
     t.is(selection.rxBurstMode, rxMode);
     t.is(selection.txBurstMode, txMode);
@@ -168,22 +181,19 @@ const packedRows: readonly (readonly [string, Partial<SelectInput>, info: string
   ['VLAN strip is not asked about', offloads({ vlanStrip: true }), [], true, true],
   [
     'no kernels, after the table said yes',
-    { kernels: [] },
-    ['disabled packed ring vectorized path, no vectorized kernels in this build'],
+    without,
+    [`disabled packed ring vectorized path, ${noKernels}`],
     false,
     false,
   ],
   [
     'no kernels, after the table said yes to Tx',
-    { kernels: [], mergeable: true },
-    [
-      'disabled packed ring vectorized rx for mrg_rxbuf enabled',
-      'disabled packed ring vectorized path, no vectorized kernels in this build',
-    ],
+    { ...without, mergeable: true },
+    ['disabled packed ring vectorized rx for mrg_rxbuf enabled', `disabled packed ring vectorized path, ${noKernels}`],
     false,
     false,
   ],
-  ['no kernels, after the table said no', { kernels: [], inOrder: false }, [requirements], false, false],
+  ['no kernels, after the table said no', { ...without, inOrder: false }, [requirements], false, false],
 ];
 
 for (const [title, more, infos, rx, tx] of packedRows) {
@@ -220,13 +230,8 @@ const splitRows: readonly (readonly [string, Partial<SelectInput>, info: string[
     [mergeableLine, offloadLine, widthLine],
     false,
   ],
-  [
-    'no kernels, after the table said yes',
-    { kernels: [] },
-    ['disabled split ring vectorized rx, no vectorized kernels in this build'],
-    false,
-  ],
-  ['no kernels, after the table said no', { kernels: [], mergeable: true }, [mergeableLine], false],
+  ['no kernels, after the table said yes', without, [`disabled split ring vectorized rx, ${noKernels}`], false],
+  ['no kernels, after the table said no', { ...without, mergeable: true }, [mergeableLine], false],
 ];
 
 for (const [title, more, infos, rx] of splitRows) {
@@ -244,6 +249,32 @@ test('the widest kernel that the SIMD width allows is used', (t) => {
   t.is(choose().kernel, undefined, 'a scalar path runs none');
 });
 
+test('wider kernels than the one that runs are listed with the reason, narrower ones are not', (t) => {
+  const wider = (more: Partial<SelectInput>) =>
+    choose({ ...splitVec, ...more }).widerKernels.map(({ isa, why: reason }) => `${isa}: ${reason}`);
+  const limited = (bits: number, needed: number) =>
+    `the SIMD bit width is limited to ${bits}: use --force-max-simd-bitwidth=${needed} or more`;
+  const cpu = 'the CPU does not have it';
+  t.deepEqual(wider({}), []);
+  t.deepEqual(wider({ maxSimdBitwidth: 256 }), [`AVX512: ${limited(256, 512)}`]);
+  t.deepEqual(wider({ maxSimdBitwidth: 128 }), [`AVX2: ${limited(128, 256)}`, `AVX512: ${limited(128, 512)}`]);
+  t.deepEqual(wider({ kernels: ['SSE', 'AVX2'], lacking: [{ isa: 'AVX512', why: cpu }] }), [`AVX512: ${cpu}`]);
+  t.deepEqual(wider({ kernels: ['AVX2'], lacking: [{ isa: 'SSE', why: cpu }] }), []);
+  t.deepEqual(wider({ maxSimdBitwidth: 128, mergeable: true }), [], 'a scalar path');
+});
+
+test('kernels that are lacking for different reasons are each named with theirs', (t) => {
+  const [old, absent] = ['the compiler was too old', 'the CPU does not have it'];
+  const lacking = [
+    { isa: 'SSE', why: absent },
+    { isa: 'AVX2', why: absent },
+    { isa: 'AVX512', why: old },
+  ] as const;
+  t.deepEqual(choose({ ...splitVec, kernels: [], lacking }).infos, [
+    `disabled split ring vectorized rx, no kernels: SSE, AVX2: ${absent}; AVX512: ${old}`,
+  ]);
+});
+
 // ---- reasons -------------------------------------------------------------------------------------------------------
 
 test('a rejected path names the first condition, who would have to act, and what to change', (t) => {
@@ -259,8 +290,14 @@ test('a rejected path names the first condition, who would have to act, and what
     [{ ...splitVec, mergeable: true }, 'virtio_recv_pkts_vec', 'user', /MRG_RXBUF/],
     [{ ...splitVec, ...offloads({ lro: true }) }, 'virtio_recv_pkts_vec', 'offload', /TCP_LRO/],
     [{ ...splitVec, maxSimdBitwidth: 64 }, 'virtio_recv_pkts_vec', 'user', /--force-max-simd-bitwidth=128/],
-    [{ ...splitVec, kernels: [] }, 'virtio_recv_pkts_vec', 'CPU', /no vectorized kernels in this build/],
-    [{ ...packedVec, kernels: [] }, 'virtio_xmit_pkts_packed_vec', 'CPU', /no vectorized kernels in this build/],
+    [
+      { ...splitVec, ...without },
+      'virtio_recv_pkts_vec',
+      'helper',
+      /^no kernels: SSE, AVX2: there is no native helper/,
+    ],
+    [{ ...packedVec, ...without }, 'virtio_xmit_pkts_packed_vec', 'helper', /^no kernels: .*: build it$/],
+    [{ ...packedVec, kernels: [] }, 'virtio_recv_pkts_packed_vec', 'helper', /^no kernels: .* for this architecture$/],
     [{ ...packedVec, inOrder: false }, 'virtio_xmit_pkts_packed_vec', 'user', /IN_ORDER.*in_order=1/],
     [packedVec, 'virtio_xmit_pkts_packed', 'user', /vectorized=0/],
     [packedVec, 'virtio_recv_pkts_packed', 'user', /vectorized=0/],
@@ -298,6 +335,7 @@ function* everyInput(): Generator<SelectInput> {
           rxOffloads: { checksum: flag(5), lro: flag(6), vlanStrip: flag(7), rssHash: flag(8) },
           maxSimdBitwidth,
           kernels,
+          lacking: [],
         };
       }
     }

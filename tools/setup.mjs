@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildNative, source } from './build-native.mjs';
+import { buildNative, libraryName, sources } from './build-native.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -42,7 +42,11 @@ if (!isInstalled()) {
   }
 }
 
-if (mtime(join(root, 'native/guard.so')) < mtime(source)) {
-  const problem = buildNative(join(root, 'native'));
-  if (problem) console.log(`setup: no protection from peers that truncate their memory: ${problem}`);
+const built = mtime(join(root, 'native', libraryName()));
+if (sources.some((source) => mtime(source) > built)) {
+  const { problem, notes } = buildNative(join(root, 'native'));
+  for (const note of notes) console.log(`setup: ${note.split('\n')[0]}`);
+  if (problem) {
+    console.log(`setup: no vectorized paths, no protection from peers that truncate their memory: ${problem}`);
+  }
 }

@@ -1,10 +1,16 @@
 /**
- * Copying packet bytes between two mappings. `set(subarray)` would allocate two objects per packet, so these are loops:
- * by 4 bytes where both sides agree on alignment, by 2 or by 1 elsewhere. Each pair of mappings gets machine code of its
- * own (see specialize.ts), which more than halves the time.
+ * Copying packet bytes between two mappings. `set(subarray)` would allocate two objects per packet, so short ones are
+ * copied in loops: by 4 bytes where both sides agree on alignment, by 2 or by 1 elsewhere. Each pair of mappings gets
+ * machine code of its own (see specialize.ts), which more than halves the time. Long ones go to memcpy.
  */
-import type { Views } from '../../native/region.js';
+import { addressOfViews, copyMemory, type Views } from '../../native/region.js';
 import { specialize } from '../specialize.js';
+
+/**
+ * From here on memcpy is faster in spite of the call: loop / memcpy 22 / 65 ns for 128 bytes, 73 / 72 for 512, 133 / 89 for
+ * 1024, 194 / 110 for 1518 (Node 20, AMD EPYC Milan).
+ */
+export const MEMCPY_FROM = 768;
 
 /** Copies `length` bytes from byte `s` of the source to byte `d` of the destination. The caller has checked both ranges. */
 export type Copier = (d: number, s: number, length: number) => void;
@@ -16,15 +22,23 @@ const copiers = new WeakMap<Views, WeakMap<Views, Copier>>();
 export function copierOf(dst: Views, src: Views): Copier {
   const bySource = copiers.get(dst) ?? new WeakMap<Views, Copier>();
   copiers.set(dst, bySource);
-  const copier = bySource.get(src) ?? specialize(makeCopier, {}, dst, src);
+  const copier = bySource.get(src) ?? specialize(makeCopier, scope, dst, src);
   bySource.set(src, copier);
   return copier;
 }
 
+const scope = { MEMCPY_FROM, addressOfViews, copyMemory };
+
 function makeCopier(dst: Views, src: Views): Copier {
+  const to = addressOfViews(dst);
+  const from = addressOfViews(src);
   const { u8: to8, u16: to16, i32: to32 } = dst;
   const { u8: from8, u16: from16, i32: from32 } = src;
   return (d, s, length) => {
+    if (length >= MEMCPY_FROM) {
+      copyMemory(to + d, from + s, length);
+      return;
+    }
     const end = d + length;
     if (((d ^ s) & 3) === 0 && length >= 8) {
       while ((d & 3) !== 0) to8[d++] = from8[s++]!;

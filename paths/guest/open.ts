@@ -3,15 +3,18 @@ import { VirtioPmdError } from '../../native/errors.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec, RxPath, TxPath } from './queue.js';
 import { openRxPackedMergeable } from './rx-packed-mergeable.js';
+import { openRxPackedVec } from './rx-packed-vec.js';
 import { openRxPacked } from './rx-packed.js';
 import { openRxSplitInorder } from './rx-split-inorder.js';
 import { openRxSplitMergeable } from './rx-split-mergeable.js';
+import { openRxSplitVec } from './rx-split-vec.js';
 import { openRxSplit } from './rx-split.js';
+import { openTxPackedVec } from './tx-packed-vec.js';
 import { openTxPacked } from './tx-packed.js';
 import { openTxSplitInorder } from './tx-split-inorder.js';
 import { openTxSplit } from './tx-split.js';
 
-/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a path without code. */
+/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
   switch (spec.path) {
     case 'virtio_recv_pkts':
@@ -24,12 +27,16 @@ export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
       return openRxPacked(spec, pool);
     case 'virtio_recv_mergeable_pkts_packed':
       return openRxPackedMergeable(spec, pool);
+    case 'virtio_recv_pkts_vec':
+      return openRxSplitVec(spec, pool);
+    case 'virtio_recv_pkts_packed_vec':
+      return openRxPackedVec(spec, pool);
     default:
-      throw new VirtioPmdError('ECONFIG', `no Rx path ${spec.path} in this build`);
+      throw new VirtioPmdError('ECONFIG', `${spec.path} does not receive`);
   }
 }
 
-/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a path without code. */
+/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
 export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
   switch (spec.path) {
     case 'virtio_xmit_pkts':
@@ -38,7 +45,9 @@ export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
       return openTxSplitInorder(spec, pool);
     case 'virtio_xmit_pkts_packed':
       return openTxPacked(spec, pool);
+    case 'virtio_xmit_pkts_packed_vec':
+      return openTxPackedVec(spec, pool);
     default:
-      throw new VirtioPmdError('ECONFIG', `no Tx path ${spec.path} in this build`);
+      throw new VirtioPmdError('ECONFIG', `${spec.path} does not transmit`);
   }
 }

@@ -3,8 +3,12 @@
  * reference device on the other.
  */
 import { createEventFd, drainFd } from '../../native/event.js';
+import { helperStatus, type KernelIsa } from '../../native/helper.js';
 import { closeFd, createRegion, destroyRegion, viewsOf, type Region } from '../../native/region.js';
 import { openRx, openTx } from '../../paths/guest/open.js';
+import { openRxPackedVec } from '../../paths/guest/rx-packed-vec.js';
+import { openRxSplitVec } from '../../paths/guest/rx-split-vec.js';
+import { openTxPackedVec } from '../../paths/guest/tx-packed-vec.js';
 import {
   AVAIL_IDX,
   AVAIL_WRAP,
@@ -49,6 +53,14 @@ export interface Shape {
   readonly mbufs: number;
   readonly dataRoom: number;
   readonly headroom: number;
+  /** Of the mempool. */
+  readonly cacheSize: number;
+  /** Whose cache of the mempool the path uses. */
+  readonly lcoreId: number;
+  /** Paths whose names end in _vec: the instruction set of their kernel. */
+  readonly kernel: KernelIsa | undefined;
+  /** And the burst from which it is called: 1 leaves nothing that it could do to the scalar code. */
+  readonly threshold: number | undefined;
 }
 
 /** A small ring with nothing special; tests say what they need different. */
@@ -60,7 +72,7 @@ export function shape(path: RxPathName | TxPathName, more: Partial<Shape> = {}):
     size,
     hdrSize: 12,
     mergeable: path.includes('_mergeable'),
-    inOrder: path.includes('_inorder'),
+    inOrder: path.includes('_inorder') || path === 'virtio_xmit_pkts_packed_vec',
     indirect: false,
     eventIdx: false,
     anyLayout: true,
@@ -71,6 +83,10 @@ export function shape(path: RxPathName | TxPathName, more: Partial<Shape> = {}):
     mbufs: 2 * size + 64,
     dataRoom: 2048,
     headroom: 128,
+    cacheSize: 64,
+    lcoreId: 0,
+    kernel: path.endsWith('_vec') ? helperStatus().isas.at(-1) : undefined,
+    threshold: 1,
     ...more,
   };
 }
@@ -83,16 +99,15 @@ const REGION_BYTES = 12 * 1024 * 1024;
 const ADDRESS_BASE = 0x12_4000_0000n;
 
 /** Memory that many cases use one after the other: mapping anew for each would take longer than the cases. */
-let region: Region | undefined;
+const regions: Region[] = [];
 
-export function fixtureRegion(): Region {
-  region ??= createRegion('guest-fixture', REGION_BYTES, false);
-  return region;
+/** @param which a case with two queues needs two regions. */
+function fixtureRegion(which: number): Region {
+  return (regions[which] ??= createRegion(`guest-fixture-${which}`, REGION_BYTES, false));
 }
 
 export function destroyFixtureRegion(): void {
-  if (region !== undefined) destroyRegion(region);
-  region = undefined;
+  for (const region of regions.splice(0)) destroyRegion(region);
 }
 
 export class GuestFixture {
@@ -102,9 +117,12 @@ export class GuestFixture {
   readonly device: ReferenceRing;
   readonly doorbell: number;
 
-  constructor(readonly shape: Shape) {
+  constructor(
+    readonly shape: Shape,
+    which = 0,
+  ) {
     const { path, size, start, mbufs, dataRoom, headroom } = shape;
-    const mapping = fixtureRegion();
+    const mapping = fixtureRegion(which);
     const packed = path.includes('_packed');
     const mempool = createMempool({
       name: 'fixture',
@@ -113,7 +131,7 @@ export class GuestFixture {
       count: mbufs,
       headroom,
       dataRoom,
-      cacheSize: 64,
+      cacheSize: shape.cacheSize,
       deviceAddress: (offset) => ADDRESS_BASE + BigInt(offset),
     });
     if (MBUF_OFF + mempool.stride * mbufs > REGION_BYTES) throw new Error('the fixture has no memory for that');
@@ -123,6 +141,7 @@ export class GuestFixture {
       portId: 0,
       queueId: 0,
       path,
+      kernel: shape.kernel,
       mapping,
       packed,
       size,
@@ -142,7 +161,7 @@ export class GuestFixture {
       doorbell: { kind: 'eventfd', fd: this.doorbell },
       shared: new SharedArrayBuffer(queueSharedBytes(size)),
     };
-    this.pool = new Mempool(mempool, 0);
+    this.pool = new Mempool(mempool, shape.lcoreId);
     this.state = queueState(this.spec);
     const { u8 } = viewsOf(mapping);
     u8.fill(0xa5, ZONE_OFF, MBUF_OFF); // what memory holds before it is written is nobody's business
@@ -181,11 +200,16 @@ export class GuestFixture {
   }
 
   openRx(): RxPath {
-    return openRx(this.spec, this.pool);
+    const { spec, pool, shape } = this;
+    if (spec.path === 'virtio_recv_pkts_vec') return openRxSplitVec(spec, pool, shape.threshold);
+    if (spec.path === 'virtio_recv_pkts_packed_vec') return openRxPackedVec(spec, pool, shape.threshold);
+    return openRx(spec, pool);
   }
 
   openTx(): TxPath {
-    return openTx(this.spec, this.pool);
+    const { spec, pool, shape } = this;
+    if (spec.path === 'virtio_xmit_pkts_packed_vec') return openTxPackedVec(spec, pool, shape.threshold);
+    return openTx(spec, pool);
   }
 
   get split(): ReferenceSplitRing {

@@ -1,5 +1,6 @@
 /** Random lives of a receive queue: see guest-model.ts. */
 import fc from 'fast-check';
+import type { KernelIsa } from '../../native/helper.js';
 import type { RxPathName } from '../../paths/guest/queue.js';
 import { readPacket } from '../../paths/mbuf.js';
 import { NIL } from '../../paths/mempool.js';
@@ -175,7 +176,8 @@ export function runRx(terms: Shape, ops: readonly RxOp[]): void {
   fixture.finish();
 }
 
-/** Runs random sequences on random rings. */
-export function checkRx(path: RxPathName, numRuns: number): void {
-  fc.assert(fc.property(shapeArbitrary(path), rxOpsArbitrary, runRx), { numRuns, includeErrorInReport: true });
+/** Runs random sequences on random rings. @param kernel of a vectorized path */
+export function checkRx(path: RxPathName, numRuns: number, kernel?: KernelIsa): void {
+  const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, kernel }));
+  fc.assert(fc.property(shapes, rxOpsArbitrary, runRx), { numRuns, includeErrorInReport: true });
 }

@@ -56,7 +56,7 @@ export function shuffled<T>(items: readonly T[], seed: number): T[] {
 export type Kick = 'always' | 'never' | 'ahead';
 
 /** 'ahead': the device asks for the doorbell a few descriptors from now. */
-export function setKick(fixture: GuestFixture, kick: Kick, distance: number): void {
+export function setKick(fixture: GuestFixture, kick: Kick, distance: number, device = fixture.device): void {
   const { words } = fixture.state;
   const [index, wrap] = [words[1]!, words[5]!]; // AVAIL_IDX, AVAIL_WRAP
   let mode: KickMode = kick === 'ahead' ? 'always' : kick;
@@ -65,7 +65,7 @@ export function setKick(fixture: GuestFixture, kick: Kick, distance: number): vo
     if (!fixture.spec.packed) mode = { at: at & 0xffff, wrap: 0 };
     else mode = { at: at % fixture.spec.size, wrap: at < fixture.spec.size ? wrap : wrap ^ 1 };
   }
-  fixture.device.setKickMode(mode);
+  device.setKickMode(mode);
 }
 
 export const kickArbitrary = fc.record({
@@ -104,11 +104,12 @@ export function shapeArbitrary(path: RxPathName | TxPathName): fc.Arbitrary<Shap
       wrap: fc.constantFrom(0, 1),
       dataRoom: fc.constantFrom(256, 2048),
       headroom: fc.constantFrom(20, 128, 129),
+      threshold: fc.constantFrom(1, undefined),
     })
     .map((pick) => {
       const { size } = pick;
       const tx = path.startsWith('virtio_xmit');
-      const inOrder = path.includes('_inorder') || (packed && pick.inOrder);
+      const inOrder = path.includes('_inorder') || (tx && path.endsWith('_vec')) || (packed && pick.inOrder);
       const mergeable = mergeablePath || (path.endsWith('pkts_inorder') && !tx && pick.mergeable && pick.hdr > 10);
       const index = packed ? pick.index % size : pick.nearWrap ? 65535 - (pick.index % 4) : pick.index;
       return shape(path, {
@@ -125,6 +126,7 @@ export function shapeArbitrary(path: RxPathName | TxPathName): fc.Arbitrary<Shap
         mbufs: tx ? 700 : size + 200,
         dataRoom: tx || mergeable ? pick.dataRoom : 9728,
         headroom: tx ? pick.headroom : 128,
+        threshold: pick.threshold,
       });
     });
 }

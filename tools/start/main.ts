@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm start`: packets through each of the eight scalar paths, against our own back-end, and a table at the end. */
+/** `npm start`: packets through each of the eleven path recipes, against our own back-end, and a table at the end. */
 import { featureName } from '../../driver/wire/virtio-features.js';
 import { bitsOf } from '../../driver/features.js';
 import { isVirtioPmdError } from '../../native/errors.js';

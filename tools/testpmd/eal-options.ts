@@ -2,6 +2,7 @@
 import { VirtioPmdError } from '../../native/errors.js';
 import { parseLcores } from '../../driver/eal.js';
 import type { LcoreMap } from '../../driver/eal.js';
+import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port-config.js';
 import { ealFlags, ealValues, silent } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
 import { parseNumberList, parseUnsigned } from './values.js';
@@ -96,6 +97,16 @@ function parseNumber(parsed: Values, name: string): number | undefined {
   return value;
 }
 
+function parseSimdBitwidth(parsed: Values): number {
+  const text = last(parsed, 'force-max-simd-bitwidth');
+  if (text === undefined) return DEFAULT_SIMD_BITWIDTH;
+  const bits = parseUnsigned(text);
+  if (bits === undefined || !isSimdBitwidth(bits)) {
+    throw fail(`--force-max-simd-bitwidth ${text}: give ${SIMD_BITWIDTHS}`);
+  }
+  return bits;
+}
+
 /** @throws VirtioPmdError EOPTION, ELCORE: one sentence naming the option. */
 export function parseEalOptions(argv: readonly string[]): EalArguments {
   const parsed = parseArgs('EAL', spec, normalise(argv));
@@ -110,7 +121,7 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     lcores: parseLcoreOptions(parsed),
     mainLcore: parseNumber(parsed, 'main-lcore'),
     vdevs: all(parsed, 'vdev'),
-    maxSimdBitwidth: parseNumber(parsed, 'force-max-simd-bitwidth') ?? 0,
+    maxSimdBitwidth: parseSimdBitwidth(parsed),
     logLevel: levels.length > 0 ? Math.max(...levels) : NOTICE,
     showVersion: has(parsed, 'v'),
     help: has(parsed, 'h'),

@@ -1,0 +1,146 @@
+/**
+ * The native helper: the one C library of the project, with the SIGBUS guard (guard.c) and the kernels of the
+ * vectorized paths (kernels.c, once per instruction set). tools/build-native.mjs makes it. It is optional: without it
+ * the vectorized paths and the guard are off, and `helperStatus` says why.
+ *
+ * VPMD_HELPER names another library to load, or `none`.
+ */
+import { existsSync } from 'node:fs';
+import { basename, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import koffi, { type LibraryHandle } from 'koffi';
+import { VirtioPmdError } from './errors.js';
+
+/** Instruction sets for which there are kernels. */
+export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
+
+/** One call per burst; `block` is the address of a `struct vpmd_queue` (kernels.h). What it returns is the kernel's. */
+type Kernel = (block: bigint) => number;
+
+export interface KernelFunctions {
+  readonly rxSplit: Kernel;
+  readonly rxPacked: Kernel;
+  readonly txPacked: Kernel;
+}
+
+export interface GuardFunctions {
+  readonly add: (address: bigint, byteLength: number) => number;
+  readonly remove: (address: bigint) => void;
+  readonly hit: (address: bigint) => number;
+}
+
+export interface LackingIsa {
+  readonly isa: KernelIsa;
+  /** Reads on after "AVX512: ". */
+  readonly why: string;
+}
+
+export interface HelperStatus {
+  /** The library, loaded or not; '' when VPMD_HELPER=none. */
+  readonly path: string;
+  /** '' when it is loaded, else why not and what to do. */
+  readonly reason: string;
+  /** Kernels that can run here, narrowest first. */
+  readonly isas: readonly KernelIsa[];
+  /** The rest of what this architecture can have. */
+  readonly lacking: readonly LackingIsa[];
+}
+
+interface Helper {
+  readonly status: HelperStatus;
+  readonly guard: GuardFunctions | undefined;
+  readonly library: LibraryHandle | undefined;
+}
+
+/** VPMD_ABI of kernels.h. */
+const ABI = 1;
+
+/** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
+const bits: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
+
+const isasOfArch: Readonly<Record<string, readonly KernelIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
+
+/** Beside this file, both from source (native/) and after the build (dist/native/). */
+const beside = fileURLToPath(new URL(`./helper.linux-${process.arch}.so`, import.meta.url));
+
+const howToBuild =
+  'run `npm run build:native` in the folder of virtio-pmd, which needs a C compiler (Debian: apt-get install gcc)';
+
+const words = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+function absent(path: string, reason: string): Helper {
+  const lacking = (isasOfArch[process.arch] ?? []).map((isa) => ({ isa, why: reason }));
+  return { status: { path, reason, isas: [], lacking }, guard: undefined, library: undefined };
+}
+
+function open(): Helper {
+  const override = process.env['VPMD_HELPER'];
+  if (override === 'none') return absent('', 'VPMD_HELPER=none switches the native helper off: unset it');
+  const path = override ? resolve(override) : beside;
+  const remedy = override ? 'let VPMD_HELPER name a library made by tools/build-native.mjs, or unset it' : howToBuild;
+  if (!existsSync(path))
+    return absent(path, `there is no native helper ${override ? path : basename(path)}: ${remedy}`);
+  try {
+    const library = koffi.load(path);
+    const abi = (library.func('uint32_t vpmd_abi()') as () => number)();
+    if (abi !== ABI) {
+      return absent(path, `the native helper ${basename(path)} has ABI ${abi}, ${ABI} is expected: ${remedy}`);
+    }
+    const guard = {
+      add: library.func('int vpmd_guard_add(uintptr_t address, size_t length)') as GuardFunctions['add'],
+      remove: library.func('void vpmd_guard_remove(uintptr_t address)') as GuardFunctions['remove'],
+      hit: library.func('int vpmd_guard_hit(uintptr_t address)') as GuardFunctions['hit'],
+    };
+    const built = (library.func('uint32_t vpmd_isas_built()') as () => number)();
+    const ofCpu = (library.func('uint32_t vpmd_isas_of_cpu()') as () => number)();
+    return { status: { path, reason: '', ...sortIsas(built, ofCpu) }, guard, library };
+  } catch (error) {
+    return absent(path, `the native helper ${basename(path)} cannot be loaded (${words(error)}): ${remedy}`);
+  }
+}
+
+function sortIsas(built: number, ofCpu: number): Pick<HelperStatus, 'isas' | 'lacking'> {
+  const bitOf = (isa: KernelIsa) => 1 << bits.indexOf(isa);
+  const whyNot = (isa: KernelIsa) =>
+    (ofCpu & bitOf(isa)) === 0
+      ? 'the CPU does not have it'
+      : 'the native helper was built without it: its compiler is too old';
+  const usable = built & ofCpu;
+  return {
+    isas: bits.filter((isa) => (usable & bitOf(isa)) !== 0),
+    lacking: (isasOfArch[process.arch] ?? [])
+      .filter((isa) => (usable & bitOf(isa)) === 0)
+      .map((isa) => ({ isa, why: whyNot(isa) })),
+  };
+}
+
+let helper: Helper | undefined;
+
+/** Loads at the first use: once per thread. The library itself, and so the guard's table, exists once per process. */
+function load(): Helper {
+  helper ??= open();
+  return helper;
+}
+
+/** Whether the helper works here, and which kernels run. */
+export function helperStatus(): HelperStatus {
+  return load().status;
+}
+
+/** Undefined when the helper is not there. */
+export function guardFunctions(): GuardFunctions | undefined {
+  return load().guard;
+}
+
+/** The kernels of one instruction set. @throws VirtioPmdError ECONFIG when they cannot run here */
+export function kernelFunctions(isa: KernelIsa): KernelFunctions {
+  const { status, library } = load();
+  if (library === undefined || !status.isas.includes(isa)) {
+    const why = status.reason || status.lacking.find((entry) => entry.isa === isa)?.why || 'not for this architecture';
+    throw new VirtioPmdError('ECONFIG', `no ${isa} kernels: ${why}`);
+  }
+  const bind = (name: string) => library.func(`uint32_t vpmd_${name}_${isa.toLowerCase()}(void *block)`) as Kernel;
+  return { rxSplit: bind('rx_split'), rxPacked: bind('rx_packed'), txPacked: bind('tx_packed') };
+}
+
+export { addressOf } from './libc.js';
