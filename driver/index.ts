@@ -6,8 +6,18 @@ export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, t
 export { attach, Port, portsOf, type AttachOptions } from './port.js';
 export { parseVirtioUser, type VirtioUserDevargs } from './devargs.js';
 export { featureName, featureNames } from './wire/virtio-features.js';
+export {
+  ForwardStream,
+  openStream,
+  type BurstWatch,
+  type ForwardingMode,
+  type StreamSettings,
+  type StreamSpec,
+} from './forward-stream.js';
+export { readStreamCounts, streamCountersBytes, type StreamCounts } from './stream-counters.js';
 export { openRx, openTx } from '../paths/guest/open.js';
 export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
+export { bigEndian16, swapBytes } from '../paths/bytes.js';
 export * from '../paths/mbuf.js';
 export type { QueueSpec, RxPath, RxPathName, TxPath, TxPathName } from '../paths/guest/queue.js';
 export { isVirtioPmdError, SystemError, VirtioPmdError, type ErrorCode } from '../native/errors.js';

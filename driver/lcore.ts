@@ -52,6 +52,11 @@ export class Lcores {
   readonly workers: readonly number[];
   /** Gets what jobs post; called from the event loop, and from `wait` and `deliver` for what is there by then. */
   onMessage: ((lcoreId: number, message: unknown) => void) | undefined;
+  /**
+   * Hears of a job that has failed when it happens; called from where `onMessage` is. The failure stays for `wait` to
+   * report, and may be told more than once.
+   */
+  onFailure: ((lcoreId: number, error: VirtioPmdError) => void) | undefined;
 
   private readonly lcores = new Map<number, Lcore>();
   private closed = false;
@@ -249,13 +254,22 @@ export class Lcores {
   }
 
   private received(lcore: Lcore, posted: Posted): void {
-    if (posted) this.onMessage?.(lcore.id, posted.message);
-    else if (!isBusy(lcore)) lcore.thread?.worker.unref(); // busy: with the job after the one that ended
+    if (posted) {
+      this.onMessage?.(lcore.id, posted.message);
+      return;
+    }
+    if (!isBusy(lcore)) lcore.thread?.worker.unref(); // busy: with the job after the one that ended
+    this.tell(lcore);
+  }
+
+  private tell(lcore: Lcore): void {
+    if (Atomics.load(lcore.control.words, STATE) === FAILED) this.onFailure?.(lcore.id, failureOf(lcore.control));
   }
 
   private died(lcore: Lcore, error: unknown): void {
     this.forget(lcore);
     if (isBusy(lcore)) setFailed(lcore.control, error, `lcore ${lcore.id} died`);
+    this.tell(lcore);
   }
 
   private forget(lcore: Lcore): void {

@@ -1,15 +1,15 @@
 /** Forwarding modes on queues that are plain arrays: what they do to the bytes, and that no mbuf is lost. */
 import test, { type ExecutionContext } from 'ava';
 import { createRegion, destroyRegion } from '../native/region.js';
+import { ForwardStream } from '../driver/forward-stream.js';
+import { readStreamCounts, streamCounters, streamCountersBytes } from '../driver/stream-counters.js';
 import type { QueueSpec, RxPath, TxPath } from '../paths/guest/queue.js';
 import { createMempool, Mempool, mempoolStride, NIL } from '../paths/mempool.js';
 import { packetFrom } from '../paths/mbuf.js';
-import { readCounters, countersBytes } from '../tools/testpmd/counters.js';
 import { createEngine } from '../tools/testpmd/engines/create.js';
-import { ForwardStream } from '../tools/testpmd/engines/stream.js';
 import type { PacketPlan } from '../tools/testpmd/engines/txonly.js';
 import { ipChecksum } from '../tools/testpmd/packets.js';
-import type { Mode } from '../tools/testpmd/modes.js';
+import type { BuiltInMode } from '../tools/testpmd/modes.js';
 import { BurstDump } from '../tools/testpmd/verbose.js';
 
 const OWN = [0x02, 0, 0, 0, 0, 0xaa];
@@ -62,7 +62,7 @@ interface Setup {
 
 function setup(
   t: ExecutionContext,
-  mode: Mode,
+  mode: BuiltInMode,
   { burst = 4, retries = 0, plan: change = {}, count = 64, verbose = 0 }: Setup = {},
 ) {
   const region = createRegion('test', count * mempoolStride(128, 2048), false);
@@ -83,11 +83,11 @@ function setup(
   );
   const rx = new FakeRx();
   const tx = new FakeTx();
-  const counters = new SharedArrayBuffer(countersBytes(1));
+  const counters = new SharedArrayBuffer(streamCountersBytes());
   const settings = { burst, retries, retryDelayUs: 1, ownMac: OWN, peerMac: PEER };
   const lines: string[] = [];
   const dump = new BurstDump(Int32Array.of(verbose), (text) => lines.push(...text.split('\n')));
-  const stream = new ForwardStream(rx, tx, pool, settings, new Float64Array(counters), dump);
+  const stream = new ForwardStream(rx, tx, pool, settings, streamCounters(counters), (text) => lines.push(text), dump);
   const engine = createEngine(mode, settings, { ...plan, ...change }, pool.dataRoom, 1);
   const bytesOf = (m: number) => {
     const bytes: number[] = [];
@@ -100,7 +100,7 @@ function setup(
     rx,
     tx,
     lines,
-    counts: () => readCounters(counters, 0),
+    counts: () => readStreamCounts(counters),
     /** Receives the packets, runs once, and returns the bytes of what was sent. */
     run(...packets: Uint8Array[]) {
       for (const packet of packets) rx.queue.push(packetFrom(pool, packet));

@@ -1,64 +1,14 @@
 /** Our testpmd as a process, against the embedded back-end on a thread of the test: life cycle, texts, ways to leave. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import { createEal } from '../driver/eal.js';
-import { vhostCounterBytes, type VhostJobData } from '../driver/vhost/embedded.js';
-import { eventually, ourCpu, peerCpu, portStats, startPeer, temporaryDirectory } from './support/peers.js';
-import type { Peer } from './support/peers.js';
-
-/** A vhost-user back-end that returns every packet. @returns its socket. */
-function startBackend(t: ExecutionContext, queues = 1): string {
-  const path = join(temporaryDirectory(t), 's');
-  const lcores = new Map([
-    [0, [peerCpu]],
-    [1, [peerCpu]],
-  ]);
-  const eal = createEal({ noHuge: true, lcores, pinMain: false, log: () => {} });
-  t.teardown(() => eal.close());
-  const mempool = eal.createMempool({ count: 4096 });
-  const job: VhostJobData = {
-    path,
-    queues,
-    mode: 'loopback',
-    mempool,
-    counters: new SharedArrayBuffer(vhostCounterBytes),
-  };
-  eal.lcores.launch(1, new URL('../driver/vhost/embedded.js', import.meta.url), 'vhostJob', job);
-  return path;
-}
-
-const lcores = `0@${peerCpu},1@${ourCpu}`;
-
-function spawn(
-  t: ExecutionContext,
-  vdevs: readonly string[],
-  args: readonly string[],
-  eal: readonly string[] = [],
-): Peer {
-  return startPeer(t, 'our testpmd', process.execPath, [
-    ...['--import', './tools/ts.mjs', 'tools/testpmd/main.ts', '--lcores', lcores, '--no-huge', '--no-pci', ...eal],
-    ...vdevs.flatMap((vdev) => ['--vdev', vdev]),
-    ...['--', ...args],
-  ]);
-}
-
-async function waitForSocket(path: string): Promise<string> {
-  const { existsSync } = await import('node:fs');
-  await eventually('back-end socket', () => existsSync(path), Boolean);
-  return path;
-}
-
-async function start(t: ExecutionContext, options: { queues?: number; args?: readonly string[] } = {}): Promise<Peer> {
-  const { queues = 1, args = ['-i'] } = options;
-  const path = await waitForSocket(startBackend(t, queues));
-  return spawn(t, [`net_virtio_user0,path=${path},queues=${queues}`], args);
-}
+import test from 'ava';
+import { eventually, portStats, temporaryDirectory } from './support/peers.js';
+import { spawnTestpmd, startBackend, startTestpmd, waitForSocket } from './support/testpmd-process.js';
 
 const still = /Forward statistics for port 0[^]*Done\./;
 
 test.serial('a session: start tx_first, statistics, stop, port stop and start, bursts of one, quit', async (t) => {
-  const ours = await start(t);
+  const ours = await startTestpmd(t);
   const [intro] = await ours.waitFor(/^[^]*testpmd> /, 30_000);
   t.regex(
     intro,
@@ -151,7 +101,7 @@ const answers: readonly [command: string, answer: RegExp][] = [
 ];
 
 test.serial('each command answers as dpdk-testpmd does, in every state', async (t) => {
-  const ours = await start(t);
+  const ours = await startTestpmd(t);
   await ours.waitFor(/testpmd> /, 30_000);
   for (const [command, answer] of answers) {
     await t.notThrowsAsync(ours.ask(command, answer), command);
@@ -164,7 +114,7 @@ test.serial('port attach, two queues, close; commands from a file run first', as
   const path = await waitForSocket(startBackend(t, 2));
   const file = join(temporaryDirectory(t), 'commands');
   writeFileSync(file, '# a comment\nset fwd macswap\n\nset burst 16\n');
-  const ours = spawn(t, [], ['-i', '--rxq=2', '--txq=2', `--cmdline-file=${file}`]);
+  const ours = spawnTestpmd(t, [], ['-i', '--rxq=2', '--txq=2', `--cmdline-file=${file}`]);
   await ours.waitFor(
     /testpmd> set fwd macswap\nSet macswap[^]*Number of packets per burst set to 16\nRead CLI commands from/,
     30_000,
@@ -190,7 +140,7 @@ test.serial('port attach, two queues, close; commands from a file run first', as
 
 test.serial('commands piped in run in order, attach included; the end of the input is quit', async (t) => {
   const path = await waitForSocket(startBackend(t));
-  const ours = spawn(t, [], ['-i']);
+  const ours = spawnTestpmd(t, [], ['-i']);
   for (const line of [
     `port attach net_virtio_user0,path=${path}`,
     'port start 0',
@@ -209,7 +159,7 @@ test.serial('commands piped in run in order, attach included; the end of the inp
 });
 
 test.serial('without -i: forwards at once, ends at enter', async (t) => {
-  const ours = await start(t, { args: ['--tx-first'] });
+  const ours = await startTestpmd(t, { args: ['--tx-first'] });
   await ours.waitFor(/No commandline core given, start packet forwarding\n[^]*Press enter to exit\n/, 30_000);
   t.regex(ours.output, /Port 0 Link up at Unknown FDX Autoneg\n/);
   ours.send('');
@@ -218,7 +168,7 @@ test.serial('without -i: forwards at once, ends at enter', async (t) => {
 });
 
 test.serial('with --stats-period: statistics until a signal, then a clean end', async (t) => {
-  const ours = await start(t, { args: ['--tx-first', '--stats-period', '1', '--forward-mode=macswap'] });
+  const ours = await startTestpmd(t, { args: ['--tx-first', '--stats-period', '1', '--forward-mode=macswap'] });
   await ours.waitFor(/Port statistics =+\n {2}#+ NIC statistics for port 0[^]*Port statistics =+\n/, 30_000);
   process.kill(ours.pid, 'SIGTERM');
   await ours.waitFor(/Telling cores to stop\.\.\.[^]*Port 0 is closed[^]*Bye\.\.\.\n/);
@@ -226,7 +176,7 @@ test.serial('with --stats-period: statistics until a signal, then a clean end', 
 });
 
 test.serial('SIGINT at the prompt while forwarding: a clean end', async (t) => {
-  const ours = await start(t, { args: ['-i', '-a'] });
+  const ours = await startTestpmd(t, { args: ['-i', '-a'] });
   await ours.waitFor(/Start automatic packet forwarding\n[^]*testpmd> /, 30_000);
   process.kill(ours.pid, 'SIGINT');
   await ours.waitFor(/Done\.\n[^]*Bye\.\.\.\n/);
@@ -242,7 +192,7 @@ const failures: readonly [title: string, eal: string[], app: string[], pattern: 
 ];
 for (const [title, eal, app, pattern] of failures) {
   test.serial(`${title}: one sentence and exit code 1`, async (t) => {
-    const ours = spawn(t, [], app, eal);
+    const ours = spawnTestpmd(t, [], app, eal);
     t.is(await ours.end(), 'exit code 1');
     t.regex(ours.output, pattern);
     t.notRegex(ours.output, /\n {4}at /);

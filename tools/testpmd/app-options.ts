@@ -8,7 +8,8 @@ import {
   RX_OFFLOAD_VLAN_STRIP,
 } from '../../driver/types.js';
 import { didYouMean } from '../../driver/nearest.js';
-import { findMode, modeNames, type Mode } from './modes.js';
+import { locateMode } from './load-mode.js';
+import { findMode, isModePath, modeNames, type Mode } from './modes.js';
 import { appFlags, appValues } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
 import { topologies, type Topology } from './topology.js';
@@ -143,11 +144,11 @@ export function checkTxSegments(segments: readonly number[], dataRoom: number): 
 
 function parseMode(text: string): { mode: Mode; retry: boolean } {
   const found = findMode(text);
-  if (!found)
-    throw fail(
-      `Invalid ${text} packet forwarding mode: must be one of ${modeNames.join(', ')}${didYouMean(text, modeNames)}`,
-    );
-  return found;
+  if (found) return found;
+  if (isModePath(text)) return { mode: locateMode(text), retry: false };
+  throw fail(
+    `Invalid ${text} packet forwarding mode: must be one of ${modeNames.join(', ')}, or the path of a module such as ./my-mode.ts${didYouMean(text, modeNames)}`,
+  );
 }
 
 function rxOffloads(parsed: Values): number {

@@ -1,16 +1,23 @@
 import { checkTxSegments, MAX_BURST } from './app-options.js';
 import type { Args, Row } from './grammar.js';
-import { canRetry, findMode, modeNames } from './modes.js';
+import { loadMode, locateMode } from './load-mode.js';
+import { canRetry, findMode, modeNames, nameOf, type Mode } from './modes.js';
 import type { Session } from './session.js';
 import type { Testpmd } from './testpmd.js';
 import { firstDuplicate, parseMac, parseMask, parseNumberList, parseRangeList } from './values.js';
 
-function setMode({ session }: Testpmd, name: string, retry: boolean): void {
+function setMode({ session }: Testpmd, mode: Mode, retry: boolean): void {
   const { settings } = session;
-  const found = findMode(name)!;
-  settings.mode = found.mode;
-  settings.retry = retry || found.retry;
-  session.print(`Set ${found.mode} packet forwarding mode${settings.retry ? ' with retry' : ''}`);
+  settings.mode = mode;
+  settings.retry = retry;
+  session.print(`Set ${nameOf(mode)} packet forwarding mode${retry ? ' with retry' : ''}`);
+}
+
+/** Loads the mode's module to see that it can be; the lcores load theirs at `start`. */
+async function setUserMode(testpmd: Testpmd, path: string, retry: boolean): Promise<void> {
+  const mode = locateMode(path);
+  await loadMode(mode);
+  setMode(testpmd, mode, retry);
 }
 
 function setCores(session: Session, cores: readonly number[] | undefined, text: string): void {
@@ -143,12 +150,20 @@ export const configCommands: readonly Row<Testpmd>[] = [
   {
     syntax: `set fwd mode:(${modeNames.filter(canRetry).join('|')}) [retry]`,
     help: 'Set the packet forwarding mode; with retry, what a full Tx queue refuses is offered again.',
-    run: (testpmd, args) => setMode(testpmd, args.text('mode'), args.has('retry')),
+    run: (testpmd, args) => setMode(testpmd, findMode(args.text('mode'))!.mode, args.has('retry')),
   },
   {
     syntax: `set fwd mode:(${['mac_retry', ...modeNames.filter((mode) => !canRetry(mode))].join('|')})`,
     help: 'Set the packet forwarding mode; mac_retry is the old name of `mac retry`.',
-    run: (testpmd, args) => setMode(testpmd, args.text('mode'), false),
+    run: (testpmd, args) => {
+      const { mode, retry } = findMode(args.text('mode'))!;
+      setMode(testpmd, mode, retry);
+    },
+  },
+  {
+    syntax: 'set fwd <path:module> [retry]',
+    help: 'Set a packet forwarding mode of your own: the path of its module, such as ./my-mode.ts.',
+    run: (testpmd, args) => setUserMode(testpmd, args.text('path'), args.has('retry')),
   },
   {
     syntax: 'set burst <packets:u16>',

@@ -4,12 +4,14 @@
  */
 import { openRx, openTx } from '../../paths/guest/open.js';
 import type { QueueSpec } from '../../paths/guest/queue.js';
+import { ForwardStream } from '../../driver/forward-stream.js';
+import { streamCounters } from '../../driver/stream-counters.js';
 import type { LcoreContext } from '../../driver/types.js';
-import { countersBytes, STREAM_COUNTERS } from './counters.js';
 import { createEngine } from './engines/create.js';
-import { ForwardStream, type Engine, type StreamSettings } from './engines/stream.js';
+import type { Engine, StreamSettings } from './engines/stream.js';
 import { TxOnly, type PacketPlan } from './engines/txonly.js';
-import type { Mode } from './modes.js';
+import { createUserEngine } from './engines/user.js';
+import { isUserMode, type Mode } from './modes.js';
 import { BurstDump } from './verbose.js';
 
 export interface StreamPlan {
@@ -30,7 +32,7 @@ export interface ForwardJob {
   readonly txFirst: number;
   /** Lcores that run this job. */
   readonly lcoreCount: number;
-  /** countersBytes(all streams) bytes. */
+  /** streamCountersBytes(all streams) bytes. */
   readonly counters: SharedArrayBuffer;
   /** CONTROL_WORDS words. */
   readonly control: SharedArrayBuffer;
@@ -54,9 +56,14 @@ interface Running {
   readonly engine: Engine;
 }
 
-export function forward(context: LcoreContext, job: ForwardJob): void {
+export async function forward(context: LcoreContext, job: ForwardJob): Promise<void> {
   const control = new Int32Array(job.control);
-  const running = job.streams.map((plan) => open(context, job, plan, control));
+  const running: Running[] = [];
+  for (const plan of job.streams) running.push(await open(context, job, plan, control));
+  run(context, job, running, control);
+}
+
+function run(context: LcoreContext, job: ForwardJob, running: readonly Running[], control: Int32Array): void {
   if (job.flush) flush(context, running);
   waitForAll(context, control, job.lcoreCount);
   if (job.txFirst > 0) transmitFirst(context, job, running);
@@ -67,12 +74,18 @@ export function forward(context: LcoreContext, job: ForwardJob): void {
   }
 }
 
-function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, control: Int32Array): Running {
-  const pool = context.mempool(plan.rx.mempool);
-  const counters = new Float64Array(job.counters, countersBytes(plan.index), STREAM_COUNTERS);
-  const dump = new BurstDump(control, (text) => context.post(text));
-  const stream = new ForwardStream(openRx(plan.rx, pool), openTx(plan.tx, pool), pool, plan.settings, counters, dump);
-  return { stream, engine: createEngine(job.mode, plan.settings, job.packets, pool.dataRoom, context.lcoreId) };
+async function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, control: Int32Array): Promise<Running> {
+  const { mode, packets } = job;
+  const { rx, tx, index, settings } = plan;
+  const pool = context.mempool(rx.mempool);
+  const counters = streamCounters(job.counters, index);
+  const print = (text: string) => context.post(text);
+  const dump = new BurstDump(control, print);
+  const stream = new ForwardStream(openRx(rx, pool), openTx(tx, pool), pool, settings, counters, print, dump);
+  const engine = isUserMode(mode)
+    ? await createUserEngine(mode, stream)
+    : createEngine(mode, settings, packets, pool.dataRoom, context.lcoreId);
+  return { stream, engine };
 }
 
 /** Frees what waits in the Rx queues. A packet that is on its way when we look gets a second chance to be thrown away. */

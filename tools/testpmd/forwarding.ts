@@ -1,8 +1,10 @@
 /** `start` and `stop`: puts the forwarding job on lcores and takes it off again. */
-import { VirtioPmdError } from '../../native/errors.js';
+import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { recoverMbufs } from '../../driver/lost-mbufs.js';
+import { readStreamCounts, streamCountersBytes, type StreamCounts } from '../../driver/stream-counters.js';
 import type { PortSpec, PortStats } from '../../driver/types.js';
-import { countersBytes, readCounters, type StreamCounts } from './counters.js';
 import { CONTROL_WORDS, FLUSHED, FORWARDING, VERBOSE, type ForwardJob, type StreamPlan } from './forward.js';
+import { isUserMode, nameOf, type Mode } from './modes.js';
 import type { Session } from './session.js';
 import { formatFlows, formatForwarding, formatRxTx } from './show-config.js';
 import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show-stats.js';
@@ -14,7 +16,10 @@ const STOP_TIMEOUT_MS = 5000;
 const START_TIMEOUT_MS = 30_000;
 
 interface Run {
+  readonly mode: Mode;
   readonly plan: ForwardingPlan;
+  /** Lcores whose job has failed while it ran, which was said then. */
+  readonly failed: Set<number>;
   readonly counters: SharedArrayBuffer;
   /** Statistics from which the summary counts: at the start, or when they were cleared. */
   readonly portBase: Map<number, PortStats>;
@@ -36,7 +41,13 @@ export class Forwarding {
   private control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
   private active = false;
 
-  constructor(private readonly session: Session) {}
+  private resolveEnded = () => {};
+  /** Resolves when the jobs of all lcores have failed: nothing is forwarded any more. */
+  readonly ended = new Promise<void>((resolve) => (this.resolveEnded = resolve));
+
+  constructor(private readonly session: Session) {
+    session.eal.lcores.onFailure = (lcoreId, error) => this.failed(lcoreId, error);
+  }
 
   get running(): boolean {
     return this.active;
@@ -60,9 +71,10 @@ export class Forwarding {
       return;
     }
     this.print(plan);
-    const counters = new SharedArrayBuffer(countersBytes(Math.max(1, plan.streams.length)));
+    const counters = new SharedArrayBuffer(streamCountersBytes(Math.max(1, plan.streams.length)));
     const portBase = new Map(plan.ports.map((id) => [id, session.ports.get(id)!.port.stats()]));
-    this.run = { plan, counters, portBase, streamBase: [], result: undefined };
+    const { mode } = session.settings;
+    this.run = { mode, plan, failed: new Set(), counters, portBase, streamBase: [], result: undefined };
     this.active = session.attempt(() => this.launch(txFirst));
   }
 
@@ -78,7 +90,32 @@ export class Forwarding {
     const run = this.run!;
     run.result = this.statsOf(run);
     this.show();
+    if (isUserMode(run.mode)) this.recoverMbufs(run.mode.name);
     session.print('\nDone.');
+  }
+
+  /** A job has failed: says so at once. At the start it is `start` that says it. */
+  private failed(lcoreId: number, error: VirtioPmdError): void {
+    const { run } = this;
+    if (!this.active || !run!.plan.lcores.some((lcore) => lcore.lcoreId === lcoreId)) return;
+    if (run!.failed.has(lcoreId)) return;
+    run!.failed.add(lcoreId);
+    this.session.complain(`${error.message}\nlcore ${lcoreId} forwards no more: \`stop\`, then \`start\` again`);
+    if (run!.failed.size === run!.plan.lcores.length) this.resolveEnded();
+  }
+
+  /** What a mode of the user's has left lying about. */
+  private recoverMbufs(mode: string): void {
+    const { session } = this;
+    const { lcores } = session.eal;
+    if (lcores.workers.some((id) => lcores.state(id) === 'running')) return; // it may hold them still
+    const ports = session.select('all').filter(({ port }) => port.configured);
+    const queues = ports.map(({ port }) => port.spec()).flatMap(({ rx, tx }) => [...rx, ...tx]);
+    const found = recoverMbufs(session.eal.mempool(session.mempool), queues);
+    if (found === undefined) return;
+    const { lost, twice } = found;
+    if (lost > 0) session.print(`${mode} has left ${mbufs(lost)} neither sent nor freed: free again`);
+    if (twice > 0) session.print(`${mode} has freed ${mbufs(twice)} twice, or freed and sent: put right`);
   }
 
   /** `show fwd stats all`. */
@@ -104,7 +141,7 @@ export class Forwarding {
     const { run } = this;
     if (!run) return;
     for (const id of run.plan.ports) this.rebase(id);
-    run.streamBase = run.plan.streams.map((_, i) => readCounters(run.counters, i));
+    run.streamBase = run.plan.streams.map((_, i) => readStreamCounts(run.counters, i));
     if (run.result) run.result = clearedStats(run.result);
   }
 
@@ -118,11 +155,23 @@ export class Forwarding {
     this.control[VERBOSE] = level;
   }
 
+  /** Stops all lcores and waits for them. @throws VirtioPmdError: the failures that nobody has heard of yet. */
   private halt(): void {
     const { lcores } = this.session.eal;
-    const ids = this.run!.plan.lcores.map(({ lcoreId }) => lcoreId);
+    const { plan, mode, failed } = this.run!;
+    const ids = plan.lcores.map(({ lcoreId }) => lcoreId);
     for (const id of ids) lcores.stop(id);
-    for (const id of ids) lcores.wait(id, STOP_TIMEOUT_MS);
+    const deadline = performance.now() + STOP_TIMEOUT_MS;
+    const errors: VirtioPmdError[] = [];
+    for (const id of ids) {
+      try {
+        lcores.wait(id, Math.max(0, deadline - performance.now()));
+      } catch (error) {
+        if (!isVirtioPmdError(error)) throw error;
+        if (!failed.has(id)) errors.push(error.code === 'ETIMEOUT' ? stuck(id, mode) : error);
+      }
+    }
+    if (errors.length > 0) throw new VirtioPmdError(errors[0]!.code, errors.map(({ message }) => message).join('\n'));
   }
 
   private launch(txFirst: number): void {
@@ -184,7 +233,7 @@ export class Forwarding {
   }
 
   private streamCounts(run: Run, index: number): StreamCounts {
-    const now = readCounters(run.counters, index);
+    const now = readStreamCounts(run.counters, index);
     const base = run.streamBase[index];
     if (!base) return now;
     return {
@@ -201,6 +250,14 @@ export class Forwarding {
     session.print(rxTxText(session));
   }
 }
+
+const mbufs = (n: number) => (n === 1 ? '1 mbuf' : `${n} mbufs`);
+
+const stuck = (lcoreId: number, mode: Mode) =>
+  new VirtioPmdError(
+    'ETIMEOUT',
+    `lcore ${lcoreId} has not ended its turn of ${nameOf(mode)} for ${STOP_TIMEOUT_MS / 1000} s: a turn must return; only \`quit\` ends it now`,
+  );
 
 function clearedStats({ ports, streams }: ForwardStats): ForwardStats {
   const counts = { rxPackets: 0, txPackets: 0, txDropped: 0 };

@@ -3,9 +3,10 @@
  * help. Syntax: words; `(a|b)` or `name:(a|b)` one of several; `<name>` any word; `<name:type>` a checked one; the last
  * item may be in brackets: it may be left out.
  */
+import { isModePath } from './modes.js';
 import { parseUnsigned, U16_MAX } from './values.js';
 
-type Type = 'text' | 'u16' | 'u32' | 'port';
+type Type = 'text' | 'u16' | 'u32' | 'port' | 'module';
 
 interface Token {
   readonly name: string;
@@ -19,6 +20,7 @@ const checks: Readonly<Record<Type, (word: string) => boolean>> = {
   text: () => true,
   u16: (word) => parseUnsigned(word, 0, U16_MAX) !== undefined,
   u32: (word) => parseUnsigned(word) !== undefined,
+  module: isModePath,
   port: (word) => word === 'all' || parseUnsigned(word, 0, U16_MAX) !== undefined,
 };
 

@@ -9,7 +9,9 @@ import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
 import { portStatsText } from './commands-display.js';
 import { warnOddPorts } from './commands-config.js';
 import { parseEalOptions, type EalArguments } from './eal-options.js';
+import { loadMode } from './load-mode.js';
 import { mbufsNeeded } from './mbufs.js';
+import { isUserMode } from './modes.js';
 import { prompt, runFile } from './prompt.js';
 import { Session } from './session.js';
 import { settingsFrom } from './settings.js';
@@ -135,12 +137,24 @@ const aborted = (signal: AbortSignal) =>
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
 
-/** Without -i: forwards until enter is pressed, or (with --stats-period) until a signal. */
+/**
+ * Without -i: forwards until enter is pressed, or (with --stats-period) until a signal.
+ * @throws VirtioPmdError ELCORE when nothing is forwarded, or no lcore is left that does.
+ */
 async function runUnattended(testpmd: Testpmd, signal: AbortSignal): Promise<void> {
-  const { session } = testpmd;
-  const { app } = session;
+  const { app } = testpmd.session;
   print('No commandline core given, start packet forwarding');
   testpmd.forwarding.start(app.txFirst ? 1 : 0);
+  if (!testpmd.forwarding.running) throw new VirtioPmdError('ELCORE', 'Start packet forwarding failed');
+  let failed = false;
+  const end = Promise.race([aborted(signal), testpmd.forwarding.ended.then(() => void (failed = true))]);
+  await untilDone(testpmd, end);
+  if (failed) throw new VirtioPmdError('ELCORE', 'Packet forwarding failed on every lcore');
+}
+
+/** Shows statistics (--stats-period), or waits for enter, until `end`. */
+async function untilDone({ session }: Testpmd, end: Promise<void>): Promise<void> {
+  const { app } = session;
   if (app.statsPeriod > 0) {
     const timer = setInterval(() => {
       // a new screen on a terminal, one report below the other elsewhere
@@ -148,7 +162,7 @@ async function runUnattended(testpmd: Testpmd, signal: AbortSignal): Promise<voi
       const texts = session.forwardingPorts.map((id) => portStatsText(session.ports.get(id)!));
       print(`${clear}\nPort statistics ====================================${texts.join('\n')}`);
     }, app.statsPeriod * 1000);
-    await aborted(signal);
+    await end;
     clearInterval(timer);
     return;
   }
@@ -158,7 +172,7 @@ async function runUnattended(testpmd: Testpmd, signal: AbortSignal): Promise<voi
     process.stdin.once('end', () => resolve());
   });
   process.stdin.resume();
-  await Promise.race([enter, aborted(signal)]);
+  await Promise.race([enter, end]);
   process.stdin.destroy();
 }
 
@@ -216,6 +230,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     if (args.showVersion) complain(`EAL: testpmd of virtio-pmd, compatible with dpdk-testpmd 22.11`);
     for (const note of [...args.notes, ...app.notes]) complain(note);
+    if (isUserMode(app.mode)) await loadMode(app.mode); // better now than at `start`
     const onSignal = () => {
       if (interrupt.signal.aborted) process.exit(1);
       interrupt.abort();

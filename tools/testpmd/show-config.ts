@@ -1,5 +1,5 @@
 /** `show config fwd|rxtx|cores|txpkts`, and what `start` prints: text as dpdk-testpmd formats it. */
-import type { Mode } from './modes.js';
+import { nameOf, type Mode } from './modes.js';
 import type { ForwardingPlan } from './topology.js';
 
 export interface ForwardingText {
@@ -12,7 +12,7 @@ export interface ForwardingText {
   readonly peerOf: (portId: number) => string;
 }
 
-const modeText = (mode: Mode, retry: boolean) => `${mode} packet forwarding${retry ? ' with retry' : ''}`;
+const modeText = (mode: Mode, retry: boolean) => `${nameOf(mode)} packet forwarding${retry ? ' with retry' : ''}`;
 
 export function formatForwarding({ mode, retry, retries, retryDelayUs, plan, peerOf }: ForwardingText): string {
   const { ports, lcores, streams } = plan;

@@ -1,6 +1,6 @@
 /** `show port stats|xstats`, `show fwd stats`, and what `stop` prints: text as dpdk-testpmd formats it. */
+import type { StreamCounts } from '../../driver/stream-counters.js';
 import type { PortStats } from '../../driver/types.js';
-import type { StreamCounts } from './counters.js';
 import type { Stream } from './topology.js';
 
 const hashes = '#'.repeat(24);

@@ -21,7 +21,7 @@ testpmd options:
   --tx-first                  begin with a burst of packets (not interactive)
   --stats-period N            show statistics every N seconds (not interactive)
   --cmdline-file FILE         run the commands of a file first
-  --forward-mode MODE         io|mac|macswap|flowgen|rxonly|txonly|icmpecho|5tswap (io)
+  --forward-mode MODE         io|mac|macswap|flowgen|rxonly|txonly|icmpecho|5tswap (io), or a module of yours, such as ./my-mode.ts
   --nb-cores N, --coremask M  forwarding cores (1)
   --nb-ports N, --portmask M, --portlist L
                               forwarding ports (all)

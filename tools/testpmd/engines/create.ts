@@ -1,5 +1,5 @@
-/** Engine by mode. */
-import type { Mode } from '../modes.js';
+/** testpmd's own engines by mode. */
+import type { BuiltInMode } from '../modes.js';
 import { FlowGen } from './flowgen.js';
 import { IcmpEcho } from './icmpecho.js';
 import { FiveTupleSwap, Io, Mac, MacSwap } from './rewrite.js';
@@ -9,7 +9,7 @@ import { TxOnly, type PacketPlan } from './txonly.js';
 
 /** An engine for one stream: engines that make packets keep state. */
 export function createEngine(
-  mode: Mode,
+  mode: BuiltInMode,
   settings: StreamSettings,
   plan: PacketPlan,
   dataRoom: number,

@@ -56,6 +56,6 @@ export class FlowGen implements Engine {
       this.flow = this.flow + 1 < this.flows ? this.flow + 1 : 0;
       pkts[i] = m;
     }
-    if (n > 0) stream.send(n);
+    if (n > 0) stream.transmit(n);
   }
 }

@@ -1,6 +1,7 @@
 /** icmpecho: answers ARP requests and ICMP echo requests, drops the rest. */
+import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
-import { bigEndian16, etherTypeOffset, swapBytes } from './rewrite.js';
+import { etherTypeOffset } from './rewrite.js';
 import type { Engine, ForwardStream } from './stream.js';
 
 const TYPE_IPV4 = 0x0800;
@@ -27,7 +28,7 @@ export class IcmpEcho implements Engine {
         pkts[replies++] = m;
       } else pool.free(m);
     }
-    if (replies > 0) stream.send(replies);
+    if (replies > 0) stream.transmit(replies);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Modes that change packets in place: mac, macswap, 5tswap. Only bytes of the first segment are touched. */
+import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
 import type { Engine, ForwardStream } from './stream.js';
@@ -14,7 +15,7 @@ const PROTOCOL_UDP = 17;
 export class Io implements Engine {
   run(stream: ForwardStream): void {
     const n = stream.receive();
-    if (n > 0) stream.send(n);
+    if (n > 0) stream.transmit(n);
   }
 }
 
@@ -32,7 +33,7 @@ export class Mac implements Engine {
     if (n === 0) return;
     const { pkts, pool } = stream;
     for (let i = 0; i < n; i++) this.rewrite(pool, pkts[i]!);
-    stream.send(n);
+    stream.transmit(n);
   }
 
   private rewrite(pool: Mempool, m: number): void {
@@ -59,19 +60,6 @@ export class Mac implements Engine {
   }
 }
 
-/** Exchanges `length` bytes at `a` and `b`. */
-export function swapBytes(u8: Uint8Array, a: number, b: number, length: number): void {
-  for (let i = 0; i < length; i++) {
-    const byte = u8[a + i]!;
-    u8[a + i] = u8[b + i]!;
-    u8[b + i] = byte;
-  }
-}
-
-export function bigEndian16(u8: Uint8Array, at: number): number {
-  return (u8[at]! << 8) | u8[at + 1]!;
-}
-
 /** Offset of the EtherType behind up to two VLAN tags, for a packet whose first segment is `at .. end`. */
 export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number {
   let type = at + 12;
@@ -95,7 +83,7 @@ export class MacSwap implements Engine {
       const at = pool.dataStart(m);
       if (pool.dataLen[m]! >= ETHER_HDR_LEN) swapBytes(pool.u8, at, at + 6, 6);
     }
-    stream.send(n);
+    stream.transmit(n);
   }
 }
 
@@ -111,7 +99,7 @@ export class FiveTupleSwap implements Engine {
       const at = pool.dataStart(m);
       swapFiveTuple(pool.u8, at, at + pool.dataLen[m]!);
     }
-    stream.send(n);
+    stream.transmit(n);
   }
 }
 

@@ -51,7 +51,7 @@ export class TxOnly implements Engine {
     const n = Math.floor(got / perPacket);
     for (let i = n * perPacket; i < got; i++) pool.put(this.scratch[i]!);
     for (let i = 0; i < n; i++) pkts[i] = this.build(pool, i * perPacket);
-    if (n > 0) stream.send(n);
+    if (n > 0) stream.transmit(n);
   }
 
   /** Makes a packet of the mbufs from `scratch[from]` on. */

@@ -1,0 +1,57 @@
+/** Our testpmd as a process, against the embedded back-end on a thread of the test. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { createEal } from '../../driver/eal.js';
+import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedded.js';
+import { eventually, ourCpu, peerCpu, startPeer, temporaryDirectory, type Peer } from './peers.js';
+
+/** A vhost-user back-end that returns every packet. @returns its socket. */
+export function startBackend(t: ExecutionContext, queues = 1): string {
+  const path = join(temporaryDirectory(t), 's');
+  const lcores = new Map([
+    [0, [peerCpu]],
+    [1, [peerCpu]],
+  ]);
+  const eal = createEal({ noHuge: true, lcores, pinMain: false, log: () => {} });
+  t.teardown(() => eal.close());
+  const mempool = eal.createMempool({ count: 4096 });
+  const job: VhostJobData = {
+    path,
+    queues,
+    mode: 'loopback',
+    mempool,
+    counters: new SharedArrayBuffer(vhostCounterBytes),
+  };
+  eal.lcores.launch(1, new URL('../../driver/vhost/embedded.js', import.meta.url), 'vhostJob', job);
+  return path;
+}
+
+const lcores = `0@${peerCpu},1@${ourCpu}`;
+
+export function spawnTestpmd(
+  t: ExecutionContext,
+  vdevs: readonly string[],
+  args: readonly string[],
+  eal: readonly string[] = [],
+): Peer {
+  return startPeer(t, 'our testpmd', process.execPath, [
+    ...['--import', './tools/ts.mjs', 'tools/testpmd/main.ts', '--lcores', lcores, '--no-huge', '--no-pci', ...eal],
+    ...vdevs.flatMap((vdev) => ['--vdev', vdev]),
+    ...['--', ...args],
+  ]);
+}
+
+export async function waitForSocket(path: string): Promise<string> {
+  await eventually('back-end socket', () => existsSync(path), Boolean);
+  return path;
+}
+
+export async function startTestpmd(
+  t: ExecutionContext,
+  options: { queues?: number; args?: readonly string[]; eal?: readonly string[] } = {},
+): Promise<Peer> {
+  const { queues = 1, args = ['-i'], eal = [] } = options;
+  const path = await waitForSocket(startBackend(t, queues));
+  return spawnTestpmd(t, [`net_virtio_user0,path=${path},queues=${queues}`], args, eal);
+}
