@@ -1,68 +1,133 @@
 #!/usr/bin/env node
-/**
- * `npm run bench -- [--recipe TEXT] [--pairs N] [--seconds N] [--json FILE]`: io forwarding of 64-byte packets, our
- * testpmd and DPDK's in turn, against the same DPDK vhost PMD. Best one-second window of each; the ratio is what counts.
- */
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { cpus } from 'node:os';
-import { dirname } from 'node:path';
-import arg from 'arg';
-import { RECIPES } from '../recipes.js';
-import { formatTable, thousands } from '../table.js';
-import { measure, type Measurement, type Side } from './run.js';
+/** `npm run bench`: see `usage` in options.ts. */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { didYouMean } from '../../driver/nearest.js';
+import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
+import { latencyTable, runLatency } from './latency.js';
+import { describeMachine, type Machine } from './machine.js';
+import { fail, parseForwarding, parseLatency, parseReport, parseScaling, parseTurn, usage } from './options.js';
+import { root } from './peer.js';
+import { intoPage, markdownReport } from './report.js';
+import { loadResult } from './results.js';
+import { runScaling, scalingTable } from './scaling.js';
+import { runTurn, turnTable } from './turn.js';
 
-const options = arg({
-  '--recipe': String,
-  '--pairs': Number,
-  '--seconds': Number,
-  '--warm-up': Number,
-  '--json': String,
-});
-const pairs = options['--pairs'] ?? 2;
-const seconds = options['--seconds'] ?? 4;
-const warmUpSeconds = options['--warm-up'] ?? 3;
-const file = options['--json'] ?? 'bench-out/forwarding.json';
-const wanted = options['--recipe'] ?? '';
-const recipes = RECIPES.filter(({ name }) => name.includes(wanted));
-if (recipes.length === 0) {
-  console.error(
-    `error[EOPTION]: no recipe has "${wanted}" in its name; there are: ${RECIPES.map((r) => r.name).join(', ')}`,
+// a reader that has gone away (`npm run bench -- report FILE | head`) is no reason for a stack trace
+process.stdout.on('error', () => process.exit(1));
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (interrupted.signal.aborted) process.exit(130); // asked twice
+    interrupted.abort();
+  });
+}
+
+/** Our testpmd is measured as users have it. */
+function build(): void {
+  const { status, error } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
+  if (status === 0) return;
+  throw new VirtioPmdError('ESYSTEM', `npm run build failed${error ? `: ${error.message}` : ''}; see above`);
+}
+
+/** The machine, with dpdk-testpmd on it. @throws VirtioPmdError ECONFIG */
+function machineWithDpdk(): Machine {
+  const machine = describeMachine();
+  if (machine.dpdk !== 'not installed') return machine;
+  throw new VirtioPmdError(
+    'ECONFIG',
+    'dpdk-testpmd is not installed, which is at the other end of every measurement: docs/testing.md names the packages',
   );
-  process.exit(2);
 }
 
-const best = (runs: readonly Measurement[]) => Math.max(...runs.flatMap((run) => run.windows));
-const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
-const mpps = (pps: number) => (pps / 1e6).toFixed(3);
-/** Packets that were not handed on, in parts per million of those received. */
-const lossPpm = (runs: readonly Measurement[]) =>
-  ((sum(runs.map((run) => run.dropped)) / sum(runs.map((run) => run.received))) * 1e6).toFixed(1);
+async function forwarding(argv: readonly string[]): Promise<number> {
+  const command = parseForwarding(argv);
+  if (command === undefined) return help();
+  const machine = machineWithDpdk();
+  const begun =
+    command.options === undefined ? resumeResult(command.json, machine) : newResult(command.options, machine);
+  if (command.build) build();
+  const { signal } = interrupted;
+  const result = await runForwarding(begun, { program: 'dist', json: command.json, print, signal });
+  publish(result, command.svg, print);
+  print(command.json);
+  if (signal.aborted) print(`interrupted; npm run bench -- --resume ${command.json} goes on`);
+  return signal.aborted ? 130 : result.failures.length > 0 ? 1 : 0;
+}
 
-const machine = { cpu: cpus()[0]?.model.trim() ?? 'unknown', cpus: cpus().length, node: process.version };
-console.log(`io forwarding, 64 bytes, 1 queue pair; ${machine.cpu}, ${machine.cpus} CPUs, Node ${machine.node}`);
+async function latency(argv: readonly string[]): Promise<number> {
+  const command = parseLatency(argv);
+  if (command === undefined) return help();
+  const { options, json } = command;
+  const machine = machineWithDpdk();
+  if (command.build) build();
+  const { signal } = interrupted;
+  const result = await runLatency(options, { program: 'dist', json, machine, print, signal });
+  print(`\n${latencyTable(result)}\n\n${json}`);
+  return signal.aborted ? 130 : 0;
+}
 
-const all: Measurement[] = [];
-const rows: string[][] = [];
-for (const recipe of recipes) {
-  for (let pair = 0; pair < pairs; pair++) {
-    for (const side of ['ours', 'dpdk'] satisfies Side[]) {
-      const result = await measure(recipe, side, { seconds, warmUpSeconds });
-      all.push(result);
-      const windows = result.windows.map(mpps).join(' ');
-      const collections = result.collections === undefined ? '' : `, ${result.collections} garbage collections`;
-      console.log(`${recipe.name}: ${side} ${windows} Mpps, ${thousands(result.dropped)} dropped${collections}`);
-    }
+async function scaling(argv: readonly string[]): Promise<number> {
+  const command = parseScaling(argv);
+  if (command === undefined) return help();
+  const { options, json } = command;
+  const machine = machineWithDpdk();
+  if (command.build) build();
+  const { signal } = interrupted;
+  const result = await runScaling(options, { program: 'dist', json, machine, print, signal });
+  print(`\n${scalingTable(result)}\n\n${json}`);
+  return signal.aborted ? 130 : 0;
+}
+
+async function turn(argv: readonly string[]): Promise<number> {
+  const command = parseTurn(argv);
+  if (command === undefined) return help();
+  const { options, json } = command;
+  const { signal } = interrupted;
+  const runs = await runTurn(options, { json, machine: describeMachine(), print, signal });
+  print(`\n${turnTable(options.recipes, runs)}\n\n${json}`);
+  return signal.aborted ? 130 : 0;
+}
+
+function report(argv: readonly string[]): number {
+  const command = parseReport(argv);
+  if (command === undefined) return help();
+  const result = loadResult(command.file);
+  publish(result, command.svg, print);
+  if (command.markdown !== undefined) {
+    const page = existsSync(command.markdown) ? readFileSync(command.markdown, 'utf8') : '';
+    writeFileSync(command.markdown, intoPage(page, markdownReport(result)));
+    print(command.markdown);
   }
-  const of = (side: Side) => all.filter((run) => run.recipe === recipe.name && run.side === side);
-  const [ours, dpdk] = [best(of('ours')), best(of('dpdk'))];
-  rows.push([
-    ...[recipe.name, mpps(ours), mpps(dpdk), (ours / dpdk).toFixed(2), lossPpm(of('ours')), lossPpm(of('dpdk'))],
-    String(sum(of('ours').map((run) => run.collections ?? 0))),
-  ]);
+  return 0;
 }
-console.log(
-  `\n${formatTable(['Recipe', 'Ours Mpps', 'DPDK Mpps', 'Ratio', 'Ours ppm lost', 'DPDK ppm lost', 'GCs'], rows)}`,
-);
-mkdirSync(dirname(file), { recursive: true });
-writeFileSync(file, `${JSON.stringify({ machine, pairs, seconds, warmUpSeconds, runs: all }, undefined, 2)}\n`);
-console.log(`\n${file}`);
+
+function help(): number {
+  print(usage);
+  return 0;
+}
+
+type Command = (argv: readonly string[]) => number | Promise<number>;
+const commands: Readonly<Record<string, Command>> = { forwarding, latency, turn, scaling, report };
+
+async function main(argv: readonly string[]): Promise<number> {
+  const named = argv[0] !== undefined && !argv[0].startsWith('-');
+  const name = named ? argv[0]! : 'forwarding';
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) {
+    const names = Object.keys(commands);
+    throw fail(`bench: there is no '${name}': the commands are ${names.join(', ')}${didYouMean(name, names)}`);
+  }
+  return command(named ? argv.slice(1) : argv);
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!isVirtioPmdError(error)) throw error;
+  process.stderr.write(`error[${error.code}]: ${error.message}\n`);
+  process.exitCode = error.code === 'EOPTION' ? 2 : 1;
+}

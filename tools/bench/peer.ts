@@ -1,8 +1,14 @@
 /** Programs with a prompt, such as a testpmd, as child processes: commands in, patterns waited for in what comes out. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { VirtioPmdError, type ErrorCode } from '../../native/errors.js';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
+/** The clone; every child begins there. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** However this process ends, its children end with it: they poll, and nobody would be there to stop them. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
 /** A child process whose stdin takes commands and whose output is kept. */
 export class Peer {
@@ -22,6 +28,7 @@ export class Peer {
     env: NodeJS.ProcessEnv = process.env,
   ) {
     this.child = spawn(command, args, { cwd: root, env, stdio: ['pipe', 'pipe', 'pipe'] });
+    running.add(this.child);
     this.child.stdin!.on('error', () => {}); // it has ended: `waitFor` says so
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
@@ -34,6 +41,7 @@ export class Peer {
     this.exited = new Promise((resolve) => {
       const end = (status: string) => {
         this.status ??= status;
+        running.delete(this.child);
         this.wake();
         resolve(this.status);
       };
@@ -73,7 +81,7 @@ export class Peer {
 
   /**
    * Waits for `pattern` in what came since the last match.
-   * @throws Error with the end of its output after `ms` milliseconds or when the process ends first.
+   * @throws VirtioPmdError with the end of its output: ETIMEOUT after `ms` milliseconds, EPEER when the process ends first.
    */
   waitFor(pattern: RegExp, ms = 20_000): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
@@ -82,9 +90,11 @@ export class Peer {
         this.waiting.delete(check);
         act();
       };
-      const fail = (why: string) =>
+      const fail = (code: ErrorCode, why: string) =>
         settle(() =>
-          reject(new Error(`${this.name}: ${why} while waiting for ${pattern}:\n${this.output.slice(-3000)}`)),
+          reject(
+            new VirtioPmdError(code, `${this.name}: ${why} while waiting for ${pattern}:\n${this.output.slice(-3000)}`),
+          ),
         );
       const check = () => {
         const match = pattern.exec(this.output.slice(this.cursor));
@@ -92,10 +102,10 @@ export class Peer {
           this.cursor += match.index + match[0].length;
           settle(() => resolve(match));
         } else if (this.status !== undefined) {
-          fail(`ended (${this.status})`);
+          fail('EPEER', `ended (${this.status})`);
         }
       };
-      const timer = setTimeout(() => fail(`nothing in ${ms} ms`), ms);
+      const timer = setTimeout(() => fail('ETIMEOUT', `nothing in ${ms} ms`), ms);
       this.waiting.add(check);
       check();
     });

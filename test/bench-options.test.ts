@@ -1,0 +1,92 @@
+/** The command lines of the benchmarks. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import { RECIPES } from '../tools/recipes.js';
+import { parseForwarding, parseLatency, parseReport, parseScaling, parseTurn } from '../tools/bench/options.js';
+import { rowsOf, stepsOf } from '../tools/bench/results.js';
+
+test('without options: all eleven recipes, both sizes, all modes, five pairs', (t) => {
+  const { options, json, svg, resume, build } = parseForwarding([])!;
+  t.is(rowsOf(options!).length, 66);
+  t.is(stepsOf(options!).length, 66 * 5);
+  t.deepEqual([json, svg, resume, build], ['bench-out/forwarding.json', undefined, undefined, true]);
+});
+
+test('the first pair of every row comes before the second of any', (t) => {
+  const { options } = parseForwarding(['--pairs', '2', '--size', '64', '--mode', 'io,rxonly'])!;
+  const steps = stepsOf(options!);
+  t.is(steps.length, 2 * 2 * RECIPES.length);
+  t.true(steps.slice(0, 22).every(({ pair }) => pair === 0));
+  t.true(steps.slice(22).every(({ pair }) => pair === 1));
+});
+
+test('a recipe is meant by its whole name, or by a part of it', (t) => {
+  const names = (text: string) => parseForwarding(['--recipe', text])!.options!.recipes;
+  t.deepEqual(names('packed mergeable'), ['packed mergeable']);
+  t.deepEqual(names('vector'), ['split vector Rx', 'packed vector Rx+Tx', 'packed vector Tx only']);
+  t.deepEqual(names('packed vector Rx+Tx, split mergeable'), ['split mergeable', 'packed vector Rx+Tx']);
+});
+
+test('--resume takes its options from the file', (t) => {
+  const { options, json, resume } = parseForwarding(['--resume', 'a.json', '--svg', 'b.svg'])!;
+  t.deepEqual([options, json, resume], [undefined, 'a.json', 'a.json']);
+});
+
+const bad: [(argv: string[]) => unknown, string[], RegExp][] = [
+  [parseForwarding, ['--recipe', 'bla'], /--recipe bla: no recipe .* there are: split mergeable, /],
+  [parseForwarding, ['--recipe', ''], /--recipe : no recipe/],
+  [parseForwarding, ['--size', '41'], /--size 41: .* 42 to 2048/],
+  [parseForwarding, ['--size', '64,'], /--size 64,: /],
+  [parseForwarding, ['--mode', 'oi'], /--mode oi: must be one of io, rxonly, txonly; did you mean io\?/],
+  [parseForwarding, ['--pairs', '0'], /--pairs 0: a whole number from 1 to 1000 is expected/],
+  [parseForwarding, ['--pairs', '2.5'], /--pairs 2.5: a whole number/],
+  [parseForwarding, ['--seconds', 'x'], /--seconds x: /],
+  [parseForwarding, ['--warm-up', '0.1'], /--warm-up 0.1: a number from 0.2/],
+  [parseForwarding, ['--resume', 'a.json', '--pairs', '3'], /--resume .* leave --pairs out/],
+  [parseForwarding, ['--recpie', 'x'], /unrecognized option '--recpie'; did you mean --recipe\?/],
+  [parseForwarding, ['x'], /unexpected argument 'x'/],
+  [parseReport, [], /the JSON file of a result is expected/],
+  [parseReport, ['--svg', 'x'], /the JSON file of a result is expected/],
+  [parseLatency, ['--size', '64,128'], /one size is expected/],
+  [parseLatency, ['--rate', '0'], /--rate 0: a number from 0.001 to 100/],
+  [parseTurn, ['--simd', '100'], /--simd 100: a power of two/],
+  [parseTurn, ['--burst', '0'], /--burst 0: /],
+  [parseScaling, ['--recipe', 'packed'], /--recipe: one recipe is expected/],
+];
+
+for (const [parse, argv, sentence] of bad) {
+  test(`${parse.name}: ${argv.join(' ') || 'no arguments'} is refused with a sentence`, (t) => {
+    t.throws(() => parse(argv), { message: sentence, code: 'EOPTION' });
+  });
+}
+
+test('--help wins over everything', (t) => {
+  for (const parse of [parseForwarding, parseLatency, parseTurn, parseScaling, parseReport]) {
+    t.is(parse(['--help']), undefined);
+  }
+});
+
+test('the rate of the latency benchmark is in millions, or half of what is possible', (t) => {
+  t.is(parseLatency(['--rate', '1.5'])!.options.pps, 1.5e6);
+  t.is(parseLatency(['--rate', 'auto'])!.options.pps, undefined);
+  t.is(parseLatency([])!.options.pps, undefined);
+});
+
+test('a mistake is one sentence on stderr and exit code 2', (t) => {
+  const cwd = fileURLToPath(new URL('..', import.meta.url));
+  const run = (...argv: string[]) => {
+    const args = ['--import', './tools/ts.mjs', 'tools/bench/main.ts', ...argv];
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' });
+    return { status, stdout, stderr };
+  };
+  t.deepEqual(run('repotr'), {
+    status: 2,
+    stdout: '',
+    stderr:
+      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, report; did you mean report?\n",
+  });
+  const missing = run('report', '/nonexistent.json');
+  t.is(missing.status, 2);
+  t.regex(missing.stderr, /^error\[EOPTION\]: \/nonexistent.json cannot be read as JSON: [^\n]*\n$/);
+});

@@ -1,0 +1,221 @@
+/** The command lines of the benchmarks: values checked, one clear sentence for what cannot be. */
+import { VirtioPmdError } from '../../native/errors.js';
+import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port-config.js';
+import { didYouMean } from '../../driver/nearest.js';
+import { recipeNamed, RECIPES, type Recipe } from '../recipes.js';
+import { has, last, parseArgs, table, type Values } from '../testpmd/parse.js';
+import type { LatencyOptions } from './latency.js';
+import type { ScalingOptions } from './scaling.js';
+import type { TurnOptions } from './turn.js';
+import { MODES, type ForwardingOptions, type Mode } from './results.js';
+
+export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
+
+/** Parses `argv`, in which each of `names` takes a value and each of `flags` none. @throws VirtioPmdError EOPTION */
+export function parseWords(names: readonly string[], flags: readonly string[], argv: readonly string[]): Values {
+  return parseArgs('bench', table([...flags, 'help'], names, [], { h: 'help' }), argv);
+}
+
+/** A number of `--name`. `digits`: how many behind the point are accepted. @throws VirtioPmdError EOPTION */
+export function numberOption(
+  values: Values,
+  name: string,
+  fallback: number,
+  least: number,
+  most: number,
+  digits = 0,
+): number {
+  const text = last(values, name);
+  if (text === undefined) return fallback;
+  const shape = digits === 0 ? /^\d+$/ : /^\d+(\.\d+)?$/;
+  const value = shape.test(text) ? Number(text) : NaN;
+  if (value >= least && value <= most) return value;
+  throw fail(`--${name} ${text}: a ${digits === 0 ? 'whole number' : 'number'} from ${least} to ${most} is expected`);
+}
+
+/** A list of packet sizes: at least the headers of a generated packet, at most an mbuf's data room. */
+export function sizesOption(values: Values, fallback: readonly number[]): readonly number[] {
+  const text = last(values, 'size');
+  if (text === undefined) return fallback;
+  const sizes = text.split(',').map((word) => (/^\d+$/.test(word) ? Number(word) : NaN));
+  if (sizes.every((size) => size >= 42 && size <= 2048)) return [...new Set(sizes)];
+  throw fail(`--size ${text}: bytes of a packet, 42 to 2048, are expected, or several with commas between them`);
+}
+
+/** One size. */
+function sizeOption(values: Values): number {
+  const sizes = sizesOption(values, [64]);
+  if (sizes.length > 1) throw fail(`--size ${sizes.join(',')}: one size is expected here`);
+  return sizes[0]!;
+}
+
+function modesOption(values: Values): readonly Mode[] {
+  const text = last(values, 'mode');
+  if (text === undefined) return MODES;
+  return [...new Set(text.split(','))].map((word) => {
+    const mode = MODES.find((name) => name === word);
+    if (mode === undefined) throw fail(`--mode ${word}: must be one of ${MODES.join(', ')}${didYouMean(word, MODES)}`);
+    return mode;
+  });
+}
+
+/**
+ * The recipes that `--recipe` means: one of exactly this name, or all that have the text in their name; several
+ * texts with commas between them.
+ */
+export function recipesOption(values: Values): readonly Recipe[] {
+  const text = last(values, 'recipe');
+  if (text === undefined) return RECIPES;
+  const wanted = new Set<Recipe>();
+  for (const word of text.split(',').map((part) => part.trim())) {
+    const exact = RECIPES.filter(({ name }) => name === word);
+    const found = exact.length > 0 ? exact : RECIPES.filter(({ name }) => word !== '' && name.includes(word));
+    if (found.length === 0) {
+      const names = RECIPES.map(({ name }) => name);
+      throw fail(`--recipe ${word}: no recipe has this in its name; there are: ${names.join(', ')}`);
+    }
+    for (const recipe of found) wanted.add(recipe);
+  }
+  return RECIPES.filter((recipe) => wanted.has(recipe));
+}
+
+export interface ForwardingCommand {
+  /** Undefined when they are the ones in `resume`. */
+  readonly options: ForwardingOptions | undefined;
+  readonly resume: string | undefined;
+  readonly json: string;
+  readonly svg: string | undefined;
+  readonly build: boolean;
+}
+
+const measured = ['recipe', 'size', 'mode', 'pairs', 'seconds', 'warm-up'];
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseForwarding(argv: readonly string[]): ForwardingCommand | undefined {
+  const values = parseWords([...measured, 'json', 'svg', 'resume'], ['no-build'], argv);
+  if (has(values, 'help')) return undefined;
+  const files = { svg: last(values, 'svg'), build: !has(values, 'no-build') };
+  const resume = last(values, 'resume');
+  if (resume !== undefined) {
+    const contrary = [...measured, 'json'].find((name) => has(values, name));
+    if (contrary !== undefined) {
+      throw fail(`--resume goes on as ${resume} was begun, and writes to it: leave --${contrary} out`);
+    }
+    return { ...files, options: undefined, resume, json: resume };
+  }
+  const options: ForwardingOptions = {
+    recipes: recipesOption(values).map(({ name }) => name),
+    sizes: sizesOption(values, [64, 1518]),
+    modes: modesOption(values),
+    pairs: numberOption(values, 'pairs', 5, 1, 1000),
+    seconds: numberOption(values, 'seconds', 3, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
+  };
+  return { ...files, options, resume, json: last(values, 'json') ?? 'bench-out/forwarding.json' };
+}
+
+export interface LatencyCommand {
+  readonly options: LatencyOptions;
+  readonly json: string;
+  readonly build: boolean;
+}
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseLatency(argv: readonly string[]): LatencyCommand | undefined {
+  const names = ['recipe', 'size', 'pairs', 'seconds', 'warm-up', 'rate', 'json'];
+  const values = parseWords(names, ['no-build'], argv);
+  if (has(values, 'help')) return undefined;
+  const auto = (last(values, 'rate') ?? 'auto') === 'auto';
+  const options = {
+    recipes: recipesOption(values).map(({ name }) => name),
+    size: sizeOption(values),
+    pairs: numberOption(values, 'pairs', 1, 1, 1000),
+    seconds: numberOption(values, 'seconds', 60, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', 3, 0, 3600, 1),
+    pps: auto ? undefined : numberOption(values, 'rate', 0, 0.001, 100, 3) * 1e6,
+  };
+  return { options, json: last(values, 'json') ?? 'bench-out/latency.json', build: !has(values, 'no-build') };
+}
+
+export interface TurnCommand {
+  readonly options: TurnOptions;
+  readonly json: string;
+}
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseTurn(argv: readonly string[]): TurnCommand | undefined {
+  const values = parseWords(['recipe', 'size', 'burst', 'simd', 'seconds', 'warm-up', 'runs', 'json'], [], argv);
+  if (has(values, 'help')) return undefined;
+  const simd = numberOption(values, 'simd', DEFAULT_SIMD_BITWIDTH, 0, 32768);
+  if (!isSimdBitwidth(simd)) throw fail(`--simd ${simd}: ${SIMD_BITWIDTHS} is expected`);
+  const options = {
+    recipes: recipesOption(values).map(({ name }) => name),
+    size: sizeOption(values),
+    burst: numberOption(values, 'burst', 32, 1, 512),
+    simd,
+    seconds: numberOption(values, 'seconds', 3, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', 1, 0, 3600, 1),
+    runs: numberOption(values, 'runs', 3, 1, 1000),
+  };
+  return { options, json: last(values, 'json') ?? 'bench-out/turn.json' };
+}
+
+export interface ScalingCommand {
+  readonly options: ScalingOptions;
+  readonly json: string;
+  readonly build: boolean;
+}
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseScaling(argv: readonly string[]): ScalingCommand | undefined {
+  const values = parseWords(['recipe', 'pairs', 'seconds', 'warm-up', 'starts', 'json'], ['no-build'], argv);
+  if (has(values, 'help')) return undefined;
+  const recipes = has(values, 'recipe') ? recipesOption(values) : [recipeNamed('packed mergeable')];
+  if (recipes.length > 1) throw fail(`--recipe: one recipe is expected here, not ${recipes.length}`);
+  const options = {
+    recipe: recipes[0]!.name,
+    pairs: numberOption(values, 'pairs', 3, 1, 1000),
+    seconds: numberOption(values, 'seconds', 3, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
+    starts: numberOption(values, 'starts', 5, 1, 1000),
+  };
+  return { options, json: last(values, 'json') ?? 'bench-out/scaling.json', build: !has(values, 'no-build') };
+}
+
+export interface ReportCommand {
+  readonly file: string;
+  readonly svg: string | undefined;
+  readonly markdown: string | undefined;
+}
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseReport(argv: readonly string[]): ReportCommand | undefined {
+  const [file, ...rest] = argv;
+  const given = file !== undefined && !file.startsWith('-');
+  const values = parseWords(['svg', 'markdown'], [], given ? rest : argv);
+  if (has(values, 'help')) return undefined;
+  if (!given) throw fail('bench report: the JSON file of a result is expected, as in bench-out/forwarding.json');
+  return { file, svg: last(values, 'svg'), markdown: last(values, 'markdown') };
+}
+
+export const usage = `npm run bench -- [COMMAND] [options]
+
+  (none)       packets per second with DPDK's vhost PMD at the other end: ours and DPDK's virtio_user in turn
+  latency      how long packets take through the driver at half load
+  turn         nanoseconds per packet of the driver alone
+  scaling      several queue pairs and ports; memory; start-up time
+  report FILE  the table of a JSON file of the first kind, again; --svg FILE and --markdown FILE write it
+
+Options of the first kind:
+  --recipe TEXT    only recipes with TEXT in their name (TEXT,TEXT,... for several)
+  --size N[,N]     packet sizes in bytes (default 64,1518)
+  --mode M[,M]     io, rxonly, txonly (default all three)
+  --pairs N        how often both sides are measured (default 5)
+  --seconds N      one-second windows of each measurement (default 3)
+  --warm-up S      seconds before the first window (default 1)
+  --json FILE      where the result goes (default bench-out/forwarding.json)
+  --svg FILE       a bar chart of it
+  --resume FILE    go on with a result that was interrupted
+  --no-build       measure what dist/ holds, without building it anew
+docs/benchmarks.md has the others and says what the numbers mean.
+`;
