@@ -43,9 +43,9 @@ for (const name of ['reflector.ts', 'udp-echo.ts']) {
   test.serial(`${name} with DPDK net_vhost: packets come back to whom they came from`, async (t) => {
     if (!requirePeer(t, 'dpdk-testpmd')) return;
     const both = await start(t, name, '1000,7');
-    await both.far.ask('start tx_first', /testpmd> /);
     // verbose: the source is now whom DPDK sent to
-    await both.far.waitFor(/src=02:00:00:00:00:77 - dst=[0-9A-F:]{17} - [^\n]*type=0x0800 - length=64/);
+    const answer = /src=02:00:00:00:00:77 - dst=[0-9A-F:]{17} - [^\n]*type=0x0800 - length=64/;
+    await both.far.ask('start tx_first', answer);
     await eventually('all are back', () => portStats(both.far), ({ rxPackets }) => rxPackets === 32); // prettier-ignore
     await stopForwarding(both.far);
     await both.far.ask('set verbose 0', /Change verbose level/);

@@ -9,7 +9,8 @@ import type { Buffer } from './reference-ring.js';
 
 export interface Lie {
   /** What is wrong with entry `at` of a batch of `count`. */
-  readonly kind: 'beyond' | 'alias' | 'huge' | 'twice' | 'free' | 'other' | 'past' | 'high' | 'unmarked' | 'wrong lap' | 'jump';
+  readonly kind:
+    'beyond' | 'alias' | 'huge' | 'twice' | 'free' | 'other' | 'past' | 'high' | 'unmarked' | 'wrong lap' | 'jump';
   readonly at: number;
   readonly count: number;
   /** Picks among several of its kind. */

@@ -45,13 +45,24 @@ function* rxSteps(size: number): Generator<RxStep> {
 
 const txPacket = { length: 64, segments: 1, start: 'usual', anywhere: 0, front: 'dirty', group: 0 } as const;
 
+const cramped = { ...txPacket, start: 'cramped' } as const;
+
+const send = (count: number): TxStep => ({ op: 'send', packets: new Array(count).fill(txPacket) });
+
 function* txSteps(size: number): Generator<TxStep> {
-  const send = (count: number): TxStep => ({ op: 'send', packets: new Array(count).fill(txPacket) });
   for (let count = 1; count <= size; count++) {
     yield send(count);
     yield { op: 'use', count, grouping: count };
     for (let sent = 0; sent < size; sent += count) yield send(count);
     yield { op: 'use', count: size, grouping: 1 + (count % 5) };
+    yield { op: 'cleanup' };
+  }
+  // a packet of two descriptors among others, completed all at once and noticed while sending
+  for (let before = 0; before < size - 5; before++) {
+    yield { op: 'send', packets: [...new Array(before).fill(txPacket), cramped, txPacket, txPacket] };
+    yield { op: 'use', count: size, grouping: size };
+    yield send(size);
+    yield { op: 'use', count: size, grouping: size };
     yield { op: 'cleanup' };
   }
 }
