@@ -93,6 +93,12 @@ enum { ETHER_HDR_LEN = 14 };
 /* paths/guest/burst.ts */
 enum { MAX_BURST = 64 };
 
+/* What the device may change at any moment is read once, then checked. */
+static inline uint32_t read_once(const uint32_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
 #define NIL (-1)
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)

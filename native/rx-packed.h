@@ -60,7 +60,7 @@ static inline uint32_t count_used(const struct vpmd_queue *q, uint32_t idx, uint
 				step = 4;
 		}
 		if (step == 0) {
-			if ((__atomic_load_n(&desc->word3, __ATOMIC_RELAXED) & WRAP_BITS) != mark)
+			if ((read_once(&desc->word3) & WRAP_BITS) != mark)
 				break;
 			step = 1;
 		}
@@ -101,8 +101,8 @@ uint32_t KERNEL(rx_packed)(struct vpmd_queue *q)
 			nb += step;
 		}
 		if (unlikely(step == 0)) {
-			uint32_t id = desc->word3 & 0xffff;
-			int64_t length = (int64_t)(int32_t)desc->len - q->hdr_size; /* above 2^31 it is negative: a runt */
+			uint32_t id = read_once(&desc->word3) & 0xffff;
+			int64_t length = (int64_t)(int32_t)read_once(&desc->len) - q->hdr_size; /* above 2^31 a runt */
 			int32_t m = id < size ? q->cookie[id] : NIL;
 			if (m == NIL) {
 				q->words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;

@@ -82,8 +82,8 @@ uint32_t KERNEL(rx_split)(struct vpmd_queue *q)
 			nb += step;
 		}
 		if (unlikely(step == 0)) {
-			uint32_t id = entry->id;
-			int64_t length = (int64_t)entry->len - q->hdr_size;
+			uint32_t id = read_once(&entry->id);
+			int64_t length = (int64_t)read_once(&entry->len) - q->hdr_size;
 			int32_t m = id <= mask ? q->cookie[id] : NIL;
 			if (m == NIL) {
 				q->words[BROKEN] = id <= mask ? BROKEN_TWICE : BROKEN_ID;

@@ -79,7 +79,7 @@ static void cleanup_inorder(const struct vpmd_queue *q)
 			}
 			continue;
 		}
-		uint32_t word3 = __atomic_load_n(&q->desc[idx].word3, __ATOMIC_RELAXED);
+		uint32_t word3 = read_once(&q->desc[idx].word3);
 		if ((word3 & WRAP_BITS) != used_mark(wrap))
 			break;
 		const uint32_t last = word3 & 0xffff;

@@ -20,7 +20,7 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, thresho
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
-    if (n < threshold || !anyLayout) return scalar.xmit(pkts, n);
+    if (n < threshold || n > COUNT_MASK || !anyLayout) return scalar.xmit(pkts, n);
     const result = run(pkts, n);
     if ((result & KERNEL_SCALAR) !== 0) return scalar.xmit(pkts, n);
     if ((result & KERNEL_KICK) !== 0) ring(doorbell);

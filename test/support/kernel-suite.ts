@@ -30,13 +30,10 @@ export function testKernels(isa: KernelIsa): void {
       t.true(sweep(path, isa) > 0);
     });
 
-    test.serial(
-      `${path}, ${isa}: each lie in each place of a batch breaks it as it does the scalar path`,
-      async (t) => {
-        await breathe();
-        t.true(sweepLies(path, isa) > 0);
-      },
-    );
+    test.serial(`${path}, ${isa}: each lie in each place of a batch has the outcome that it has there`, async (t) => {
+      await breathe();
+      t.true(sweepLies(path, isa) > 0);
+    });
   }
 }
 

@@ -94,20 +94,21 @@ export function sweep(path: VectorPathName, kernel: KernelIsa): number {
 export function sweepLies(path: VectorPathName, kernel: KernelIsa): number {
   let told = 0;
   for (const size of path.includes('_packed') ? [9, 16, 19] : [16, 32]) {
-    for (const lie of lies()) {
-      told++;
-      const ring = {
-        ...shape(path, { size, mbufs: 4 * size, dataRoom: 256, cacheSize: 8, freeThresh: size - 1 }),
-        path,
-        kernel,
-      };
-      const packets = new Array<typeof txPacket>(size).fill(txPacket);
-      if (path === 'virtio_xmit_pkts_packed_vec')
-        runTxLockstep(ring, [
-          { op: 'send', packets },
-          { op: 'lie', lie, packets },
-        ]);
-      else runRxLockstep(ring, [{ op: 'lie', lie, polls: [64, 4] }]);
+    const more = { size, mbufs: 4 * size, dataRoom: 256, cacheSize: 8, freeThresh: size - 1 };
+    const ring: VectorShape = { ...shape(path, more), path, kernel };
+    const packets = new Array<typeof txPacket>(size).fill(txPacket);
+    const all = [...lies()];
+    told += all.length;
+    if (path === 'virtio_xmit_pkts_packed_vec') {
+      runTxLockstep(
+        ring,
+        all.flatMap((lie): TxStep[] => [send(size), { op: 'lie', lie, packets }]),
+      );
+    } else {
+      runRxLockstep(
+        ring,
+        all.map((lie) => ({ op: 'lie', lie, polls: [64, 4] })),
+      );
     }
   }
   return told;
