@@ -198,21 +198,23 @@ async function runExample(t: ExecutionContext, name: string): Promise<{ ours: Pe
 } // prettier-ignore
 
 /** Sends one packet until one comes out. */
-const roundTrip = (backend: PacketBackend, sent: Uint8Array) =>
+/** Sends until the answer comes. Answers to what was sent earlier, more than once, may still be on their way. */
+const roundTrip = (backend: PacketBackend, sent: Uint8Array, expected: Uint8Array) =>
   eventually(
-    'a packet comes out',
+    'the answer comes',
     () => {
       backend.send(sent);
       return backend.receive();
     },
-    (bytes) => bytes !== undefined,
+    (bytes) => bytes !== undefined && Buffer.compare(bytes, expected) === 0,
   );
 
 test.serial('reflector.ts returns packets with their MAC addresses exchanged', async (t) => {
   const { backend } = await runExample(t, 'reflector.ts');
   const packet = Uint8Array.from({ length: 100 }, (_, i) => i);
   const expected = Uint8Array.from([...packet.slice(6, 12), ...packet.slice(0, 6), ...packet.slice(12)]);
-  t.deepEqual(await roundTrip(backend, packet), expected);
+  await roundTrip(backend, packet, expected);
+  t.pass();
 });
 
 test.serial('udp-echo.ts answers datagrams, whose checksums stay right, and drops the rest', async (t) => {
@@ -224,8 +226,7 @@ test.serial('udp-echo.ts answers datagrams, whose checksums stay right, and drop
     ];
     const asked = udpPacket({ source: a, destination: b, optionBytes });
     t.true(isRight(asked));
-    const answer = await roundTrip(backend, asked);
-    t.deepEqual(answer, udpPacket({ source: b, destination: a, optionBytes }));
+    const answer = await roundTrip(backend, asked, udpPacket({ source: b, destination: a, optionBytes }));
     t.true(isRight(answer!));
   }
   const arp = new Uint8Array(60).fill(1);
@@ -237,8 +238,7 @@ test.serial('udp-filter.ts drops and counts datagrams to port 9, and hands on al
   const { ours, backend } = await runExample(t, 'udp-filter.ts');
   const to = (port: number) =>
     udpPacket({ source: { mac: 1, ip: 1, port: 9 }, destination: { mac: 2, ip: 2, port }, optionBytes: 4 });
-  t.deepEqual(await roundTrip(backend, to(10)), to(10));
-  t.deepEqual(await roundTrip(backend, new Uint8Array(60).fill(9)), new Uint8Array(60).fill(9));
+  for (const harmless of [to(10), new Uint8Array(60).fill(9)]) await roundTrip(backend, harmless, harmless);
   await eventually(
     'ten are counted as dropped',
     async () => {

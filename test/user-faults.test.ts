@@ -2,7 +2,7 @@
 import test from 'ava';
 import { isVirtioPmdError } from '../native/errors.js';
 import * as V from '../driver/wire/vhost-user.js';
-import { openFds, RAW_FEATURES, until, type BadReply, type Script } from './support/raw-backend.js';
+import { openFds, settledFds, RAW_FEATURES, until, type BadReply, type Script } from './support/raw-backend.js';
 import { bench, type Bench } from './support/raw-port.js';
 import * as F from '../driver/wire/virtio-features.js';
 
@@ -32,7 +32,7 @@ test.serial(
     const backend = await b.backend({ scripts: [{}, ...scripts, {}] });
     t.is(await session(b), undefined); // makes what is made once
     await until(() => backend.trace(0).includes('SET_STATUS 0'), 'the first session is over');
-    const baseline = openFds();
+    const baseline = await settledFds();
     for (let closeAt = 0; closeAt < HANDSHAKE; closeAt++) {
       const error = await session(b);
       // the last message of attach has no reply, so that its loss is noticed later, or on the next message
@@ -80,7 +80,7 @@ test.serial('descriptors on a reply that has none are closed, with a warning, an
   const backend = await b.backend({ scripts: [{}, { badReply: { to: V.GET_FEATURES, how: 'fds' } }] });
   t.is(await session(b), undefined);
   await until(() => backend.trace(0).includes('SET_STATUS 0'), 'the first session is over');
-  const baseline = openFds();
+  const baseline = await settledFds();
   t.is(await session(b), undefined);
   t.true(b.lines.some((line) => /^warning 1 file descriptors came with the reply to GET_FEATURES/.test(line)));
   await until(() => openFds() === baseline, 'descriptors are closed');

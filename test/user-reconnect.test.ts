@@ -6,7 +6,7 @@ import * as F from '../driver/wire/virtio-features.js';
 import * as V from '../driver/wire/vhost-user.js';
 import { DROP_RESET } from '../paths/stats.js';
 import { queueState, STARTED } from '../paths/guest/queue.js';
-import { openFds, RAW_FEATURES, RAW_PROTOCOL_FEATURES, until, type Script } from './support/raw-backend.js';
+import { openFds, settledFds, RAW_FEATURES, RAW_PROTOCOL_FEATURES, until, type Script } from './support/raw-backend.js';
 import { bench, type Bench } from './support/raw-port.js';
 
 async function started(b: Bench, args: string, pairs = 1): Promise<{ port: Port; events: string[] }> {
@@ -108,7 +108,7 @@ test.serial(
     const faults: Script[] = Array.from({ length: HANDSHAKE }, (_, closeAt) => ({ closeAt }));
     const backend = await b.backend({ client: true, scripts: [{}, ...faults, {}] });
     const { port } = await started(b, ',server=1,packed_vq=1');
-    const baseline = openFds();
+    const baseline = await settledFds();
     backend.hangUp();
     await until(() => backend.trace(HANDSHAKE + 1).includes('SET_STATUS 15') && port.link.up, 'the good one is up');
     await until(() => openFds() === baseline, 'no descriptor is left of the bad ones');

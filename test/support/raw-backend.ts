@@ -187,3 +187,15 @@ export async function until(condition: () => boolean, what: string): Promise<voi
 export function openFds(): number {
   return readdirSync('/proc/self/fd').length;
 }
+
+/** Open descriptors once their number has stood still: a back-end's thread closes its own a moment after the session. */
+export async function settledFds(): Promise<number> {
+  let count = openFds();
+  for (let calm = 0; calm < 30; calm++) {
+    await sleep(10);
+    const now = openFds();
+    if (now !== count) calm = 0;
+    count = now;
+  }
+  return count;
+}
