@@ -60,8 +60,8 @@ async function measureSide(bench: Bench, side: Side): Promise<Run> {
   const { step, options, scope, vhost } = bench;
   const handOverBefore = await options.handOver();
   const front = await scope.testpmd(side, frontCommand(side, bench.front));
-  const paths = pathsFromLog(front.output);
   await warmUp(bench, front);
+  const paths = pathsFromLog(front.output); // by now: the log may come in behind the prompt
 
   // what the receiver of the mode counts; in io both would do
   const receiver = step.mode === 'rxonly' ? front : vhost;
