@@ -1,31 +1,11 @@
 /** vectorized=1 where a vectorized path is not to be had: the log and `show port P path` say why, and the scalar path forwards. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { createEal } from '../driver/eal.js';
-import { vhostCounterBytes, type VhostJobData } from '../driver/vhost/embedded.js';
 import { VIRTIO_F_IN_ORDER } from '../driver/wire/virtio-features.js';
 import { helperStatus } from '../native/helper.js';
 import { ourCommand } from '../tools/bench/testpmd.js';
 import { parseEalOptions } from '../tools/testpmd/eal-options.js';
-import { eventually, peerCpu, portStats, startPeer, temporaryDirectory, type Peer } from './support/peers.js';
-
-/** A vhost-user back-end that returns every packet. @returns its socket */
-async function startBackend(t: ExecutionContext, disabledFeatures: bigint): Promise<string> {
-  const path = join(temporaryDirectory(t), 's');
-  const lcores = new Map([
-    [0, [peerCpu]],
-    [1, [peerCpu]],
-  ]);
-  const eal = createEal({ noHuge: true, lcores, pinMain: false, log: () => {} });
-  t.teardown(() => eal.close());
-  const mempool = eal.createMempool({ count: 4096 });
-  const counters = new SharedArrayBuffer(vhostCounterBytes);
-  const job: VhostJobData = { path, mode: 'loopback', mempool, counters, disabledFeatures };
-  eal.lcores.launch(1, new URL('../driver/vhost/embedded.js', import.meta.url), 'vhostJob', job);
-  await eventually('back-end socket', () => existsSync(path), Boolean);
-  return path;
-}
+import { eventually, portStats, startPeer, type Peer } from './support/peers.js';
+import { startBackend, waitForSocket } from './support/testpmd-process.js';
 
 interface Case {
   readonly devargs: string;
@@ -35,7 +15,7 @@ interface Case {
 }
 
 async function start(t: ExecutionContext, { devargs, ealArgs = [], env = {}, disabledFeatures = 0n }: Case) {
-  const path = await startBackend(t, disabledFeatures);
+  const path = await waitForSocket(startBackend(t, 1, disabledFeatures));
   const [command, args] = ourCommand({
     vdevs: [`net_virtio_user0,path=${path},${devargs},vectorized=1`],
     ealArgs: ['--no-huge', '--log-level', 'pmd.net.virtio.*:info', ...ealArgs],

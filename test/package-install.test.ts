@@ -7,8 +7,6 @@ import { cpSync, existsSync, readdirSync, realpathSync, rmSync, symlinkSync, wri
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { createEal } from '../driver/eal.js';
-import { vhostCounterBytes, type VhostJobData } from '../driver/vhost/embedded.js';
 import { Peer } from '../tools/bench/peer.js';
 import {
   eventually,
@@ -19,6 +17,7 @@ import {
   temporaryDirectory,
   type Scope,
 } from './support/peers.js';
+import { startBackend, waitForSocket } from './support/testpmd-process.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const library = `helper.linux-${process.arch}.so`;
@@ -104,26 +103,10 @@ test.serial('the package holds the libraries that could be built, and what it ta
   }
 });
 
-/** A vhost-user back-end that returns every packet. @returns its socket */
-async function startBackend(t: ExecutionContext): Promise<string> {
-  const path = join(temporaryDirectory(t), 's');
-  const lcores = new Map([
-    [0, [peerCpu]],
-    [1, [peerCpu]],
-  ]);
-  const eal = createEal({ noHuge: true, lcores, pinMain: false, log: () => {} });
-  t.teardown(() => eal.close());
-  const mempool = eal.createMempool({ count: 4096 });
-  const job: VhostJobData = { path, mode: 'loopback', mempool, counters: new SharedArrayBuffer(vhostCounterBytes) };
-  eal.lcores.launch(1, new URL('../driver/vhost/embedded.js', import.meta.url), 'vhostJob', job);
-  await eventually('back-end socket', () => existsSync(path), Boolean);
-  return path;
-}
-
 /** The installed testpmd, at its prompt. */
 async function startInstalled(t: ExecutionContext): Promise<Peer> {
   const { folder, env } = install();
-  const vdev = `net_virtio_user0,path=${await startBackend(t)},packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1`;
+  const vdev = `net_virtio_user0,path=${await waitForSocket(startBackend(t))},packed_vq=1,mrg_rxbuf=0,in_order=1,vectorized=1`;
   const ours = new Peer(
     'the installed testpmd',
     process.execPath,

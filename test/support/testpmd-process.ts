@@ -7,7 +7,7 @@ import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedde
 import { eventually, ourCpu, peerCpu, startPeer, temporaryDirectory, type Peer } from './peers.js';
 
 /** A vhost-user back-end that returns every packet. @returns its socket. */
-export function startBackend(t: ExecutionContext, queues = 1): string {
+export function startBackend(t: ExecutionContext, queues = 1, disabledFeatures = 0n): string {
   const path = join(temporaryDirectory(t), 's');
   const lcores = new Map([
     [0, [peerCpu]],
@@ -19,6 +19,7 @@ export function startBackend(t: ExecutionContext, queues = 1): string {
   const job: VhostJobData = {
     path,
     queues,
+    disabledFeatures,
     mode: 'loopback',
     mempool,
     counters: new SharedArrayBuffer(vhostCounterBytes),
