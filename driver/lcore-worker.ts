@@ -110,12 +110,15 @@ function releasePools(): void {
 
 // also for unhandled rejections: something went wrong outside the job's own call stack. Whether the job still runs
 // cannot be known, so the thread ends, and the lcore gets another with its next job.
+let failed = false;
 process.on('uncaughtException', (error) => {
+  failed = true;
   control.words[THREAD_ID] = GONE;
   setFailed(control, error, `lcore ${lcoreId}, uncaught exception`);
   process.exit(1);
 });
 process.on('exit', (code) => {
+  if (failed) return; // the words may be those of the lcore's next thread by now
   control.words[THREAD_ID] = GONE;
   const state = Atomics.load(control.words, STATE);
   if (state === STARTING || state === RUNNING) {

@@ -48,7 +48,7 @@ async function startSwitch(t: ExecutionContext, socket: string, ...options: stri
  */
 async function startFrontEnd(t: ExecutionContext, options: DpdkOptions): Promise<Peer> {
   const peer = startPeer(t, 'dpdk-testpmd', ...dpdkCommand(options));
-  await peer.waitFor(/Checking link statuses\.\.\.\s+Done/, 30_000);
+  await peer.waitFor(/Checking link statuses\.\.\.[^]*?\nDone\n/, 30_000); // its errors come in between, or not
   return peer;
 }
 
