@@ -1,0 +1,60 @@
+/** Runs the C compiler, and what it makes. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { VirtioPmdError } from '../../native/errors.js';
+
+export interface Compiler {
+  readonly command: string;
+  /** Folders in which headers are looked for before those of the system. */
+  readonly includes: readonly string[];
+}
+
+interface Outcome {
+  readonly good: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(command: string, args: readonly string[], input = ''): Outcome {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    input,
+    encoding: 'utf8',
+    maxBuffer: 1 << 26,
+    env: { ...process.env, LC_ALL: 'C' }, // complaints in English, with plain quotes
+  });
+  // EPIPE: it ended before it had read everything, and has said why
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (error !== undefined && code !== 'EPIPE') {
+    throw new VirtioPmdError('ESYSTEM', `${command} cannot be run [${code ?? error.message}]`);
+  }
+  return { good: status === 0, stdout, stderr };
+}
+
+function compile({ command, includes }: Compiler, args: readonly string[], source: string): Outcome {
+  try {
+    return run(command, ['-x', 'c', '-std=gnu11', '-w', ...includes.map((path) => `-I${path}`), ...args, '-'], source);
+  } catch (cause) {
+    const why = (cause as Error).message;
+    const what = 'install one (Debian: apt-get install gcc libc6-dev) or name it with --cc';
+    throw new VirtioPmdError('ESYSTEM', `a C compiler is needed: ${why}; ${what}`, { cause });
+  }
+}
+
+/** @returns what the preprocessor makes of the header, its macros included, or its complaint. */
+export function preprocess(compiler: Compiler, header: string): Outcome {
+  return compile(compiler, ['-E', '-dD'], `#include <${header}>\n`);
+}
+
+/** Compiles a program and runs it. @returns what it prints, or the compiler's complaint. */
+export function ask(compiler: Compiler, source: string): Outcome {
+  const scratch = mkdtempSync(join(tmpdir(), 'vpmd-bindings-'));
+  try {
+    const program = join(scratch, 'probe');
+    const compiled = compile(compiler, ['-o', program], source);
+    return compiled.good ? run(program, []) : compiled;
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,128 @@
+/** What a configuration asks for: JSON, checked to the last word. README.md describes it. */
+import { VirtioPmdError } from '../../native/errors.js';
+import { didYouMean } from '../../driver/nearest.js';
+
+/** Every macro of the header whose name the pattern matches, or one constant: a name, or any expression under a name of its own. */
+export type ConstantWish =
+  { readonly pattern: string; readonly matches: RegExp } | { readonly name: string; readonly expression: string };
+
+export interface FieldWish {
+  /** As C would write it behind the name of the struct: `flags`, `csum.start`. */
+  readonly path: string;
+  /** Written `areas[]`: an array, of which element 0 is looked at; flexible array members have no size to ask for. */
+  readonly array: boolean;
+}
+
+export interface StructWish {
+  readonly name: string;
+  readonly about: string;
+  readonly fields: readonly FieldWish[];
+}
+
+export interface HeaderWish {
+  /** As in `#include <...>`. */
+  readonly header: string;
+  readonly about: string;
+  /** Name of the TypeScript file: linux/virtio_net.h gives virtio-net.ts. */
+  readonly module: string;
+  readonly constants: readonly ConstantWish[];
+  /** Macros that no pattern means. */
+  readonly without: readonly RegExp[];
+  readonly structs: readonly StructWish[];
+}
+
+const identifier = /^[A-Za-z_]\w*$/;
+
+const wrong = (where: string, what: string) => new VirtioPmdError('EOPTION', `${where}: ${what}`);
+
+function record(value: unknown, where: string, keys?: readonly string[]): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(where, 'an object is expected');
+  const unknown = Object.keys(value).find((key) => keys !== undefined && !keys.includes(key));
+  if (unknown !== undefined) {
+    throw wrong(where, `there is no key '${unknown}': the keys are ${keys!.join(', ')}${didYouMean(unknown, keys!)}`);
+  }
+  return value as Record<string, unknown>;
+}
+
+function text(value: unknown, where: string): string {
+  if (typeof value === 'string' && value !== '' && !/[\n\r]/.test(value)) return value;
+  throw wrong(where, `one line of text is expected, found ${JSON.stringify(value) ?? 'nothing'}`);
+}
+
+function texts(value: unknown, where: string): readonly string[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw wrong(where, 'a list is expected');
+  return value.map((entry, i) => text(entry, `${where}[${i}]`));
+}
+
+function pattern(word: string, where: string): RegExp {
+  if (!/^[\w*]+$/.test(word)) throw wrong(where, `a name is expected, * in it for anything; found '${word}'`);
+  return new RegExp(`^${word.replaceAll('*', '.*')}$`);
+}
+
+function constant(word: string, where: string): ConstantWish {
+  const [, name, expression] = /^(\w+) *= *(.+)$/.exec(word) ?? [];
+  if (name !== undefined && identifier.test(name)) return { name, expression: expression! };
+  if (identifier.test(word)) return { name: word, expression: word };
+  return { pattern: word, matches: pattern(word, where) };
+}
+
+function field(word: string, where: string): FieldWish {
+  const [, path, array] = /^(.*?)(\[\])?$/.exec(word)!;
+  if (path!.split('.').every((name) => identifier.test(name))) return { path: path!, array: array !== undefined };
+  throw wrong(where, `a field is expected, as in flags, csum.start or data[]; found '${word}'`);
+}
+
+function struct(name: string, value: unknown, where: string): StructWish {
+  if (!identifier.test(name)) throw wrong(where, `'${name}' is not the name of a struct`);
+  const keys = record(value, where, ['about', 'fields']);
+  const fields = text(keys['fields'], `${where}.fields`)
+    .trim()
+    .split(/\s+/)
+    .map((word) => field(word, `${where}.fields`));
+  for (const [i, { path }] of fields.entries()) {
+    const other = fields.find((b, j) => i !== j && (b.path === path || b.path.startsWith(`${path}.`)));
+    if (other !== undefined) throw wrong(where, `${path} and ${other.path} cannot both be listed`);
+  }
+  return { name, about: text(keys['about'], `${where}.about`), fields };
+}
+
+function header(value: unknown, where: string): HeaderWish {
+  const keys = record(value, where, ['header', 'about', 'constants', 'without', 'structs']);
+  const name = text(keys['header'], `${where}.header`);
+  if (!/^[\w.+/-]+\.h$/.test(name))
+    throw wrong(`${where}.header`, `<linux/vfio.h>'s would be linux/vfio.h; found '${name}'`);
+  const within = `${where} (${name})`;
+  return {
+    header: name,
+    about: text(keys['about'], `${within}.about`),
+    module: `${name.replace(/^.*\//, '').replace(/\.h$/, '').replaceAll('_', '-')}.ts`,
+    constants: texts(keys['constants'], `${within}.constants`).map((word) => constant(word, `${within}.constants`)),
+    without: texts(keys['without'], `${within}.without`).map((word) => pattern(word, `${within}.without`)),
+    structs: Object.entries(record(keys['structs'] ?? {}, `${within}.structs`)).map(([tag, wish]) =>
+      struct(tag, wish, `${within}.structs.${tag}`),
+    ),
+  };
+}
+
+/**
+ * Reads a configuration.
+ * @param file its name, for the sentences
+ * @throws VirtioPmdError EOPTION
+ */
+export function parseConfig(json: string, file: string): readonly HeaderWish[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw wrong(file, `JSON is expected: ${(error as Error).message}`);
+  }
+  const { headers } = record(value, file, ['headers']);
+  if (!Array.isArray(headers) || headers.length === 0) throw wrong(`${file}: headers`, 'a list of headers is expected');
+  const wishes = headers.map((entry, i) => header(entry, `${file}: headers[${i}]`));
+  for (const [i, { module, header }] of wishes.entries()) {
+    const other = wishes.slice(0, i).find((earlier) => earlier.module === module);
+    if (other !== undefined) throw wrong(file, `${other.header} and ${header} would both be written to ${module}`);
+  }
+  return wishes;
+}

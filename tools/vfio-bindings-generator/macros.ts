@@ -1,0 +1,65 @@
+/** Which constants of a header are meant: its macros, in their order, as the preprocessor tells them. */
+import { VirtioPmdError } from '../../native/errors.js';
+import { didYouMean } from '../../driver/nearest.js';
+import type { HeaderWish } from './config.js';
+
+export interface Macro {
+  readonly name: string;
+  /** What it stands for, as the header has it. */
+  readonly body: string;
+}
+
+export interface Constant {
+  readonly name: string;
+  /** What the compiler is asked for. */
+  readonly expression: string;
+  /** The macro's body, unless it is no macro of the header itself. */
+  readonly body: string | undefined;
+}
+
+/**
+ * The macros that `header` itself defines, without those that take arguments or stand for nothing.
+ * @param text what `cc -E -dD` writes: lines `# 1 "FILE"` say where the lines behind them come from
+ */
+export function macrosOf(text: string, header: string): readonly Macro[] {
+  const found = new Map<string, Macro>();
+  let inside = false;
+  for (const line of text.split('\n')) {
+    const path = /^# \d+ "(.*?)"/.exec(line)?.[1];
+    if (path !== undefined) inside = path === header || path.endsWith(`/${header}`);
+    else if (line.startsWith('#undef ')) found.delete(line.slice(7).trim());
+    else if (inside) {
+      const [, name, body] = /^#define (\w+)\s+(\S.*)$/.exec(line) ?? [];
+      if (name !== undefined) found.set(name, { name, body: body!.trim().replace(/\s+/g, ' ') });
+    }
+  }
+  return [...found.values()];
+}
+
+/** The constants that a configuration means, each once. @throws VirtioPmdError EOPTION when a pattern means none */
+export function selectConstants(wish: HeaderWish, macros: readonly Macro[]): readonly Constant[] {
+  const selected = new Map<string, Constant>();
+  const add = (constant: Constant) => {
+    if (!selected.has(constant.name)) selected.set(constant.name, constant);
+  };
+  for (const constant of wish.constants) {
+    if ('name' in constant) {
+      const body = macros.find(({ name }) => name === constant.expression)?.body;
+      add({ ...constant, body: constant.name === constant.expression ? body : constant.expression });
+      continue;
+    }
+    const meant = macros.filter(
+      ({ name }) => constant.matches.test(name) && !wish.without.some((excluded) => excluded.test(name)),
+    );
+    if (meant.length === 0) {
+      const stem = constant.pattern.replaceAll('*', '');
+      const names = macros.map(({ name }) => name);
+      throw new VirtioPmdError(
+        'EOPTION',
+        `<${wish.header}> has no constant that ${constant.pattern} matches${didYouMean(stem, names)}`,
+      );
+    }
+    for (const { name, body } of meant) add({ name, expression: name, body });
+  }
+  return [...selected.values()];
+}
