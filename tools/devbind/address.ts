@@ -1,0 +1,59 @@
+/** From what a user calls a device to the device: addresses in several spellings, wildcards, interface names. */
+import { VirtioPmdError } from '../../native/errors.js';
+import type { PciDevice } from './devices.js';
+
+/** The address as sysfs writes it (`0000:00:03.0`), domain 0 unless given; undefined when `word` is not an address. */
+export function canonicalAddress(word: string): string | undefined {
+  const parts = /^(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i.exec(word);
+  if (!parts) return undefined;
+  const hex = (digits: string, width: number) => parseInt(digits, 16).toString(16).padStart(width, '0');
+  return `${hex(parts[1] ?? '0', 4)}:${hex(parts[2]!, 2)}:${hex(parts[3]!, 2)}.${parts[4]}`;
+}
+
+/** A shell pattern (`*`, `?`, `[a-f]`) as a regular expression for the whole of a text; one with a range upside down matches nothing. */
+export function globPattern(glob: string, flags = ''): RegExp {
+  const source = glob.replace(/\[(?![!^]\])[^\]]+\]|[^]/g, (part) => {
+    if (part === '*') return '.*';
+    if (part === '?') return '.';
+    if (part.length > 1) return part.replaceAll('\\', '\\\\').replace(/^\[!/, '[^');
+    return part.replace(/[\\^$.|+(){}[\]]/, '\\$&');
+  });
+  try {
+    return new RegExp(`^${source}$`, flags);
+  } catch {
+    return /(?!)/;
+  }
+}
+
+/**
+ * The devices that `word` means: one for an address or the name of an interface, any number for a pattern.
+ * @param usable the devices that may be chosen: those that --status lists
+ * @throws VirtioPmdError ECONFIG when there is none
+ */
+export function resolveDevice(word: string, usable: readonly PciDevice[], all: readonly PciDevice[]): PciDevice[] {
+  const address = canonicalAddress(word);
+  if (address !== undefined) {
+    const device = usable.find((candidate) => candidate.address === address);
+    if (device) return [device];
+    const other = all.find((candidate) => candidate.address === address);
+    if (other) {
+      throw unknown(
+        `${address} is of PCI class 0x${other.classCode}, which is none of the devices that --status lists`,
+      );
+    }
+    throw unknown(`Unknown device: ${word}; no PCI device has the address ${address}, see --status`);
+  }
+  const named = usable.filter((device) => device.interfaces.some(({ name }) => name === word));
+  if (named.length > 0) return named;
+  if (/[*?[]/.test(word)) {
+    const patterns = [globPattern(word, 'i'), globPattern(`0000:${word}`, 'i')];
+    const matching = patterns.map((pattern) => usable.filter((device) => pattern.test(device.address)));
+    const first = matching.find((devices) => devices.length > 0);
+    if (first) return first;
+  }
+  throw unknown(`Unknown device: ${word}. Please specify device in "bus:slot.func" format`);
+}
+
+function unknown(sentence: string): VirtioPmdError {
+  return new VirtioPmdError('ECONFIG', sentence);
+}

@@ -1,0 +1,50 @@
+/**
+ * The only file of devbind that reads or writes: the files of a machine under a root folder, `/` for this one. Paths are those of the
+ * machine (`/sys/...`), so that messages show them as they are.
+ */
+import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { basename, join } from 'node:path';
+
+export interface Machine {
+  /** The text of a file, or undefined when it cannot be read. */
+  read(path: string): string | undefined;
+  /** The names in a folder, sorted; none when there is no such folder. */
+  list(path: string): string[];
+  /** The names of the folders in a folder, without links to folders, sorted. */
+  folders(path: string): string[];
+  /** The last part of what a symbolic link points to, which in sysfs is a name; undefined when there is no link. */
+  linkName(path: string): string | undefined;
+  /** Writes to a file that exists. @throws as node:fs does */
+  write(path: string, text: string): void;
+}
+
+export function machineAt(root: string): Machine {
+  const at = (path: string) => join(root, path);
+  return {
+    read: (path) => unlessError(() => readFileSync(at(path), 'utf8')),
+    list: (path) => (unlessError(() => readdirSync(at(path))) ?? []).sort(),
+    folders: (path) =>
+      (unlessError(() => readdirSync(at(path), { withFileTypes: true })) ?? [])
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => entry.name)
+        .sort(),
+    linkName: (path) => unlessError(() => basename(readlinkSync(at(path)))),
+    write: (path, text) => {
+      // neither created nor truncated: these files are doors to the kernel
+      const fd = openSync(at(path), constants.O_WRONLY);
+      try {
+        writeSync(fd, text);
+      } finally {
+        closeSync(fd);
+      }
+    },
+  };
+}
+
+function unlessError<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch {
+    return undefined;
+  }
+}
