@@ -15,12 +15,19 @@ const bind = (prototype: string) => lib.func(prototype) as (...args: unknown[]) 
 const bindPointer = (prototype: string) => lib.func(prototype) as (...args: unknown[]) => bigint | number;
 
 export const c = {
+  open: bind('int open(const char *path, int flags)'),
   close: bind('int close(int fd)'),
   read: bind('int64_t read(int fd, void *buf, size_t count)'),
   write: bind('int64_t write(int fd, const void *buf, size_t count)'),
+  pread: bind('int64_t pread(int fd, void *buf, size_t count, int64_t offset)'),
+  pwrite: bind('int64_t pwrite(int fd, const void *buf, size_t count, int64_t offset)'),
+  // the third argument is a number with some requests and a structure with others
+  ioctl: bind('int ioctl(int fd, unsigned long request, uintptr_t argument)'),
+  ioctlWith: bind('int ioctl(int fd, unsigned long request, void *argument)'),
   memfdCreate: bind('int memfd_create(const char *name, unsigned int flags)'),
   ftruncate: bind('int ftruncate(int fd, int64_t length)'),
   fallocate: bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
+  dup3: bind('int dup3(int from, int to, int flags)'),
   fcntl: bind('int fcntl(int fd, int cmd, int64_t arg)'),
   mmap: bindPointer('uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
   munmap: bind('int munmap(uintptr_t addr, size_t length)'),

@@ -2,7 +2,7 @@
  * Memory that two processes, or a process and a device, look at together: a memfd mapped once per process and viewed
  * as typed arrays by each thread. What crosses threads is the address (a plain bigint), never a view.
  */
-import { readFileSync } from 'node:fs';
+import { openSync, readFileSync } from 'node:fs';
 import { VirtioPmdError } from './errors.js';
 import { addressOf, c, check, viewOf } from './libc.js';
 
@@ -35,6 +35,8 @@ export interface Mapping {
 /** Shared memory that we made and may hand to a peer. */
 export interface Region extends Mapping {
   readonly fd: number;
+  /** Where in the file it begins. Default 0. */
+  readonly fdOffset?: number;
   readonly hugepages: boolean;
 }
 
@@ -80,6 +82,22 @@ export function mapFd(fd: number, byteLength: number, offset: number, populate =
 export function unmap(mapping: Mapping): void {
   viewCache.delete(mapping.address);
   check(c.munmap(mapping.address, mapping.byteLength), 'munmap');
+}
+
+/**
+ * Part of a file that another process made, the RAM of an emulated machine for example, as our packet memory.
+ * @throws SystemError; VirtioPmdError EMEMORY
+ */
+export function mapFileRegion(file: { fd: number; offset: number; byteLength: number }): Region {
+  const { offset } = file;
+  const byteLength = Math.min(file.byteLength, MAX_REGION_SIZE);
+  const fd = openSync(`/proc/self/fd/${file.fd}`, 'r+'); // a descriptor of our own, to close
+  try {
+    return { fd, fdOffset: offset, hugepages: false, byteLength, address: mapFd(fd, byteLength, offset) };
+  } catch (error) {
+    c.close(fd);
+    throw error;
+  }
 }
 
 /** Unmaps and closes a region that we made. */

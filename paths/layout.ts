@@ -35,6 +35,9 @@ export const NET_HDR_LEGACY = 10;
 export const NET_HDR_MRG = 12;
 export const NET_HDR_HASH = 20;
 export const NUM_BUFFERS_OFF = 10;
+/** With HASH_REPORT: hash_value u32 12, hash_report u16 16. */
+export const HASH_VALUE_OFF = 12;
+export const HASH_REPORT_OFF = 16;
 
 export const ETHER_HDR_LEN = 14;
 export const ETHER_CRC_LEN = 4;

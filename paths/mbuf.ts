@@ -10,6 +10,8 @@ import { NIL, type Mempool } from './mempool.js';
 /** RTE_MBUF_F_*, the low 32 bits of ol_flags. A tag was there, and has been taken out into `vlanTci`. */
 export const RTE_MBUF_F_RX_VLAN = 1 << 0;
 export const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
+/** The device has computed `hash` over the packet's addresses and ports. */
+export const RTE_MBUF_F_RX_RSS_HASH = 1 << 1;
 
 /** Makes `m` an empty packet of one segment with the mempool's headroom in front. It must not be part of a chain. */
 export function resetMbuf(pool: Mempool, m: number): void {

@@ -28,6 +28,8 @@ export interface MempoolSpec {
   /** Bytes from one element to the next, a multiple of 64. */
   readonly stride: number;
   readonly count: number;
+  /** Mbufs that there are: elements that a device finds in one piece. All, but where it reads physical addresses. */
+  readonly usable: number;
   readonly headroom: number;
   readonly dataRoom: number;
   /** Mbufs that an lcore may keep for itself; it returns the surplus when it holds twice as many. */
@@ -88,24 +90,17 @@ export function createMempool(options: MempoolOptions): MempoolSpec {
   let bytes = HEAD_WORDS * 4 + columnBytes(count, 4) + MAX_LCORES * cacheWords(cacheSize) * 4;
   for (const column of columns) bytes += columnBytes(count, column.bytes);
   const shared = new SharedArrayBuffer(bytes);
-  const spec = {
-    name,
-    mapping,
-    base,
-    stride,
-    count,
-    headroom,
-    dataRoom,
-    cacheSize,
-    shared,
-  };
+  const inOnePiece = (m: number) =>
+    deviceAddress(base + (m + 1) * stride - 1) - deviceAddress(base + m * stride) === BigInt(stride - 1);
+  const usable = Array.from({ length: count }, (_, m) => m).filter(inOnePiece);
+  const spec = { name, mapping, base, stride, count, usable: usable.length, headroom, dataRoom, cacheSize, shared };
   const pool = new Mempool(spec, 0);
   const stack = new Int32Array(shared, HEAD_WORDS * 4, count);
+  stack.set(usable.reverse()); // element 0 on top
   for (let m = 0; m < count; m++) {
-    stack[m] = count - 1 - m; // element 0 on top
     const address = deviceAddress(base + m * stride);
     // data paths add offsets to the low half alone
-    if (address >> 32n !== (address + BigInt(stride - 1)) >> 32n) {
+    if (inOnePiece(m) && address >> 32n !== (address + BigInt(stride - 1)) >> 32n) {
       throw new VirtioPmdError('EMEMORY', `mbuf ${m} of ${name} would cross a 4 GiB boundary of device addresses`);
     }
     pool.addrLo[m] = Number(address & 0xffffffffn);
@@ -114,7 +109,7 @@ export function createMempool(options: MempoolOptions): MempoolSpec {
     pool.nbSegs[m] = 1;
     pool.dataOff[m] = headroom;
   }
-  new Int32Array(shared, 0, HEAD_WORDS)[TOP] = count;
+  new Int32Array(shared, 0, HEAD_WORDS)[TOP] = usable.length;
   return spec;
 }
 
@@ -265,7 +260,7 @@ export class Mempool {
 
   /** Mbufs that somebody holds: 0 after every port is closed, or something leaks. Exact while no lcore is running. */
   inUse(): number {
-    return this.count - this.available();
+    return this.spec.usable - this.available();
   }
 }
 

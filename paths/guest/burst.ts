@@ -1,22 +1,16 @@
 /** What every path does once per burst, before or after its own loop over the ring. */
-import { signalFd } from '../../native/event.js';
-import { MAX_RX_PKTLEN } from '../layout.js';
-import { RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
+import { HASH_REPORT_OFF, HASH_VALUE_OFF, MAX_RX_PKTLEN, NET_HDR_HASH } from '../layout.js';
+import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
 import type { Mempool } from '../mempool.js';
+import type { QueueSpec } from './queue.js';
 import { specialize } from '../specialize.js';
 import { BROADCAST, BYTES, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
-import type { Doorbell } from './queue.js';
 
 /** VIRTIO_MBUF_BURST_SZ: the scalar Rx paths handle at most this many packets per call. */
 export const MAX_BURST = 64;
 
 /** Loads of other CPUs may be reordered: x86 keeps the order of loads and of stores by itself. */
 export const WEAK_ORDER = process.arch !== 'x64';
-
-/** Rings the doorbell; at most once per burst. */
-export function ring(doorbell: Doorbell): void {
-  if (doorbell.kind === 'eventfd') signalFd(doorbell.fd);
-}
 
 /** Counts the first `n` packets of `pkts`. */
 export type Account = (pkts: Uint32Array, n: number) => void;
@@ -71,8 +65,36 @@ function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n:
 
 const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it
 
+/** What a queue has left to do on received packets once the ring is served; undefined when there is nothing. */
+export function afterRx(spec: QueueSpec, pool: Mempool): ((pkts: Uint32Array, n: number) => void) | undefined {
+  const { vlanStrip, hashReport } = spec;
+  if (!vlanStrip && !hashReport) return undefined;
+  return (pkts, n) => {
+    if (hashReport) readHashes(pool, pkts, n); // first: it looks for the header in front of the data
+    if (vlanStrip) stripVlan(pool, pkts, n);
+  };
+}
+
+/** VIRTIO_NET_HASH_REPORT_NONE, and the last type that is defined. */
+const HASH_REPORT_NONE = 0;
+const HASH_REPORT_LAST = 9;
+
+/** Takes the hash that the device reports in the net header (virtio 1.2 section 5.1.6.4.4). */
+function readHashes(pool: Mempool, pkts: Uint32Array, n: number): void {
+  const { u8, hash, olFlags } = pool;
+  for (let i = 0; i < n; i++) {
+    const m = pkts[i]!;
+    const header = pool.dataStart(m) - NET_HDR_HASH;
+    const at = header + HASH_VALUE_OFF;
+    const type = u8[header + HASH_REPORT_OFF]! | (u8[header + HASH_REPORT_OFF + 1]! << 8);
+    if (type === HASH_REPORT_NONE || type > HASH_REPORT_LAST) continue; // the device's word: not to be trusted
+    hash[m] = u8[at]! | (u8[at + 1]! << 8) | (u8[at + 2]! << 16) | (u8[at + 3]! << 24);
+    olFlags[m]! |= RTE_MBUF_F_RX_RSS_HASH;
+  }
+}
+
 /** Takes the outer 802.1Q tag out of the packets that have one (rte_vlan_strip): the device cannot, so we do. */
-export function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
+function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
   const { u8, dataLen, dataOff, pktLen, vlanTci, olFlags } = pool;
   for (let i = 0; i < n; i++) {
     const m = pkts[i]!;

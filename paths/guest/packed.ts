@@ -6,7 +6,8 @@ import { DESC_F_AVAIL, DESC_F_USED, DESC_F_WRITE, DESC_WORDS, packedLayout } fro
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { KICKS, KICKS_SUPPRESSED, NOMBUF } from '../stats.js';
-import { ring, WEAK_ORDER } from './burst.js';
+import { WEAK_ORDER } from './burst.js';
+import { openDoorbell, type Ring } from './doorbell.js';
 import { AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, queueState, type QueueSpec, type QueueState } from './queue.js';
 
 /**
@@ -55,16 +56,16 @@ export function packedQueue(spec: QueueSpec, pool: Mempool): PackedQueue {
  */
 export type PublishPacked = (first: number, word3: number, next: number, nextWrap: number, count: number) => void;
 
-function publisher(queue: PackedQueue): PublishPacked {
+function publisher(queue: PackedQueue, ring: Ring): PublishPacked {
   const { words, stats, i32, desc32, size, deviceEvent32 } = queue;
-  const { eventIdx, doorbell } = queue.spec;
+  const { eventIdx } = queue.spec;
   return (first, word3, next, nextWrap, count) => {
     words[AVAIL_IDX] = next;
     words[AVAIL_WRAP] = nextWrap;
     Atomics.store(i32, desc32 + first * DESC_WORDS + 3, word3); // publish; and fence, before the load below
     const event = Atomics.load(i32, deviceEvent32);
     if (packedNeedsNotify(eventIdx, event >>> 16, event & 0xffff, size, next, nextWrap, count)) {
-      ring(doorbell);
+      ring(next | (nextWrap << 15));
       stats[KICKS] += 1;
     } else {
       stats[KICKS_SUPPRESSED] += 1;
@@ -72,10 +73,10 @@ function publisher(queue: PackedQueue): PublishPacked {
   };
 }
 
-const publisherScope = { AVAIL_IDX, AVAIL_WRAP, DESC_WORDS, KICKS, KICKS_SUPPRESSED, packedNeedsNotify, ring };
+const publisherScope = { AVAIL_IDX, AVAIL_WRAP, DESC_WORDS, KICKS, KICKS_SUPPRESSED, packedNeedsNotify };
 
 export function publishPacked(queue: PackedQueue): PublishPacked {
-  return specialize(publisher, publisherScope, queue);
+  return specialize(publisher, publisherScope, queue, openDoorbell(queue.spec.doorbell));
 }
 
 function filler(queue: PackedQueue, publish: PublishPacked): () => number {

@@ -25,8 +25,16 @@ export type RxPathName =
 export type TxPathName =
   'virtio_xmit_pkts' | 'virtio_xmit_pkts_inorder' | 'virtio_xmit_pkts_packed' | 'virtio_xmit_pkts_packed_vec';
 
-/** How to tell the device that there is work. More kinds come with the PCI transports. */
-export type Doorbell = { readonly kind: 'none' } | { readonly kind: 'eventfd'; readonly fd: number };
+/** How to tell the device that there is work. */
+export type Doorbell =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'eventfd'; readonly fd: number }
+  /** One store of `value` to the device register at byte `offset` of `mapping`: 2 bytes. */
+  | { readonly kind: 'mmio'; readonly mapping: Mapping; readonly offset: number; readonly value: number }
+  /** NOTIFICATION_DATA: one store of 4 bytes, `value` in the lower half and in the upper where the driver is. */
+  | { readonly kind: 'mmio-data'; readonly mapping: Mapping; readonly offset: number; readonly value: number }
+  /** `value` written with pwrite, 2 bytes: port I/O has no store. */
+  | { readonly kind: 'port'; readonly fd: number; readonly offset: number; readonly value: number };
 
 export interface QueueSpec {
   readonly portId: number;
@@ -56,6 +64,8 @@ export interface QueueSpec {
   /** Descriptors that may be used: nb_desc of the queue set-up, at most `size`. */
   readonly nbDesc: number;
   readonly vlanStrip: boolean;
+  /** Rx: the device reports a hash of each packet in the net header, which is 20 bytes then. */
+  readonly hashReport?: boolean;
   /** Tx: offset in the mapping of `size` slots of TX_SLOT_SIZE bytes, for headers that cannot be pushed and indirect tables. */
   readonly txZoneOff: number;
   /** Tx: device address of that zone. */

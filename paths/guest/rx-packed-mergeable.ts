@@ -6,7 +6,7 @@ import { DESC_WORDS, ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF } from '../la
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, MAX_BURST, maxSegments, stripVlan } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
 import { countUsedPacked, fillPacked, packedQueue, type CountUsed, type PackedQueue } from './packed.js';
 import {
   BROKEN,
@@ -27,7 +27,8 @@ import {
 function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
-  const { hdrSize, nbDesc, vlanStrip } = spec;
+  const { hdrSize, nbDesc } = spec;
+  const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
@@ -110,7 +111,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
 
     if (words[BROKEN] === 0) fill();
     if (nb > 0) account(pkts, nb);
-    if (vlanStrip) stripVlan(pool, pkts, nb);
+    if (after !== undefined) after(pkts, nb);
     return nb;
   }
 
@@ -160,7 +161,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
   MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, ERRORS, DROP_TOO_LONG,
-  DROP_RUNT, DROP_SEGMENTS, accountFor, stripVlan, maxSegments,
+  DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxSegments,
 };
 
 /** Opens the path for the calling thread. */

@@ -3,7 +3,7 @@ import { DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, MAX_BURST, stripVlan } from './burst.js';
+import { accountFor, afterRx, MAX_BURST } from './burst.js';
 import { countUsedPacked, fillPacked, packedQueue, type CountUsed, type PackedQueue } from './packed.js';
 import {
   BROKEN,
@@ -21,7 +21,8 @@ import {
 function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
-  const { hdrSize, nbDesc, vlanStrip } = spec;
+  const { hdrSize, nbDesc } = spec;
+  const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
 
   function recv(pkts: Uint32Array, n: number): number {
@@ -75,7 +76,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
 
     if (words[BROKEN] === 0) fill();
     if (nb > 0) account(pkts, nb);
-    if (vlanStrip) stripVlan(pool, pkts, nb);
+    if (after !== undefined) after(pkts, nb);
     return nb;
   }
 
@@ -85,7 +86,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  DESC_WORDS, ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, stripVlan,
+  DESC_WORDS, ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx,
 };
 
 /** Opens the path for the calling thread. */

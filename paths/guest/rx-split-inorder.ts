@@ -8,7 +8,7 @@ import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS, NOMBUF } from '../stats.js';
-import { accountFor, MAX_BURST, maxSegments, stripVlan } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
 import {
   AVAIL_IDX,
   BROKEN,
@@ -28,7 +28,8 @@ import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from './
 function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
   const { spec, pool, words, stats, cookie, scratch, u16, u32, mask, desc32, used16, usedRing32 } = queue;
   const { addrLo, addrHi, dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
-  const { hdrSize, nbDesc, vlanStrip, mergeable } = spec;
+  const { hdrSize, nbDesc, mergeable } = spec;
+  const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
@@ -122,7 +123,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
 
     if (words[BROKEN] === 0) fill();
     if (nb > 0) account(pkts, nb);
-    if (vlanStrip) stripVlan(pool, pkts, nb);
+    if (after !== undefined) after(pkts, nb);
     return nb;
   }
 
@@ -165,7 +166,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
 const scope = {
   STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, STALLED, BROKEN_INDEX, BROKEN_ORDER, BROKEN_STALLED,
   MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, stripVlan, maxSegments,
+  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxSegments,
 };
 
 /** Opens the path for the calling thread. */

@@ -6,7 +6,7 @@ import { ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, MAX_BURST, maxSegments, stripVlan } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
 import {
   BROKEN,
   BROKEN_ID,
@@ -27,7 +27,8 @@ import { fillSplit, splitQueue, type SplitQueue } from './split.js';
 function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
-  const { hdrSize, nbDesc, vlanStrip } = spec;
+  const { hdrSize, nbDesc } = spec;
+  const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
@@ -96,7 +97,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
 
     if (words[BROKEN] === 0) fill();
     if (nb > 0) account(pkts, nb);
-    if (vlanStrip) stripVlan(pool, pkts, nb);
+    if (after !== undefined) after(pkts, nb);
     return nb;
   }
 
@@ -145,7 +146,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
 const scope = {
   STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
   MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, ERRORS, DROP_TOO_LONG, DROP_RUNT,
-  DROP_SEGMENTS, accountFor, stripVlan, maxSegments,
+  DROP_SEGMENTS, accountFor, afterRx, maxSegments,
 };
 
 /** Opens the path for the calling thread. */

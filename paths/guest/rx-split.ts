@@ -7,7 +7,7 @@ import { ETHER_HDR_LEN } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, MAX_BURST, stripVlan } from './burst.js';
+import { accountFor, afterRx, MAX_BURST } from './burst.js';
 import {
   BROKEN,
   BROKEN_ID,
@@ -25,7 +25,8 @@ import { fillSplit, splitQueue, type SplitQueue } from './split.js';
 function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
-  const { hdrSize, nbDesc, vlanStrip } = spec;
+  const { hdrSize, nbDesc } = spec;
+  const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
 
   function recv(pkts: Uint32Array, n: number): number {
@@ -77,7 +78,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
 
     if (words[BROKEN] === 0) fill();
     if (nb > 0) account(pkts, nb);
-    if (vlanStrip) stripVlan(pool, pkts, nb);
+    if (after !== undefined) after(pkts, nb);
     return nb;
   }
 
@@ -87,7 +88,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, stripVlan,
+  ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx,
 };
 
 /** Opens the path for the calling thread. */

@@ -5,7 +5,7 @@ import { DESC_F_WRITE, DESC_WORDS, splitLayout } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { KICKS, KICKS_SUPPRESSED, NOMBUF } from '../stats.js';
-import { ring } from './burst.js';
+import { openDoorbell, type Ring } from './doorbell.js';
 import { AVAIL_IDX, FREE_COUNT, FREE_HEAD, queueState, type QueueSpec, type QueueState } from './queue.js';
 
 /** One thread's view of a split queue. Offsets are indices into the typed array that the name ends in. */
@@ -54,15 +54,15 @@ export function splitQueue(spec: QueueSpec, pool: Mempool): SplitQueue {
 /** Publishes avail idx and tells the device, if it wants to be told (virtio 1.2 section 2.7.13). Once per burst. */
 export type PublishSplit = (newIdx: number, oldIdx: number) => void;
 
-function publisher(queue: SplitQueue): PublishSplit {
+function publisher(queue: SplitQueue, ring: Ring): PublishSplit {
   const { words, stats, u16, avail16, used16, availEvent16 } = queue;
-  const { eventIdx, doorbell } = queue.spec;
+  const { eventIdx } = queue.spec;
   return (newIdx, oldIdx) => {
     words[AVAIL_IDX] = newIdx;
     Atomics.store(u16, avail16 + 1, newIdx); // publish: the entries before the index; and fence, before the load below
     const wanted = Atomics.load(u16, eventIdx ? availEvent16 : used16);
     if (splitNeedsNotify(eventIdx, wanted, newIdx, oldIdx)) {
-      ring(doorbell);
+      ring(newIdx);
       stats[KICKS] += 1;
     } else {
       stats[KICKS_SUPPRESSED] += 1;
@@ -70,10 +70,10 @@ function publisher(queue: SplitQueue): PublishSplit {
   };
 }
 
-const publisherScope = { AVAIL_IDX, KICKS, KICKS_SUPPRESSED, splitNeedsNotify, ring };
+const publisherScope = { AVAIL_IDX, KICKS, KICKS_SUPPRESSED, splitNeedsNotify };
 
 export function publishSplit(queue: SplitQueue): PublishSplit {
-  return specialize(publisher, publisherScope, queue);
+  return specialize(publisher, publisherScope, queue, openDoorbell(queue.spec.doorbell));
 }
 
 function filler(queue: SplitQueue, publish: PublishSplit): () => number {

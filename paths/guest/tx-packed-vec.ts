@@ -5,35 +5,36 @@
  */
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
-import { ring } from './burst.js';
+import { openDoorbell, type Ring } from './doorbell.js';
 import { COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, openKernel, type RunKernel } from './kernel-block.js';
 import { packedQueue, type PackedQueue } from './packed.js';
-import { BROKEN, STARTED, type QueueSpec, type TxPath } from './queue.js';
+import { AVAIL_IDX, AVAIL_WRAP, BROKEN, STARTED, type QueueSpec, type TxPath } from './queue.js';
 import { openTxPacked } from './tx-packed.js';
 
 /** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
 const WORTH_A_CALL = 4;
 
-function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, threshold: number): TxPath {
+function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, ring: Ring, threshold: number): TxPath {
   const { spec, words } = queue;
-  const { doorbell, anyLayout } = spec;
+  const { anyLayout } = spec;
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
     if (n < threshold || n > COUNT_MASK || !anyLayout) return scalar.xmit(pkts, n);
     const result = run(pkts, n);
     if ((result & KERNEL_SCALAR) !== 0) return scalar.xmit(pkts, n);
-    if ((result & KERNEL_KICK) !== 0) ring(doorbell);
+    if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
     return result & COUNT_MASK;
   }
 
   return { spec, xmit, cleanup: scalar.cleanup };
 }
 
-const scope = { STARTED, BROKEN, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, ring };
+const scope = { STARTED, BROKEN, AVAIL_IDX, AVAIL_WRAP, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openTxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): TxPath {
   const run = openKernel(spec, pool, 'txPacked');
-  return specialize(txPackedVec, scope, packedQueue(spec, pool), openTxPacked(spec, pool), run, threshold);
+  const ring = openDoorbell(spec.doorbell);
+  return specialize(txPackedVec, scope, packedQueue(spec, pool), openTxPacked(spec, pool), run, ring, threshold);
 }

@@ -1,0 +1,48 @@
+/** Doorbells: how a queue tells its device that there is work. At most once per burst. */
+import { signalFd } from '../../native/event.js';
+import { fence } from '../../native/order.js';
+import { writePort16 } from '../../native/port-io.js';
+import { viewsOf } from '../../native/region.js';
+import { WEAK_ORDER } from './burst.js';
+import type { Doorbell } from './queue.js';
+
+/**
+ * Rings. `position` is for NOTIFICATION_DATA (virtio 1.2 section 4.1.5.2): the avail idx of a split ring; of a packed one
+ * the next descriptor to fill, with its wrap counter in bit 15.
+ */
+export type Ring = (position: number) => void;
+
+/** The doorbell of one queue, for the calling thread. */
+export function openDoorbell(doorbell: Doorbell): Ring {
+  switch (doorbell.kind) {
+    case 'none':
+      return () => {};
+    case 'eventfd': {
+      const { fd } = doorbell;
+      return () => void signalFd(fd);
+    }
+    case 'mmio': {
+      const { u16 } = viewsOf(doorbell.mapping);
+      const { value } = doorbell;
+      const at = doorbell.offset >> 1;
+      // a plain store: Atomics.store would compile to an exchange, which reads the register
+      return () => {
+        if (WEAK_ORDER) fence();
+        u16[at] = value;
+      };
+    }
+    case 'mmio-data': {
+      const { u32 } = viewsOf(doorbell.mapping);
+      const { value } = doorbell;
+      const at = doorbell.offset >> 2;
+      return (position) => {
+        if (WEAK_ORDER) fence();
+        u32[at] = value | (position << 16);
+      };
+    }
+    case 'port': {
+      const { fd, offset, value } = doorbell;
+      return () => writePort16(fd, offset, value);
+    }
+  }
+}
