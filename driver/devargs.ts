@@ -1,10 +1,19 @@
 /**
- * The arguments of a virtio_user vdev: the PMD guide's list, and two keys of ours, event_idx and reconnect. How they are
- * read is kvargs.ts.
+ * The arguments of a virtio_user vdev and of a PCI device: the PMD guide's lists, and keys of ours: event_idx, reconnect,
+ * and for PCI those that decline a feature. How they are read is kvargs.ts.
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../paths/layout.js';
-import { flagKey, integerKey, macKey, parseDevargs, speedKey, splitDevargs, textKey } from './kvargs.js';
+import {
+  flagKey,
+  integerKey,
+  macKey,
+  parseDevargs,
+  speedKey,
+  splitDevargs,
+  textKey,
+  type DevargValues,
+} from './kvargs.js';
 import { nearest } from './nearest.js';
 
 export * from './kvargs.js';
@@ -14,9 +23,30 @@ export const MAX_QUEUE_PAIRS = 128;
 /** ethdev's smallest ring. */
 export const MIN_QUEUE_SIZE = 32;
 
-export interface VirtioUserDevargs {
-  /** As it was given: `net_virtio_user0` or `virtio_user0`. */
+/** What the arguments of any device say. */
+export interface PortArgs {
+  /** `net_virtio_user0` or `virtio_user0` as it was given; a PCI address in full. */
   readonly name: string;
+  /** Control queue; of virtio_user when asked for, and always when `queues` is above 1. */
+  readonly cq: boolean;
+  readonly mrgRxbuf: boolean;
+  readonly inOrder: boolean;
+  readonly packedVq: boolean;
+  /** Mb/s. */
+  readonly speed: number | undefined;
+  readonly vectorized: boolean;
+  /** Ours: ask for EVENT_IDX when the device offers it. */
+  readonly eventIdx: boolean;
+  /** virtio_user: this side listens. */
+  readonly server?: boolean;
+}
+
+export interface PciDevargs extends PortArgs {
+  /** The device is left to a vDPA driver. */
+  readonly vdpa: boolean;
+}
+
+export interface VirtioUserDevargs extends PortArgs {
   /** N of the name. */
   readonly index: number;
   /** Socket of a vhost-user back-end, or a character device of the kernel. */
@@ -27,20 +57,10 @@ export interface VirtioUserDevargs {
   readonly queues: number;
   /** Descriptors of every ring, the control queue's included. */
   readonly queueSize: number;
-  /** Control queue; always when `queues` is above 1. */
-  readonly cq: boolean;
   /** Name of the tap device; only for the kernel's back-end. */
   readonly iface: string | undefined;
   /** This side listens. */
   readonly server: boolean;
-  readonly mrgRxbuf: boolean;
-  readonly inOrder: boolean;
-  readonly packedVq: boolean;
-  /** Mb/s. */
-  readonly speed: number | undefined;
-  readonly vectorized: boolean;
-  /** Ours: ask for EVENT_IDX when the device offers it. */
-  readonly eventIdx: boolean;
   /** Ours: in client mode, go on trying to connect once the back-end has gone. */
   readonly reconnect: boolean;
 }
@@ -101,5 +121,32 @@ export function parseVirtioUser(text: string): VirtioUserDevargs {
     vectorized: values.vectorized,
     eventIdx: values.event_idx,
     reconnect: values.reconnect,
+  };
+}
+
+/** Keys of every PCI device; qtest has more (pci/qtest-devargs.ts). */
+export const pciSchema = {
+  // anything but 1 is 0, as in DPDK
+  vdpa: { accepts: '0 or 1', parse: (text: string) => text === '1', fallback: false },
+  speed: speedKey,
+  vectorized: { accepts: '0 or 1', parse: (text: string) => text === '1', fallback: false },
+  mrg_rxbuf: flagKey(true),
+  in_order: flagKey(true),
+  packed_vq: flagKey(true),
+  event_idx: flagKey(false),
+};
+
+/** What the keys of a PCI device say. */
+export function pciArgs(name: string, values: DevargValues<typeof pciSchema>): PciDevargs {
+  return {
+    name,
+    cq: true,
+    mrgRxbuf: values.mrg_rxbuf,
+    inOrder: values.in_order,
+    packedVq: values.packed_vq,
+    speed: values.speed,
+    vectorized: values.vectorized,
+    eventIdx: values.event_idx,
+    vdpa: values.vdpa,
   };
 }

@@ -4,7 +4,9 @@
  */
 import { pinThread } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
+import { HUGEPAGE_SIZE } from '../native/region.js';
 import { createMempool, Mempool, mempoolStride, type MempoolSpec } from '../paths/mempool.js';
+import type { Addressing, DmaRun } from './addressing.js';
 import { checkLcores, chooseMainLcore, processCpus } from './lcore-list.js';
 import { Lcores } from './lcore.js';
 import { Memory, type Reservation } from './memory.js';
@@ -67,6 +69,20 @@ export class Eal {
     if (!this.closed) this.memoryMaker.release(reservation);
   }
 
+  /**
+   * Tells what addresses a device needs: before the first mempool, where they are not free to choose.
+   * @throws VirtioPmdError ESTATE, ECONFIG, EMEMORY
+   */
+  useAddressing(addressing: Addressing): void {
+    this.checkOpen();
+    this.memoryMaker.use(addressing);
+  }
+
+  /** The pieces in which devices see the packet memory; none before the first mempool or ring. */
+  get dmaRuns(): readonly DmaRun[] {
+    return this.memoryMaker.dmaRuns;
+  }
+
   /** Address of byte `offset` of the memory as a device sees it (guest-physical). */
   deviceAddress(offset: number): bigint {
     return this.memoryMaker.deviceAddress(offset);
@@ -101,10 +117,15 @@ export class Eal {
       throw fail(`cache of ${cacheSize} mbufs: give 1 to ${maxCache} (with ${count} mbufs)`);
     }
 
-    const byteLength = count * mempoolStride(headroom, dataRoom);
-    const { mapping, offset } = this.memoryMaker.reserve(`mempool ${name} (${count} mbufs)`, byteLength, 64, 0);
+    const stride = mempoolStride(headroom, dataRoom);
+    // with physical addresses, the element at the end of a page is of no use
+    const spare = this.memoryMaker.inPages ? Math.ceil((count * stride) / (HUGEPAGE_SIZE - stride)) + 1 : 0;
+    const byteLength = (count + spare) * stride;
+    const { mapping, offset } = this.memoryMaker.reserve(`mempool ${name} (${count} mbufs)`, byteLength, 64, 0, false);
     const deviceAddress = (at: number) => this.deviceAddress(at);
-    const spec = createMempool({ name, mapping, base: offset, count, headroom, dataRoom, cacheSize, deviceAddress });
+    const spec = createMempool({
+      ...{ name, mapping, base: offset, count: count + spare, headroom, dataRoom, cacheSize, deviceAddress },
+    });
     this.pools.set(name, { spec, handle: new Mempool(spec, this.lcores.main) });
     return spec;
   }

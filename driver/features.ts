@@ -30,6 +30,8 @@ export interface FeatureWishes {
   /** A control queue: devarg cq, or more than one queue pair. */
   readonly cq: boolean;
   readonly eventIdx: boolean;
+  /** Several Rx queues, over which the device is to spread packets as it is told. */
+  readonly rss?: boolean;
   /** RX_OFFLOAD_*, TX_OFFLOAD_*. */
   readonly rxOffloads: number;
   readonly txOffloads: number;
@@ -132,6 +134,9 @@ export function requestFeatures(wishes: FeatureWishes): FeatureRequest {
   }
   if (wishes.eventIdx) bits |= F.VIRTIO_F_EVENT_IDX;
   else decline(F.VIRTIO_F_EVENT_IDX, 'not asked for: add event_idx=1');
+
+  if (wishes.rss) bits |= F.VIRTIO_NET_F_RSS;
+  else decline(F.VIRTIO_NET_F_RSS, 'one Rx queue needs none');
 
   const offloads: readonly (readonly [wanted: number, of: 'rx' | 'tx', features: bigint])[] = [
     [RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM, 'rx', F.VIRTIO_NET_F_GUEST_CSUM],

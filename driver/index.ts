@@ -4,7 +4,9 @@
  */
 export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal.js';
 export { attach, Port, portsOf, type AttachOptions } from './port.js';
-export { parseVirtioUser, type VirtioUserDevargs } from './devargs.js';
+export { parseVirtioUser, type PciDevargs, type PortArgs, type VirtioUserDevargs } from './devargs.js';
+export { isPci, parsePci } from './pci/probe.js';
+export { type PortFilters } from './port-filters.js';
 export { featureName, featureNames } from './wire/virtio-features.js';
 export {
   ForwardStream,

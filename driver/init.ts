@@ -88,7 +88,8 @@ function addStatus(transport: Transport, bits: number): void {
   transport.writeStatus(transport.readStatus() | bits);
 }
 
-function giveUp(transport: Transport): void {
+/** Says FAILED, to a device that may not listen any more. */
+export function giveUp(transport: Transport): void {
   try {
     addStatus(transport, STATUS_FAILED);
   } catch {

@@ -3,16 +3,15 @@
  * what is needed. One file means one memory region for a vhost-user back-end (which takes 8 at most), as DPDK has it with
  * --single-file-segments.
  */
+import { fstatSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../native/errors.js';
-import { createRegion, destroyRegion, HUGEPAGE_SIZE, hugepages, viewsOf } from '../native/region.js';
+import { createRegion, destroyRegion, HUGEPAGE_SIZE, hugepages, mapFileRegion, viewsOf } from '../native/region.js';
 import type { Mapping, Region } from '../native/region.js';
+import { checkReach, chooseBase, runOf, runsOfPages, type AddressRange, type Addressing } from './addressing.js';
+import type { DmaRun, RamFile } from './addressing.js';
+import { physicalPages } from './pci/physical.js';
 
-/**
- * Guest-physical address of the memory's first byte. Ours to choose, as back-ends translate whatever the memory table
- * says: not 0, which some take for "no address"; at a multiple of 4 GiB, so that a region (below 2 GiB) never crosses
- * one and the high word of every address is the same; and low, because an IOMMU may offer only 39 bits.
- */
-export const DEVICE_BASE = 0x1_0000_0000n;
+export { DEVICE_BASE } from './addressing.js';
 
 const MIB = 1024 * 1024;
 /** Room for the rings of a few ports with many queues, beside the first mempool. */
@@ -42,10 +41,16 @@ export interface Reservation {
 export interface MemorySystem {
   hugepages(): { total: number; free: number };
   createRegion(name: string, byteLength: number, huge: boolean): Region;
+  physicalPages(address: bigint, byteLength: number): bigint[];
 }
 
 export class Memory {
   private made: Region | undefined;
+  private runs: readonly DmaRun[] = [];
+  /** What devices have asked for so far. */
+  private readonly ranges: (readonly AddressRange[])[] = [];
+  private physical = false;
+  private ram: RamFile | undefined;
   private mappingData: Mapping | undefined;
   /** Ascending by offset. */
   private readonly reservations: Reservation[] = [];
@@ -55,7 +60,7 @@ export class Memory {
   constructor(
     private readonly options: MemoryOptions,
     private readonly log: (line: string) => void,
-    private readonly system: MemorySystem = { hugepages, createRegion },
+    private readonly system: MemorySystem = { hugepages, createRegion, physicalPages },
   ) {
     const { memoryMiB } = options;
     if (memoryMiB !== undefined && !(Number.isInteger(memoryMiB) && memoryMiB > 0)) {
@@ -71,17 +76,19 @@ export class Memory {
   /**
    * Takes `byteLength` zeroed bytes at a multiple of `align` (a power of two): the first gap that is large enough.
    * @param more bytes that others will want, when this is the first reservation and no size was asked for.
+   * @param onePiece a device must find it in one piece.
    * @throws VirtioPmdError EMEMORY
    */
-  reserve(name: string, byteLength: number, align = 64, more = UNKNOWN_MEMPOOL): Reservation {
+  reserve(name: string, byteLength: number, align = 64, more = UNKNOWN_MEMPOOL, onePiece = true): Reservation {
     const region = (this.made ??= this.create(byteLength + more));
     const mapping = (this.mappingData ??= { address: region.address, byteLength: region.byteLength });
-    let offset = 0;
+    const place = (from: number) => (onePiece ? this.inOnePiece(from, byteLength) : from);
+    let offset = place(0);
     let index = 0;
     for (; index < this.reservations.length; index++) {
       const next = this.reservations[index]!;
       if (offset + byteLength <= next.offset) break;
-      offset = Math.ceil((next.offset + next.byteLength) / align) * align;
+      offset = place(Math.ceil((next.offset + next.byteLength) / align) * align);
     }
     if (offset + byteLength > region.byteLength) throw this.full(name, byteLength, region);
     const reservation = { name, mapping, offset, byteLength };
@@ -98,9 +105,57 @@ export class Memory {
     this.reservations.splice(index, 1);
   }
 
+  /** The first place from `offset` on where `byteLength` bytes are in one piece for a device. */
+  private inOnePiece(offset: number, byteLength: number): number {
+    for (const run of this.runs) {
+      const from = Math.max(offset, run.offset);
+      if (from + byteLength <= run.offset + run.byteLength) return from;
+    }
+    return Infinity;
+  }
+
+  /**
+   * From now on a device needs such addresses.
+   * @throws VirtioPmdError ESTATE, EMEMORY when the memory is there already, or another device's needs are in the way
+   */
+  use(addressing: Addressing): void {
+    if (addressing.kind === 'iova') {
+      checkReach(this.runs, addressing.ranges);
+      this.ranges.push(addressing.ranges);
+      return;
+    }
+    const served = addressing.kind === 'physical' ? this.physical : sameFile(this.ram, addressing);
+    if (served) return;
+    if (this.made !== undefined) {
+      throw new VirtioPmdError(
+        'ESTATE',
+        'a device that needs physical addresses must be attached before any mempool is made: attach it first',
+      );
+    }
+    if (this.physical || this.ram !== undefined) {
+      throw new VirtioPmdError(
+        'ECONFIG',
+        'devices of this machine and those of an emulated one cannot share packet memory: use two processes',
+      );
+    }
+    if (addressing.kind === 'physical') this.physical = true;
+    else this.ram = addressing;
+  }
+
+  /** Devices see physical addresses: pages of 2 MiB in no order. */
+  get inPages(): boolean {
+    return this.physical;
+  }
+
+  /** The pieces in which devices see the memory, ascending by offset; none before the first reservation. */
+  get dmaRuns(): readonly DmaRun[] {
+    return this.runs;
+  }
+
   /** Guest-physical address of byte `offset`: what goes into descriptors and ring addresses of the memory table. */
   deviceAddress(offset: number): bigint {
-    return DEVICE_BASE + BigInt(offset);
+    const run = runOf(this.runs, offset);
+    return run.deviceAddress + BigInt(offset - run.offset);
   }
 
   /** Address of byte `offset` in this process: what vhost-user's SET_VRING_ADDR wants. */
@@ -113,16 +168,41 @@ export class Memory {
     if (!this.made) return;
     destroyRegion(this.made);
     this.made = undefined;
+    this.runs = [];
     this.mappingData = undefined;
     this.reservations.length = 0;
   }
 
   private create(wanted: number): Region {
+    const region = this.ram === undefined ? this.createMemory(wanted) : mapFileRegion(this.ram);
+    try {
+      this.runs = this.addresses(region);
+      if (this.ram !== undefined) this.highWater = region.byteLength; // what its machine left there
+      for (const ranges of this.ranges) checkReach(this.runs, ranges);
+    } catch (error) {
+      destroyRegion(region);
+      throw error;
+    }
+    return region;
+  }
+
+  private addresses({ address, byteLength }: Region): DmaRun[] {
+    if (this.physical) return runsOfPages(this.system.physicalPages(address, byteLength));
+    return [{ offset: 0, byteLength, deviceAddress: this.ram?.base ?? chooseBase(byteLength, this.ranges) }];
+  }
+
+  private createMemory(wanted: number): Region {
     const { memoryMiB, noHuge, filePrefix } = this.options;
     const name = `${filePrefix ?? 'virtio-pmd'}-memory`;
     const sizeOr = (minimum: number) =>
       memoryMiB === undefined ? Math.max(wanted + ROOM_FOR_RINGS, minimum) : memoryMiB * MIB;
     const huge = noHuge ? undefined : this.tryHuge(name, sizeOr(HUGE_MINIMUM));
+    if (huge === undefined && this.physical) {
+      throw new VirtioPmdError(
+        'EMEMORY',
+        'a device that no IOMMU translates for reads physical addresses, which only hugepages keep: reserve some (sysctl -w vm.nr_hugepages=256) and leave out --no-huge, or put the device behind an IOMMU (QEMU: iommu_platform=on) and bind it to vfio-pci',
+      );
+    }
     return huge ?? this.system.createRegion(name, sizeOr(ORDINARY_MINIMUM), false);
   }
 
@@ -154,4 +234,10 @@ export class Memory {
       `no room for ${name}: ${mib(byteLength)} asked for, ${mib(region.byteLength - used)} of ${mib(region.byteLength)} free: use -m ${advice}`,
     );
   }
+}
+
+function sameFile(a: RamFile | undefined, b: RamFile): boolean {
+  if (a === undefined || a.base !== b.base || a.offset !== b.offset) return false;
+  const [one, two] = [fstatSync(a.fd), fstatSync(b.fd)];
+  return one.dev === two.dev && one.ino === two.ino;
 }

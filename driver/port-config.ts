@@ -2,7 +2,14 @@
 import { VirtioPmdError } from '../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../paths/layout.js';
 import { has } from './features.js';
-import { RX_OFFLOAD_SCATTER, RX_OFFLOAD_VLAN_STRIP, TX_OFFLOAD_MULTI_SEGS, type PortConfig } from './types.js';
+import {
+  RX_OFFLOAD_RSS_HASH,
+  RX_OFFLOAD_SCATTER,
+  RX_OFFLOAD_VLAN_FILTER,
+  RX_OFFLOAD_VLAN_STRIP,
+  TX_OFFLOAD_MULTI_SEGS,
+  type PortConfig,
+} from './types.js';
 import * as F from './wire/virtio-features.js';
 
 export type ResolvedConfig = Required<PortConfig>;
@@ -23,26 +30,31 @@ const MAX_SIMD_BITWIDTH = 1 << 15;
 export interface PortLimits {
   readonly portId: number;
   readonly maxQueuePairs: number;
-  /** Descriptors of every ring. */
+  /** Descriptors of the Rx rings, and of the Tx rings where these have another size. */
   readonly queueSize: number;
+  readonly txQueueSize?: number;
   /** Bytes of the net header. */
   readonly hdrSize: number;
+  /** The most that the device allows, if it says so (VIRTIO_NET_F_MTU). */
+  readonly deviceMtu?: number | undefined;
   readonly rxOffloadCapa: number;
   readonly txOffloadCapa: number;
 }
 
-/** Rx offloads that an offer of features allows and the paths do: they read no checksum, LRO or hash fields yet. */
+/** Rx offloads that an offer of features allows and the paths do: they read no checksum or LRO fields yet. */
 export function rxOffloadCapa(offered: bigint): number {
   let capa = RX_OFFLOAD_VLAN_STRIP;
   if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
+  if (has(offered, F.VIRTIO_NET_F_HASH_REPORT)) capa |= RX_OFFLOAD_RSS_HASH;
+  if (has(offered, F.VIRTIO_NET_F_CTRL_VLAN)) capa |= RX_OFFLOAD_VLAN_FILTER;
   return capa;
 }
 
 /** Tx offloads: the paths write no checksum or segmentation requests yet, so that none is on offer. */
 export const TX_OFFLOAD_CAPA = TX_OFFLOAD_MULTI_SEGS;
 
-export function maxMtuOf(hdrSize: number): number {
-  return MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;
+export function maxMtuOf({ hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>): number {
+  return deviceMtu ?? MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;
 }
 
 /** Longest packet that an MTU makes, with the net header in front of it. */
@@ -52,9 +64,10 @@ export function maxRxPktLenOf(mtu: number, hdrSize: number): number {
 
 /** @throws VirtioPmdError ECONFIG, with ethdev's own words where there are some */
 export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedConfig {
-  const { mempool, rxQueues = 1, txQueues = rxQueues, mtu = DEFAULT_MTU } = config;
+  const { mempool, rxQueues = 1, txQueues = rxQueues } = config;
+  const mtu = config.mtu ?? defaultMtu(limits, config);
   const { rxOffloads = 0, txOffloads = 0, maxSimdBitwidth = DEFAULT_SIMD_BITWIDTH } = config;
-  const { portId, queueSize } = limits;
+  const { portId, queueSize, txQueueSize = queueSize } = limits;
   checkQueues('rx', rxQueues, limits);
   checkQueues('tx', txQueues, limits);
   if (rxQueues + txQueues === 0) throw fail('a port needs at least one queue: rxQueues and txQueues are both 0');
@@ -76,16 +89,24 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
     rxQueues,
     txQueues,
     rxDesc: descriptors('rx', config.rxDesc, queueSize),
-    txDesc: descriptors('tx', config.txDesc, queueSize),
+    txDesc: descriptors('tx', config.txDesc, txQueueSize),
     rxFreeThresh: rxFreeThresh(config.rxFreeThresh, queueSize),
-    txFreeThresh: txFreeThresh(config.txFreeThresh, queueSize),
+    txFreeThresh: txFreeThresh(config.txFreeThresh, txQueueSize),
     rxOffloads,
     txOffloads,
     mtu,
     maxSimdBitwidth,
+    rss: config.rss ?? rxQueues > 1,
   };
-  checkMtu(mtu, resolved, limits.hdrSize);
+  checkMtu(mtu, resolved, limits);
   return resolved;
+}
+
+/** 1500, or what the device says, as far as the mbufs hold it. */
+function defaultMtu({ deviceMtu, hdrSize }: PortLimits, { mempool, rxOffloads = 0 }: PortConfig): number {
+  if (deviceMtu === undefined) return DEFAULT_MTU;
+  const fits = (rxOffloads & RX_OFFLOAD_SCATTER) !== 0 || maxRxPktLenOf(deviceMtu, hdrSize) <= mempool.dataRoom;
+  return fits ? deviceMtu : Math.min(deviceMtu, DEFAULT_MTU);
 }
 
 /** What rte_vect_set_max_simd_bitwidth takes, and 0. */
@@ -96,8 +117,13 @@ export function isSimdBitwidth(bits: number): boolean {
 }
 
 /** @throws VirtioPmdError ECONFIG when packets of this MTU cannot be received */
-export function checkMtu(mtu: number, config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>, hdrSize: number): void {
-  const maxMtu = maxMtuOf(hdrSize);
+export function checkMtu(
+  mtu: number,
+  config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>,
+  limits: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>,
+): void {
+  const { hdrSize } = limits;
+  const maxMtu = maxMtuOf(limits);
   if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > maxMtu) {
     throw fail(`MTU should be between ${MIN_MTU} and ${maxMtu}; ${mtu} was asked for`);
   }

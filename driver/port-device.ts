@@ -3,7 +3,7 @@ import { VirtioPmdError } from '../native/errors.js';
 import { openRx } from '../paths/guest/open.js';
 import { queueState, resetQueue, type QueueSpec } from '../paths/guest/queue.js';
 import { NIL } from '../paths/mempool.js';
-import { setPairsCommand, type ControlCommand } from './ctrlq.js';
+import type { ControlCommand } from './ctrlq.js';
 import type { Eal } from './eal.js';
 import { initDevice, resetDevice } from './init.js';
 import { allQueues, cleanupTx, letBursts, usedRx, usedTx, virtqueueIndex, type Plan } from './port-plan.js';
@@ -41,10 +41,17 @@ export function reviveDevice(eal: Eal, transport: Transport, plan: Plan): void {
 
 /**
  * Fills the Rx rings, enables the queue pairs, lets bursts through.
+ * @param queuesCommand makes the device use the port's queue pairs, when it has several
  * @param mustFill an Rx ring without a single buffer is an error (else bursts fill it when mbufs come free)
  * @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT
  */
-export function activate(eal: Eal, transport: Transport, plan: Plan, mustFill: boolean): void {
+export function activate(
+  eal: Eal,
+  transport: Transport,
+  plan: Plan,
+  queuesCommand: () => ControlCommand,
+  mustFill: boolean,
+): void {
   const rx = usedRx(plan);
   const tx = usedTx(plan);
   for (const spec of rx) {
@@ -55,7 +62,7 @@ export function activate(eal: Eal, transport: Transport, plan: Plan, mustFill: b
       `Failed to fill Rx queue ${spec.queueId} of port ${spec.portId}: mempool ${spec.mempool.name} has no free mbufs; make it larger`,
     );
   }
-  if (plan.pairs > 1) runCommand(transport, setPairsCommand(Math.max(rx.length, tx.length)), 'set queue pairs');
+  if (plan.pairs > 1) runCommand(transport, queuesCommand(), 'set queue pairs');
   letBursts([...rx, ...tx], true);
   for (const spec of rx) transport.notify(virtqueueIndex(spec));
 }

@@ -2,7 +2,7 @@
 import { BROKEN, brokenReason, isTx, queueState, type QueueSpec } from '../paths/guest/queue.js';
 import { MAX_QUEUE_SIZE, MAX_RX_PKTLEN } from '../paths/layout.js';
 import type { Selection } from '../paths/select.js';
-import { splitDevargs, type VirtioUserDevargs } from './devargs.js';
+import { splitDevargs, type PortArgs } from './devargs.js';
 import { has, type Negotiation } from './features.js';
 import {
   maxMtuOf,
@@ -13,7 +13,7 @@ import {
   type PortLimits,
   type ResolvedConfig,
 } from './port-config.js';
-import { RX_OFFLOAD_SCATTER, type PathReport, type PortInfo, type QueueInfo } from './types.js';
+import { RX_OFFLOAD_SCATTER, RX_OFFLOAD_VLAN_FILTER, type PathReport, type PortInfo, type QueueInfo } from './types.js';
 import * as F from './wire/virtio-features.js';
 
 /** VIRTIO_MAX_MAC_ADDRS. */
@@ -28,12 +28,15 @@ export interface InfoInput {
     readonly started: boolean;
     readonly config: ResolvedConfig | undefined;
   };
-  readonly args: VirtioUserDevargs;
+  readonly args: PortArgs;
   readonly limits: PortLimits;
   readonly driver: string;
   readonly mtu: number;
   readonly promiscuous: boolean;
   readonly allmulticast: boolean;
+  readonly rss: PortInfo['rss'];
+  /** As it is now; the configuration says how it was at first. */
+  readonly vlanFilter: boolean;
   readonly negotiation: Negotiation | undefined;
   readonly selection: Selection | undefined;
 }
@@ -49,10 +52,11 @@ export function portInfo(input: InfoInput): PortInfo {
     mac: port.mac,
     mtu,
     minMtu: MIN_MTU,
-    maxMtu: maxMtuOf(limits.hdrSize),
+    maxMtu: maxMtuOf(limits),
     promiscuous: input.promiscuous,
     allmulticast: input.allmulticast,
     maxMacAddrs: MAX_MAC_ADDRS,
+    rss: input.rss,
     minRxBufSize: MIN_RX_BUF_SIZE,
     maxRxPktLen: MAX_RX_PKTLEN,
     maxRxQueues: limits.maxQueuePairs,
@@ -61,10 +65,10 @@ export function portInfo(input: InfoInput): PortInfo {
     txQueues: config?.txQueues ?? 0,
     minDesc: MIN_DESC,
     maxDesc: MAX_QUEUE_SIZE,
-    queueSize: limits.queueSize,
+    queueSize: Math.max(limits.queueSize, limits.txQueueSize ?? 0),
     rxOffloadCapa: limits.rxOffloadCapa,
     txOffloadCapa: limits.txOffloadCapa,
-    rxOffloads: config?.rxOffloads ?? 0,
+    rxOffloads: ((config?.rxOffloads ?? 0) & ~RX_OFFLOAD_VLAN_FILTER) | (input.vlanFilter ? RX_OFFLOAD_VLAN_FILTER : 0),
     txOffloads: config?.txOffloads ?? 0,
     started: port.started,
     privateInfo: privateInfo(input),
@@ -83,7 +87,7 @@ function privateInfo({ limits, mtu, negotiation, selection }: InfoInput): [strin
     ['use_vec', `rx-${vec(selection?.rx)} tx-${vec(selection?.tx)}`],
     ['use_inorder', `rx-${inOrder} tx-${inOrder}`],
     ['intr_lsc', has(acknowledged, F.VIRTIO_NET_F_STATUS) ? '1' : '0'],
-    ['max_mtu', `${maxMtuOf(limits.hdrSize)}`],
+    ['max_mtu', `${maxMtuOf(limits)}`],
     ['max_rx_pkt_len', `${maxRxPktLenOf(mtu, limits.hdrSize)}`],
     ['max_queue_pairs', `${limits.maxQueuePairs}`],
     ['req_guest_features', hex(negotiation?.asked ?? 0n)],

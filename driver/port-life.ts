@@ -9,13 +9,15 @@ import { randomBytes } from 'node:crypto';
 import { VirtioPmdError } from '../native/errors.js';
 import { brokenReason, isTx, type QueueSpec } from '../paths/guest/queue.js';
 import { usingLines } from '../paths/select.js';
-import type { VirtioUserDevargs } from './devargs.js';
+import { inject, rarpPacket } from './announce.js';
+import { announceCommand, type ControlCommand } from './ctrlq.js';
+import type { PortArgs } from './devargs.js';
 import type { Eal } from './eal.js';
 import { Emitter } from './emitter.js';
 import { has, type FeatureOffer } from './features.js';
-import { resetDevice } from './init.js';
+import { giveUp, resetDevice } from './init.js';
 import { DEFAULT_MTU, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
-import { activate, bringUp, reviveDevice } from './port-device.js';
+import { activate, bringUp, reviveDevice, runCommand } from './port-device.js';
 import {
   allQueues,
   anyBroken,
@@ -25,23 +27,42 @@ import {
   makePlan,
   portLimits,
   releasePlan,
+  usedRx,
+  usedTx,
   type Plan,
   type PlanContext,
 } from './port-plan.js';
-import { CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type LogLevel, type Transport } from './transport.js';
+import {
+  ANNOUNCE,
+  CONFIG_MAC,
+  CONFIG_SPEED,
+  CONFIG_STATUS,
+  LINK_UP,
+  macBytes,
+  type LogLevel,
+  type Transport,
+  type TransportEvent,
+} from './transport.js';
 import type { Link, PortConfig, PortEvents } from './types.js';
-import { VIRTIO_NET_F_MAC, VIRTIO_NET_F_STATUS } from './wire/virtio-features.js';
+import {
+  VIRTIO_NET_F_GUEST_ANNOUNCE,
+  VIRTIO_NET_F_MAC,
+  VIRTIO_NET_F_SPEED_DUPLEX,
+  VIRTIO_NET_F_STATUS,
+} from './wire/virtio-features.js';
 
 /** How often the timer looks after the device. */
 const MONITOR_MS = 50;
+const DOWN: Link = { up: false, speed: undefined };
 const UNKNOWN_SPEED = 0xffffffff;
+const GONE = 'was removed: detach the port, and attach the device again once it is back';
 
 export interface PortOptions {
   readonly eal: Eal;
   readonly id: number;
-  /** The vdev string. */
+  /** The device string. */
   readonly devargs: string;
-  readonly args: VirtioUserDevargs;
+  readonly args: PortArgs;
   /** Connected; the port owns it. */
   readonly transport: Transport;
   readonly log: (level: LogLevel, line: string) => void;
@@ -51,11 +72,11 @@ export abstract class PortLife extends Emitter<PortEvents> {
   readonly id: number;
   readonly name: string;
   readonly devargs: string;
-  /** AA:BB:CC:DD:EE:FF. Without a mac= and a device that has one: random, and the same for the port's whole life. */
-  readonly mac: string;
+  /** Its address at first. Without a mac= and a device that has one: random, and the same for the port's whole life. */
+  protected readonly firstMac: string;
 
   protected readonly eal: Eal;
-  protected readonly args: VirtioUserDevargs;
+  protected readonly args: PortArgs;
   protected readonly transport: Transport;
   protected plan: Plan | undefined;
   protected mtu = DEFAULT_MTU;
@@ -66,7 +87,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   private closed = false;
   /** What was last told with a link event. */
   private announced = false;
-  private offer: FeatureOffer;
+  protected offer: FeatureOffer;
   private reconnects = 0;
   private lastFailure = '';
   private readonly reportedBroken = new Set<QueueSpec>();
@@ -83,7 +104,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.sink = log;
     this.name = args.name;
     this.offer = transport.readFeatures();
-    this.mac = this.chooseMac();
+    this.firstMac = this.chooseMac();
     this.timer = setInterval(() => this.monitor(), MONITOR_MS);
     this.timer.unref();
   }
@@ -133,16 +154,32 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.mtu = resolved.mtu;
     for (const line of plan.selection.infos) this.log('info', line);
     if (!this.transport.connected) {
+      if (!this.mayComeBack) throw this.state(GONE);
       this.log('warning', `virtio-user port ${this.id} is down: it is set up once its back-end is back`);
       return;
     }
     try {
       bringUp(this.transport, plan);
       this.up = true;
+      this.onDeviceUp();
     } catch (error) {
       this.teardown();
       throw error;
     }
+  }
+
+  /** The device is at DRIVER_OK and knows nothing of what it was told before. @throws VirtioPmdError EPEER, ETIMEOUT */
+  protected abstract onDeviceUp(): void;
+
+  /** Makes the device use the port's queue pairs. */
+  protected abstract queuesCommand(): ControlCommand;
+
+  /** AA:BB:CC:DD:EE:FF. */
+  abstract get mac(): string;
+
+  /** A vhost-user back-end may; a PCI device that was pulled does not. */
+  private get mayComeBack(): boolean {
+    return this.args.server !== undefined;
   }
 
   /** The plan in force is what this configuration would make. */
@@ -157,7 +194,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     return { eal, portId, args, transport, offer };
   }
 
-  protected limits(config: Pick<PortConfig, 'rxOffloads' | 'txOffloads'>): PortLimits {
+  protected limits(config: Pick<PortConfig, 'rxOffloads' | 'txOffloads' | 'rxQueues' | 'rss'>): PortLimits {
     return portLimits(this.context, config);
   }
 
@@ -175,10 +212,11 @@ export abstract class PortLife extends Emitter<PortEvents> {
     const { plan } = this;
     if (plan === undefined) throw this.state('must be configured before it is started');
     this.monitor();
+    if (!this.transport.connected && !this.mayComeBack) throw this.state(GONE);
     if (this.transport.connected && (!this.up || anyBroken(plan))) this.revive(plan);
     if (this.up) {
       try {
-        activate(this.eal, this.transport, plan, true);
+        activate(this.eal, this.transport, plan, () => this.queuesCommand(), true);
       } catch (error) {
         letBursts(allQueues(plan), false);
         throw error;
@@ -194,6 +232,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.reportedBroken.clear();
     reviveDevice(this.eal, this.transport, plan);
     this.up = true;
+    this.onDeviceUp();
   }
 
   /**
@@ -263,17 +302,79 @@ export abstract class PortLife extends Emitter<PortEvents> {
 
   private monitor(): void {
     if (this.closed) return;
-    const change = this.transport.poll();
+    try {
+      this.react(this.transport.poll());
+    } catch (error) {
+      // it went away between the two questions: then the next poll says so
+      this.log('debug', `port ${this.id}: ${(error as Error).message}`);
+    }
+    if (this.running) this.reportBroken();
+  }
+
+  private react(change: TransportEvent | undefined): void {
     if (change === 'lost') this.onLost();
     else if (change === 'back') this.onBack();
-    if (this.running) this.reportBroken();
+    else if (change === 'needs-reset') this.onNeedsReset();
+    else if (change === 'config') this.onConfigChange();
   }
 
   private onLost(): void {
     this.up = false;
     this.keepOut();
-    this.log('error', `virtio-user port ${this.id} is down`);
-    this.announce('the back-end has closed the connection');
+    if (this.mayComeBack) {
+      this.log('error', `virtio-user port ${this.id} is down`);
+      this.announce('the back-end has closed the connection');
+      return;
+    }
+    this.log('error', `port ${this.id}: device ${this.name} ${GONE}`);
+    this.announce('the device was removed');
+    this.emit('removed');
+  }
+
+  /** DEVICE_NEEDS_RESET (virtio 1.2 section 2.1.2), which DPDK's driver never looks at. */
+  private onNeedsReset(): void {
+    const { plan } = this;
+    if (plan === undefined || !this.up) return;
+    this.up = false;
+    this.keepOut();
+    this.log('warning', `port ${this.id}: the device asks for a reset (DEVICE_NEEDS_RESET): it is set up again`);
+    this.announce('the device asks for a reset');
+    try {
+      this.eal.lcores.quiesce();
+      this.revive(plan);
+      if (this.running) activate(this.eal, this.transport, plan, () => this.queuesCommand(), false);
+    } catch (error) {
+      this.up = false;
+      this.keepOut();
+      giveUp(this.transport);
+      this.log('error', `port ${this.id} stays down after the device asked for a reset: ${(error as Error).message}`);
+      return;
+    }
+    this.announce('the device was reset');
+  }
+
+  private onConfigChange(): void {
+    this.announce('the device says so');
+    const { plan } = this;
+    if (plan === undefined || !this.up || !has(plan.negotiation.acknowledged, VIRTIO_NET_F_GUEST_ANNOUNCE)) return;
+    if ((this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & ANNOUNCE) === 0) return;
+    try {
+      this.announceSelf(plan);
+    } catch (error) {
+      this.log('error', `port ${this.id} cannot announce itself: ${(error as Error).message}`);
+    }
+  }
+
+  /** Tells the network where we are (virtio 1.2 section 5.1.6.5.4): a RARP packet, and the device that it was sent. */
+  private announceSelf(plan: Plan): void {
+    if (this.running) {
+      this.keepOut(); // a queue is one thread's at a time
+      this.eal.lcores.quiesce();
+      const sent = inject(this.eal, plan.queues.tx[0]!, rarpPacket(macBytes(this.mac)));
+      letBursts([...usedRx(plan), ...usedTx(plan)], true);
+      if (!sent) this.log('warning', `port ${this.id}: no mbuf, or no room in the ring, to announce ${this.mac} with`);
+    }
+    runCommand(this.transport, announceCommand(), `acknowledge the announcement of port ${this.id}`);
   }
 
   private onBack(): void {
@@ -285,7 +386,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
         const packed = plan.queues.rx[0]?.packed ?? false;
         if (packed) this.log('notice', 'Packets on the fly will be dropped when packed ring reconnecting.');
         this.revive(plan);
-        if (this.running) activate(this.eal, this.transport, plan, false);
+        if (this.running) activate(this.eal, this.transport, plan, () => this.queuesCommand(), false);
       }
     } catch (error) {
       this.giveUpConnection(error);
@@ -325,16 +426,24 @@ export abstract class PortLife extends Emitter<PortEvents> {
   /** Link as of now. Reading it looks after the device, too. */
   get link(): Link {
     this.monitor();
-    return this.linkNow();
+    try {
+      return this.linkNow();
+    } catch {
+      return DOWN; // as above
+    }
   }
 
   private linkNow(): Link {
-    const down = { up: false, speed: undefined };
-    if (!this.running || !this.up) return down;
+    if (!this.running || !this.up) return DOWN;
     const hasStatus = has(this.plan!.negotiation.acknowledged, VIRTIO_NET_F_STATUS);
-    if (hasStatus && (this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & LINK_UP) === 0) return down;
+    if (hasStatus && (this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & LINK_UP) === 0) return DOWN;
+    return { up: true, speed: this.args.speed ?? this.deviceSpeed() };
+  }
+
+  private deviceSpeed(): number | undefined {
+    if (!has(this.plan!.negotiation.acknowledged, VIRTIO_NET_F_SPEED_DUPLEX)) return undefined;
     const speed = this.deviceConfig(CONFIG_SPEED, 4).getUint32(0, true);
-    return { up: true, speed: speed === UNKNOWN_SPEED ? undefined : speed };
+    return speed === UNKNOWN_SPEED ? undefined : speed;
   }
 
   private deviceConfig(offset: number, length: number): DataView {
@@ -348,7 +457,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.emit('link', link, why);
   }
 
-  private log(level: LogLevel, line: string): void {
+  protected log(level: LogLevel, line: string): void {
     this.sink(level, line);
     this.emit('log', level, line);
   }

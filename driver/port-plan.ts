@@ -6,12 +6,12 @@ import { helperStatus } from '../native/helper.js';
 import { BROKEN, isTx, queueState, reclaim, resetQueue, STARTED, type QueueSpec } from '../paths/guest/queue.js';
 import { openTx } from '../paths/guest/open.js';
 import { selectPaths, type RingFeatures, type Selection } from '../paths/select.js';
-import type { VirtioUserDevargs } from './devargs.js';
+import type { PortArgs } from './devargs.js';
 import type { Eal } from './eal.js';
 import { has, negotiate, netHeaderSize, requestFeatures, type FeatureOffer, type Negotiation } from './features.js';
-import { rxOffloadCapa, TX_OFFLOAD_CAPA, type PortLimits, type ResolvedConfig } from './port-config.js';
+import { MIN_MTU, rxOffloadCapa, TX_OFFLOAD_CAPA, type PortLimits, type ResolvedConfig } from './port-config.js';
 import { makeQueues, releaseQueues, type PortQueues } from './port-queues.js';
-import type { Transport } from './transport.js';
+import { CONFIG_MTU, type Transport } from './transport.js';
 import {
   RX_OFFLOAD_RSS_HASH,
   RX_OFFLOAD_TCP_CKSUM,
@@ -36,35 +36,45 @@ export interface Plan {
 export interface PlanContext {
   readonly eal: Eal;
   readonly portId: number;
-  readonly args: VirtioUserDevargs;
+  readonly args: PortArgs;
   readonly transport: Transport;
   readonly offer: FeatureOffer;
 }
 
-type Offloads = Pick<PortConfig, 'rxOffloads' | 'txOffloads'>;
+type Wishes = Pick<PortConfig, 'rxOffloads' | 'txOffloads' | 'rxQueues' | 'rss'>;
 
 function negotiation(
   { args, offer, transport }: PlanContext,
-  { rxOffloads = 0, txOffloads = 0 }: Offloads,
+  { rxOffloads = 0, txOffloads = 0, rxQueues = 1, rss = rxQueues > 1 }: Wishes,
 ): Negotiation {
   const { mrgRxbuf, inOrder, packedVq, cq, eventIdx } = args;
-  const request = requestFeatures({ mrgRxbuf, inOrder, packedVq, cq, eventIdx, rxOffloads, txOffloads });
+  const request = requestFeatures({ mrgRxbuf, inOrder, packedVq, cq, eventIdx, rss, rxOffloads, txOffloads });
   return negotiate(offer, request, transport.supported);
 }
 
 function pairsOf({ acknowledged }: Negotiation, transport: Transport): number {
-  return has(acknowledged, F.VIRTIO_NET_F_MQ) ? transport.maxQueuePairs : 1;
+  return has(acknowledged, F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS) ? transport.maxQueuePairs : 1;
+}
+
+/** The device's own limit, which counts only together with a control queue, as in DPDK. */
+function deviceMtu({ acknowledged }: Negotiation, transport: Transport): number | undefined {
+  if (!has(acknowledged, F.VIRTIO_NET_F_MTU) || !has(acknowledged, F.VIRTIO_NET_F_CTRL_VQ)) return undefined;
+  if (!transport.connected) return undefined;
+  const mtu = new DataView(transport.readConfig(CONFIG_MTU, 2).buffer).getUint16(0, true);
+  return mtu >= MIN_MTU ? mtu : undefined;
 }
 
 /** What the device would allow under these offloads. */
-export function portLimits(context: PlanContext, offloads: Offloads): PortLimits {
+export function portLimits(context: PlanContext, wishes: Wishes): PortLimits {
   const { portId, transport, offer } = context;
-  const result = negotiation(context, offloads);
+  const result = negotiation(context, wishes);
   return {
     portId,
     maxQueuePairs: pairsOf(result, transport),
     queueSize: transport.maxQueueSize(0),
+    txQueueSize: transport.maxQueueSize(1),
     hdrSize: netHeaderSize(result.acknowledged),
+    deviceMtu: deviceMtu(result, transport),
     rxOffloadCapa: rxOffloadCapa(offer.bits & transport.supported),
     txOffloadCapa: TX_OFFLOAD_CAPA,
   };

@@ -78,11 +78,12 @@ function makeQueue(
     anyLayout: has(acknowledged, F.VIRTIO_F_VERSION_1),
     freeThresh: isTx ? config.txFreeThresh : config.rxFreeThresh,
     nbDesc: isTx ? config.txDesc : config.rxDesc,
+    hashReport: !isTx && has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT),
     vlanStrip: !isTx && (config.rxOffloads & RX_OFFLOAD_VLAN_STRIP) !== 0,
     txZoneOff: zone,
     txZoneAddress: eal.deviceAddress(zone),
     mempool: config.mempool,
-    doorbell: transport.doorbell(index),
+    doorbell: transport.doorbell(index, acknowledged),
     shared: new SharedArrayBuffer(queueSharedBytes(size)),
   };
 }

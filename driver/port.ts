@@ -5,19 +5,18 @@
 import { VirtioPmdError } from '../native/errors.js';
 import { openRx, openTx } from '../paths/guest/open.js';
 import { queueState, type QueueSpec, type RxPath, type TxPath } from '../paths/guest/queue.js';
-import { CTRL_RX_ALLMULTI, CTRL_RX_PROMISC, rxModeCommand } from './ctrlq.js';
+import type { ControlCommand } from './ctrlq.js';
 import { parseVirtioUser } from './devargs.js';
 import type { Eal } from './eal.js';
-import { has, netHeaderSize } from './features.js';
+import { isPci, parsePci, probePci } from './pci/probe.js';
 import { checkMtu } from './port-config.js';
-import { runCommand } from './port-device.js';
+import { PortFilters } from './port-filters.js';
 import { portInfo, queueInfo, pathReport } from './port-info.js';
 import { PortLife, type PortOptions } from './port-life.js';
 import { allQueues, usedRx, usedTx } from './port-plan.js';
 import type { LogLevel } from './transport.js';
 import type { PathReport, PortEvents, PortInfo, PortSpec, PortStats, QueueInfo } from './types.js';
 import { probeVirtioUser } from './user/probe.js';
-import { VIRTIO_NET_F_CTRL_RX } from './wire/virtio-features.js';
 import { portStats, portXstats, type Xstat } from './xstats.js';
 
 export interface AttachOptions {
@@ -28,6 +27,8 @@ export interface AttachOptions {
   /** Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. */
   readonly log?: PortEvents['log'];
 }
+
+const NO_RSS = { keySize: 0, retaSize: 0, flowTypes: 0n };
 
 /** Ports by id; ids are the lowest free ones, as in DPDK. */
 const registry = new WeakMap<Eal, (Port | undefined)[]>();
@@ -44,35 +45,39 @@ function freeId(eal: Eal): number {
 }
 
 /**
- * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2'. In server mode this waits
- * for the first client, without blocking the thread.
+ * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2', or of a PCI address such as
+ * '0000:00:03.0,vectorized=1'. In server mode this waits for the first client, without blocking the thread.
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
  */
 export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
-  const args = parseVirtioUser(devargs);
-  const checkName = () => {
-    if (!portsOf(eal).some((port) => port.name === args.name)) return;
-    throw new VirtioPmdError(
-      'ECONFIG',
-      `${args.name} is attached already: use another number, such as net_virtio_user1`,
-    );
-  };
-  checkName();
   const log = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
   const { signal, replyTimeoutMs } = options;
-  const device = await probeVirtioUser(eal, args, { signal, replyTimeoutMs, log });
+  const pci = isPci(devargs);
+  const args = pci ? parsePci(devargs) : parseVirtioUser(devargs);
+  checkName(eal, args.name);
+  const transport = pci
+    ? await probePci(eal, devargs, log)
+    : await probeVirtioUser(eal, parseVirtioUser(devargs), { signal, replyTimeoutMs, log });
   try {
-    checkName();
-    return new Port({ eal, id: freeId(eal), devargs, args, transport: device, log });
+    checkName(eal, args.name);
+    return new Port({ eal, id: freeId(eal), devargs, args, transport, log });
   } catch (error) {
-    device.close();
+    transport.close();
     throw error;
   }
 }
 
+function checkName(eal: Eal, name: string): void {
+  if (!portsOf(eal).some((port) => port.name === name)) return;
+  throw new VirtioPmdError(
+    'ECONFIG',
+    `${name} is attached already: name another device, or for a vdev another number, such as net_virtio_user1`,
+  );
+}
+
 export class Port extends PortLife {
-  private promiscuous = false;
-  private allmulticast = false;
+  /** Addresses, VLANs, modes and RSS: what the device is told through its control queue. */
+  readonly filters: PortFilters;
   /** Paths opened on this thread; a configuration that makes new queues makes new specs. */
   private readonly rxPaths = new WeakMap<QueueSpec, RxPath>();
   private readonly txPaths = new WeakMap<QueueSpec, TxPath>();
@@ -82,9 +87,49 @@ export class Port extends PortLife {
   /** Use `attach`. */
   constructor(options: PortOptions) {
     super(options);
+    this.filters = new PortFilters(this.filteredDevice(), this.firstMac);
     const ports = registry.get(options.eal) ?? [];
     registry.set(options.eal, ports);
     ports[options.id] = this;
+  }
+
+  private filteredDevice() {
+    // eslint-disable-next-line @typescript-eslint/no-this-alias -- for the getters below
+    const port = this;
+    return {
+      portId: this.id,
+      control: (command: ControlCommand) => this.transport.control(command),
+      readConfig: (offset: number, length: number) => this.transport.readConfig(offset, length),
+      writeConfig: (offset: number, bytes: Uint8Array) => this.transport.writeConfig(offset, bytes),
+      log: (level: LogLevel, line: string) => this.log(level, line),
+      get offered() {
+        return port.offer.bits;
+      },
+      get acknowledged() {
+        return port.configuredPlan().negotiation.acknowledged;
+      },
+      get rxOffloads() {
+        return port.configuredPlan().config.rxOffloads;
+      },
+      get rxQueues() {
+        return port.configuredPlan().config.rxQueues;
+      },
+      get txQueues() {
+        return port.configuredPlan().config.txQueues;
+      },
+    };
+  }
+
+  get mac(): string {
+    return this.filters.mac;
+  }
+
+  protected onDeviceUp(): void {
+    this.filters.restore();
+  }
+
+  protected queuesCommand(): ControlCommand {
+    return this.filters.queuesCommand();
   }
 
   override close(): void {
@@ -175,12 +220,14 @@ export class Port extends PortLife {
     const { plan } = this;
     return portInfo({
       port: this,
+      vlanFilter: plan !== undefined && this.filters.vlanFilterEnabled,
       args: this.args,
       limits: this.limits(plan?.config ?? {}),
       driver: this.transport.driverName,
       mtu: this.mtu,
-      promiscuous: this.promiscuous,
-      allmulticast: this.allmulticast,
+      promiscuous: this.filters.promiscuous,
+      allmulticast: this.filters.allmulticast,
+      rss: this.transport.connected ? this.filters.rssInfo : NO_RSS,
       negotiation: plan?.negotiation,
       selection: plan?.selection,
     });
@@ -209,28 +256,18 @@ export class Port extends PortLife {
 
   /** @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
   setMtu(mtu: number): void {
-    const { config, negotiation } = this.configuredPlan();
-    checkMtu(mtu, config, netHeaderSize(negotiation.acknowledged));
+    const { config } = this.configuredPlan();
+    checkMtu(mtu, config, this.limits(config));
     this.mtu = mtu;
   }
 
-  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX */
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
   setPromiscuous(on: boolean): void {
-    this.setRxMode(CTRL_RX_PROMISC, on, 'promisc');
-    this.promiscuous = on;
+    this.filters.setPromiscuous(on);
   }
 
-  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX */
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
   setAllmulticast(on: boolean): void {
-    this.setRxMode(CTRL_RX_ALLMULTI, on, 'allmulticast');
-    this.allmulticast = on;
-  }
-
-  private setRxMode(mode: typeof CTRL_RX_PROMISC | typeof CTRL_RX_ALLMULTI, on: boolean, what: string): void {
-    const { negotiation } = this.configuredPlan();
-    if (!has(negotiation.acknowledged, VIRTIO_NET_F_CTRL_RX)) {
-      throw new VirtioPmdError('ECONFIG', 'host does not support rx control: it was not negotiated (cq=1 asks for it)');
-    }
-    runCommand(this.transport, rxModeCommand(mode, on), `${on ? 'enable' : 'disable'} ${what} on port ${this.id}`);
+    this.filters.setAllmulticast(on);
   }
 }

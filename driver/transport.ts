@@ -12,8 +12,14 @@ export const CONFIG_STATUS = 6;
 export const CONFIG_MAX_PAIRS = 8;
 export const CONFIG_MTU = 10;
 export const CONFIG_SPEED = 12;
-/** Bit of the config field `status`. */
+/** Bits of the config field `status`. */
 export const LINK_UP = 1;
+export const ANNOUNCE = 2;
+
+/** The six bytes of `02:00:00:00:00:01`. */
+export function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
+}
 
 export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error';
 
@@ -31,6 +37,17 @@ export interface QueueSetup {
   readonly base: number;
 }
 
+/** What `poll` has noticed, once each. */
+export type TransportEvent =
+  /** The device has gone: a vhost-user back-end hung up, a PCI device was pulled. */
+  | 'lost'
+  /** There is a device again, which needs the whole initialisation. */
+  | 'back'
+  /** The device configuration changed: link status, or an announcement is wanted. */
+  | 'config'
+  /** The device says DEVICE_NEEDS_RESET: nothing works until it is reset and initialised again. */
+  | 'needs-reset';
+
 /**
  * A device. Every call is synchronous and bounded in time.
  * @throws VirtioPmdError EPEER, ETIMEOUT when the device cannot be talked to
@@ -45,11 +62,8 @@ export interface Transport {
   /** Most queue pairs that may be set up. */
   readonly maxQueuePairs: number;
 
-  /**
-   * Looks after the connection, without waiting: 'lost' once when the device has gone, 'back' when there is a device
-   * again, which then needs the whole initialisation. Never throws.
-   */
-  poll(): 'lost' | 'back' | undefined;
+  /** Looks after the device, without waiting. Never throws. */
+  poll(): TransportEvent | undefined;
   /** Gives up the device that is there; `poll` looks for another. */
   disconnect(): void;
 
@@ -61,14 +75,25 @@ export interface Transport {
   /** Bytes of the device configuration, little-endian fields. */
   readConfig(offset: number, length: number): Uint8Array;
   writeConfig(offset: number, bytes: Uint8Array): void;
+  /**
+   * Wires up interrupts for the next DRIVER_OK: one for configuration changes, one for each of the first `rxQueues`
+   * receive queues (vector i + 1, as in DPDK). Not every transport has any: those that lack it are polled for changes.
+   * @throws VirtioPmdError ECONFIG when there are fewer vectors
+   */
+  setInterrupts?(rxQueues: number): void;
+  /** The descriptor that becomes readable when receive queue `queue` has packets; undefined without an interrupt. */
+  rxInterruptFd?(queue: number): number | undefined;
   /** Largest size of virtqueue `index`; 0: there is no such queue. */
   maxQueueSize(index: number): number;
   /** Takes effect at DRIVER_OK at the latest. */
   setupQueue(queue: QueueSetup): void;
   /** Forgets a queue; only after a reset. */
   deleteQueue(index: number): void;
-  /** What a data path has to do to tell the device about work in a queue; the same for the device's whole life. */
-  doorbell(index: number): Doorbell;
+  /**
+   * What a data path has to do to tell the device about work in a queue, with these features; the same for as long as the
+   * plan lives that holds it.
+   */
+  doorbell(index: number, acknowledged: bigint): Doorbell;
   /** Tells the device about work in a queue, from the control plane. */
   notify(index: number): void;
   /** Runs a command of the control queue. @returns the device's answer, 0 for success. */

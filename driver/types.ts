@@ -64,6 +64,7 @@ export const RX_OFFLOAD_VLAN_STRIP = 0x1;
 export const RX_OFFLOAD_UDP_CKSUM = 0x4;
 export const RX_OFFLOAD_TCP_CKSUM = 0x8;
 export const RX_OFFLOAD_TCP_LRO = 0x10;
+export const RX_OFFLOAD_VLAN_FILTER = 0x200;
 export const RX_OFFLOAD_SCATTER = 0x2000;
 export const RX_OFFLOAD_RSS_HASH = 0x80000;
 export const TX_OFFLOAD_VLAN_INSERT = 0x1;
@@ -86,8 +87,10 @@ export interface PortConfig {
   readonly txFreeThresh?: number;
   readonly rxOffloads?: number;
   readonly txOffloads?: number;
-  /** Default 1500. */
+  /** Default: 1500, or what the device says. */
   readonly mtu?: number;
+  /** Receive-side scaling, where the device has it. Default: with several Rx queues. */
+  readonly rss?: boolean;
   /**
    * --force-max-simd-bitwidth, for vectorized paths: a power of two, or 0 for no limit. Default, as EAL's: 256, on arm64 128.
    */
@@ -152,6 +155,8 @@ export interface PortInfo {
   readonly promiscuous: boolean;
   readonly allmulticast: boolean;
   readonly maxMacAddrs: number;
+  /** Receive-side scaling; zeros where the device offers none. `flowTypes` are RTE_ETH_RSS_* bits. */
+  readonly rss: { readonly keySize: number; readonly retaSize: number; readonly flowTypes: bigint };
   readonly minRxBufSize: number;
   readonly maxRxPktLen: number;
   readonly maxRxQueues: number;
@@ -195,6 +200,8 @@ export interface PortEvents {
   link: (link: Link, why: string) => void;
   /** The peer came back and everything was negotiated anew. */
   reconnect: (count: number) => void;
+  /** A PCI device was pulled; the port can only be closed. */
+  removed: () => void;
   /** A queue stopped trusting its ring. */
   broken: (queue: string, why: string) => void;
   /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */

@@ -14,6 +14,7 @@ function memoryWith(options: MemoryOptions, total: number, free: number, hugeFai
   const asked: { name: string; byteLength: number; huge: boolean }[] = [];
   const memory = new Memory(options, (line) => lines.push(line), {
     hugepages: () => ({ total, free }),
+    physicalPages: () => [],
     createRegion: (name, byteLength, huge): Region => {
       asked.push({ name, byteLength, huge });
       if (huge && hugeFails) throw new SystemError('fallocate', 'ENOSPC');

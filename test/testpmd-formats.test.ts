@@ -192,6 +192,7 @@ const portInfo: PortInfo = {
   promiscuous: true,
   allmulticast: false,
   maxMacAddrs: 64,
+  rss: { keySize: 0, retaSize: 0, flowTypes: 0n },
   minRxBufSize: 64,
   maxRxPktLen: 9728,
   maxRxQueues: 2,

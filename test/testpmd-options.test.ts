@@ -1,6 +1,7 @@
 import test from 'ava';
 import { parseAppOptions } from '../tools/testpmd/app-options.js';
 import { parseEalOptions } from '../tools/testpmd/eal-options.js';
+import { RSS_IP, RSS_UDP } from '../tools/testpmd/rss-types.js';
 import { mbufsNeeded } from '../tools/testpmd/mbufs.js';
 import { nearest } from '../driver/nearest.js';
 
@@ -45,10 +46,27 @@ test('--socket-mem is the sum over sockets, and -m wins', (t) => {
 
 test('options without meaning are accepted with one line each', (t) => {
   const { notes } = parseEalOptions(words('--legacy-mem -d lib.so -a 0000:00:04.0 -n 4'));
-  t.is(notes.length, 3);
+  t.is(notes.length, 2);
   t.true(notes.some((note) => note.includes('--legacy-mem')));
-  t.true(notes.some((note) => note.includes('0000:00:04.0')));
-  t.is(parseAppOptions(['--rss-ip', '--mp-alloc=native', '--numa', '--txpt', '36']).notes.length, 4);
+  t.is(parseAppOptions(['--rss-level-outer', '--mp-alloc=native', '--numa', '--txpt', '36']).notes.length, 4);
+});
+
+test('-a, -b, --no-pci', (t) => {
+  const some = parseEalOptions(words('-a 0000:00:04.0,vectorized=1 --allow 00:05.0 --vdev net_virtio_user0,path=/s'));
+  t.deepEqual(some.allowed, ['0000:00:04.0,vectorized=1', '00:05.0']);
+  t.deepEqual(some.vdevs, ['net_virtio_user0,path=/s']);
+  const none = parseEalOptions(words('-b 00:04.0 --block 00:05.0 --no-pci'));
+  t.deepEqual(none.blocked, ['00:04.0', '00:05.0']);
+  t.true(none.noPci);
+  t.throws(() => parseEalOptions(words('-a 00:04.0 -b 00:05.0')), { code: 'EOPTION', message: /-a and -b exclude/ });
+});
+
+test('RSS: IP unless told, UDP, or none; VLAN filtering is an Rx offload', (t) => {
+  t.is(parseAppOptions([]).rssHf, RSS_IP);
+  t.is(parseAppOptions(['--rss-udp']).rssHf, RSS_UDP);
+  t.is(parseAppOptions(['--rss-ip', '--rss-udp']).rssHf, RSS_IP);
+  t.is(parseAppOptions(['--disable-rss']).rssHf, 0n);
+  t.is(parseAppOptions(['--enable-hw-vlan-filter']).rxOffloads, 0x200);
 });
 
 const badEal: readonly [line: string, pattern: RegExp][] = [

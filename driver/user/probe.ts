@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { VirtioPmdError } from '../../native/errors.js';
 import type { VirtioUserDevargs } from '../devargs.js';
 import type { Eal } from '../eal.js';
-import type { LogLevel } from '../transport.js';
+import { macBytes, type LogLevel } from '../transport.js';
 import { backendTypeOf, checkBackend } from './backend-type.js';
 import { connectFirst, listenConnector, retryConnector } from './reconnect.js';
 import { DEFAULT_REPLY_TIMEOUT_MS } from './vhost-user-client.js';
@@ -56,9 +56,4 @@ async function firstClient(poll: () => number, path: string, { log, signal }: Pr
     if (fd >= 0) return fd;
     await sleep(ACCEPT_POLL_MS);
   }
-}
-
-/** The six bytes of `02:00:00:00:00:01`. */
-export function macBytes(mac: string): Uint8Array {
-  return Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
 }

@@ -8,7 +8,7 @@
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { createEventFd, signalFd } from '../../native/event.js';
-import { closeFd } from '../../native/region.js';
+import { closeFd, type Region } from '../../native/region.js';
 import type { Doorbell } from '../../paths/guest/queue.js';
 import { emulateControl, type ControlCommand } from '../ctrlq.js';
 import type { Eal } from '../eal.js';
@@ -26,7 +26,7 @@ import {
 import * as V from '../wire/vhost-user.js';
 import * as F from '../wire/virtio-features.js';
 import type { Connector } from './reconnect.js';
-import { VhostUserClient } from './vhost-user-client.js';
+import { VhostUserClient, type SharedRegion } from './vhost-user-client.js';
 
 /** VIRTIO_USER_SUPPORTED_FEATURES, and EVENT_IDX, which is ours. */
 const SUPPORTED =
@@ -322,15 +322,7 @@ export class VirtioUser implements Transport {
     const { memory } = eal;
     if (memory === undefined)
       throw new VirtioPmdError('ESTATE', 'there is no packet memory to share: make a mempool first');
-    peer.setMemTable([
-      {
-        guestAddr: eal.deviceAddress(0),
-        userAddr: eal.userAddress(0),
-        size: BigInt(memory.byteLength),
-        mmapOffset: 0n,
-        fd: memory.fd,
-      },
-    ]);
+    peer.setMemTable(sharedRegions(eal, memory));
     for (const index of this.rings()) {
       const queue = this.queues.get(index);
       if (queue === undefined) throw new VirtioPmdError('ESTATE', `virtqueue ${index} was not set up`);
@@ -382,4 +374,23 @@ export class VirtioUser implements Transport {
     this.featuresSent = false;
     this.pairEnabled.fill(false);
   }
+}
+
+/** VHOST_MEMORY_BASELINE_NREGIONS. */
+const MAX_REGIONS = 8;
+
+/** The packet memory as regions of a memory table: one, unless it has physical addresses. @throws VirtioPmdError EMEMORY */
+function sharedRegions(eal: Eal, memory: Region): SharedRegion[] {
+  const regions = eal.dmaRuns.map((run) => ({
+    guestAddr: run.deviceAddress,
+    userAddr: eal.userAddress(run.offset),
+    size: BigInt(run.byteLength),
+    mmapOffset: BigInt((memory.fdOffset ?? 0) + run.offset),
+    fd: memory.fd,
+  }));
+  if (regions.length <= MAX_REGIONS) return regions;
+  throw new VirtioPmdError(
+    'EMEMORY',
+    `the packet memory lies in ${regions.length} pieces of physical memory, a vhost-user back-end takes ${MAX_REGIONS}: use a smaller -m, or virtio_user without a PCI device that needs physical addresses`,
+  );
 }

@@ -103,6 +103,8 @@ const sameNumbers = (a: MemoryRegion, b: MemoryRegion) =>
 
 export class MemoryTable {
   private mapped: MappedRegion[] = [];
+  /** Regions that were added more than once, and how often: QEMU 7.2 adds and removes each once per queue pair. */
+  private readonly added = new Map<MappedRegion, number>();
 
   get regions(): readonly MappedRegion[] {
     return this.mapped;
@@ -136,8 +138,13 @@ export class MemoryTable {
     return () => old.forEach(unmapRegion);
   }
 
-  /** Maps one region more. @throws VirtioPmdError with nothing changed. */
+  /** Maps one region more, or notes that one was added again. @throws VirtioPmdError with nothing changed. */
   add(region: MemoryRegion, fd: number): void {
+    const again = this.mapped.find((old) => sameNumbers(old.region, region) && old.file === identityOf(fd));
+    if (again !== undefined) {
+      this.added.set(again, (this.added.get(again) ?? 1) + 1);
+      return;
+    }
     if (this.mapped.length >= MAX_REGIONS) throw refuse(`all ${MAX_REGIONS} memory slots are taken`);
     const problem =
       regionProblem(region, MAX_REGION_SIZE) ?? overlapProblem([...this.mapped.map((old) => old.region), region]);
@@ -146,12 +153,17 @@ export class MemoryTable {
   }
 
   /**
-   * Takes out the region with the same guest address, user address and size; the offset does not count.
+   * Takes out the region with the same guest address, user address and size; the offset does not count. One that was added
+   * several times goes with the last removal.
    * @returns what to call once no ring uses it any more, or undefined when there is no such region.
    */
   remove(region: MemoryRegion): (() => void) | undefined {
     const found = this.mapped.find((old) => sameNumbers(old.region, { ...region, mmapOffset: old.region.mmapOffset }));
     if (found === undefined) return undefined;
+    const times = this.added.get(found) ?? 1;
+    if (times > 2) this.added.set(found, times - 1);
+    else this.added.delete(found);
+    if (times > 1) return () => {};
     this.mapped = this.mapped.filter((old) => old !== found);
     return () => unmapRegion(found);
   }

@@ -3,7 +3,7 @@ import { VirtioPmdError } from '../../native/errors.js';
 import type { Doorbell } from '../../paths/guest/queue.js';
 import { emulateControl, type ControlCommand } from '../../driver/ctrlq.js';
 import type { FeatureOffer } from '../../driver/features.js';
-import type { QueueSetup, Transport } from '../../driver/transport.js';
+import type { QueueSetup, Transport, TransportEvent } from '../../driver/transport.js';
 import * as F from '../../driver/wire/virtio-features.js';
 
 export interface FakeOptions {
@@ -39,7 +39,7 @@ export class FakeTransport implements Transport {
   connected = true;
   offered: bigint;
   /** What the next polls report. */
-  readonly events: ('lost' | 'back')[] = [];
+  readonly events: TransportEvent[] = [];
   enabledPairs = 0;
 
   private status = 0;
@@ -59,9 +59,9 @@ export class FakeTransport implements Transport {
     this.trace.push(what);
   }
 
-  poll(): 'lost' | 'back' | undefined {
+  poll(): TransportEvent | undefined {
     const event = this.events.shift();
-    if (event !== undefined) this.connected = event === 'back';
+    if (event === 'lost' || event === 'back') this.connected = event === 'back';
     if (event === 'lost') this.status = 0;
     return event;
   }

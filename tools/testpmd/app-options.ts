@@ -5,6 +5,7 @@ import {
   RX_OFFLOAD_TCP_CKSUM,
   RX_OFFLOAD_TCP_LRO,
   RX_OFFLOAD_UDP_CKSUM,
+  RX_OFFLOAD_VLAN_FILTER,
   RX_OFFLOAD_VLAN_STRIP,
 } from '../../driver/types.js';
 import { didYouMean } from '../../driver/nearest.js';
@@ -12,6 +13,7 @@ import { locateMode } from './load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from './modes.js';
 import { appFlags, appValues } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
+import { RSS_IP, RSS_UDP } from './rss-types.js';
 import { topologies, type Topology } from './topology.js';
 import {
   parseHex,
@@ -65,6 +67,8 @@ export interface AppArguments {
   readonly rxFreeThresh: number | undefined;
   readonly txFreeThresh: number | undefined;
   readonly rxOffloads: number;
+  /** RTE_ETH_RSS_*: what packets are spread by, over several Rx queues. */
+  readonly rssHf: bigint;
   readonly txOffloads: number;
   readonly linkInterrupt: boolean;
   readonly linkCheck: boolean;
@@ -75,7 +79,7 @@ export interface AppArguments {
 
 const flags = [
   'interactive', 'auto-start', 'help', 'tx-first', 'no-flush-rx', 'txonly-multi-flow', 'no-lsc-interrupt', 'disable-link-check',
-  'disable-device-start', 'enable-scatter', 'enable-hw-vlan', 'enable-hw-vlan-strip', 'enable-rx-cksum', 'enable-lro',
+  'disable-device-start', 'enable-scatter', 'enable-hw-vlan', 'enable-hw-vlan-strip', 'enable-hw-vlan-filter', 'disable-rss', 'rss-ip', 'rss-udp', 'enable-rx-cksum', 'enable-lro',
 ]; // prettier-ignore
 const values = [
   'stats-period', 'cmdline-file', 'cmdline-file-noecho', 'nb-cores', 'nb-ports', 'coremask', 'portmask', 'portlist', 'corelist', 'rxq', 'txq', 'rxd',
@@ -157,9 +161,16 @@ function rxOffloads(parsed: Values): number {
   if (offloads < 0) throw fail(`--rx-offloads=${text}: must be hexadecimal bits`);
   if (has(parsed, 'enable-scatter')) offloads |= RX_OFFLOAD_SCATTER;
   if (has(parsed, 'enable-hw-vlan-strip') || has(parsed, 'enable-hw-vlan')) offloads |= RX_OFFLOAD_VLAN_STRIP;
+  if (has(parsed, 'enable-hw-vlan-filter')) offloads |= RX_OFFLOAD_VLAN_FILTER;
   if (has(parsed, 'enable-rx-cksum')) offloads |= RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM;
   if (has(parsed, 'enable-lro')) offloads |= RX_OFFLOAD_TCP_LRO;
   return offloads;
+}
+
+/** IP unless told, as in dpdk-testpmd. */
+function rssHf(parsed: Values): bigint {
+  if (has(parsed, 'disable-rss')) return 0n;
+  return has(parsed, 'rss-udp') && !has(parsed, 'rss-ip') ? RSS_UDP : RSS_IP;
 }
 
 function txOffloads(parsed: Values): number {
@@ -234,6 +245,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
     rxFreeThresh: number(parsed, 'rxfreet', 0, U16_MAX),
     txFreeThresh: number(parsed, 'txfreet', 0, U16_MAX),
     rxOffloads: rxOffloads(parsed),
+    rssHf: rssHf(parsed),
     txOffloads: txOffloads(parsed),
     linkInterrupt: !has(parsed, 'no-lsc-interrupt'),
     linkCheck: !has(parsed, 'disable-link-check'),

@@ -97,13 +97,6 @@ export const displayCommands: readonly Row<Testpmd>[] = [
     },
   },
   {
-    syntax: 'show port <port:u16> macs',
-    help: 'Show the MAC addresses of a port.',
-    run: ({ session }, args) => {
-      for (const { port } of select(session, args)) session.print(info.formatMacs(port.mac));
-    },
-  },
-  {
     syntax: 'show port <port:u16> side:(rx_offload|tx_offload) what:(capabilities|configuration)',
     help: 'Show the offloads that a port can do, or does.',
     run: ({ session }, args) => {

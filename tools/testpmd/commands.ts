@@ -2,7 +2,9 @@
 import { controlCommands } from './commands-control.js';
 import { configCommands } from './commands-config.js';
 import { displayCommands } from './commands-display.js';
+import { filterConfigCommands, filterDisplayCommands } from './commands-filters.js';
 import { portCommands } from './commands-ports.js';
+import { rssDisplayCommands, rssPortCommands } from './commands-rss.js';
 import { Grammar, type Args, type Row } from './grammar.js';
 import type { Testpmd } from './testpmd.js';
 
@@ -13,11 +15,15 @@ interface Section {
   readonly rows: readonly Row<Testpmd>[];
 }
 
+const allDisplay = [...filterDisplayCommands, ...displayCommands, ...rssDisplayCommands];
+const allConfig = [...configCommands, ...filterConfigCommands];
+const allPorts = [...portCommands, ...rssPortCommands];
+
 const sections: readonly Section[] = [
   { name: 'control', title: 'Control forwarding', summary: 'Start and stop forwarding.', rows: controlCommands },
-  { name: 'display', title: 'Display', summary: 'Ports, statistics and configuration.', rows: displayCommands },
-  { name: 'config', title: 'Configuration', summary: 'Forwarding configuration.', rows: configCommands },
-  { name: 'ports', title: 'Port Operations', summary: 'Starting, stopping, configuring ports.', rows: portCommands },
+  { name: 'display', title: 'Display', summary: 'Ports, statistics and configuration.', rows: allDisplay },
+  { name: 'config', title: 'Configuration', summary: 'Forwarding configuration.', rows: allConfig },
+  { name: 'ports', title: 'Port Operations', summary: 'Starting, stopping, configuring ports.', rows: allPorts },
 ];
 
 const helpRow: Row<Testpmd> = {

@@ -15,6 +15,11 @@ export interface EalArguments {
   readonly mainLcore: number | undefined;
   /** vdev strings, in the order given. */
   readonly vdevs: readonly string[];
+  /** -a: PCI devices with their arguments; none given: all that are bound to vfio-pci or uio. */
+  readonly allowed: readonly string[];
+  /** -b: PCI devices to leave alone. */
+  readonly blocked: readonly string[];
+  readonly noPci: boolean;
   /** 0: no limit. */
   readonly maxSimdBitwidth: number;
   /** Driver log lines of this level (1 emergency to 8 debug) and below are shown. */
@@ -25,7 +30,7 @@ export interface EalArguments {
   readonly notes: readonly string[];
 }
 
-const flags = ['no-huge', 'v', 'h'];
+const flags = ['no-huge', 'no-pci', 'v', 'h'];
 const values = [
   'c',
   'l',
@@ -37,7 +42,7 @@ const values = [
   'log-level',
   'force-max-simd-bitwidth',
 ];
-const lists = ['vdev', 'a'];
+const lists = ['vdev', 'a', 'b'];
 const aliases = { allow: 'a', block: 'b', version: 'v', help: 'h', 'master-lcore': 'main-lcore' };
 
 const logLevels = ['emergency', 'alert', 'critical', 'error', 'warning', 'notice', 'info', 'debug'];
@@ -110,9 +115,10 @@ function parseSimdBitwidth(parsed: Values): number {
 /** @throws VirtioPmdError EOPTION, ELCORE: one sentence naming the option. */
 export function parseEalOptions(argv: readonly string[]): EalArguments {
   const parsed = parseArgs('EAL', spec, normalise(argv));
-  const devices = all(parsed, 'a').map(
-    (device) => `EAL: -a ${device} is accepted and has no effect: there is no PCI driver yet`,
-  );
+  const allowed = all(parsed, 'a');
+  const blocked = all(parsed, 'b');
+  if (allowed.length > 0 && blocked.length > 0)
+    throw fail('-a and -b exclude each other: give the devices to use, or those to leave alone');
   const levels = ((parsed['--log-level'] as string[] | undefined) ?? []).map(parseLogLevel);
   return {
     memoryMiB: parseMemory(parsed),
@@ -121,10 +127,13 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     lcores: parseLcoreOptions(parsed),
     mainLcore: parseNumber(parsed, 'main-lcore'),
     vdevs: all(parsed, 'vdev'),
+    allowed,
+    blocked,
+    noPci: has(parsed, 'no-pci'),
     maxSimdBitwidth: parseSimdBitwidth(parsed),
     logLevel: levels.length > 0 ? Math.max(...levels) : NOTICE,
     showVersion: has(parsed, 'v'),
     help: has(parsed, 'h'),
-    notes: [...ignoredNotes('EAL', parsed, { ...ealFlags, ...ealValues }, silent), ...devices],
+    notes: ignoredNotes('EAL', parsed, { ...ealFlags, ...ealValues }, silent),
   };
 }

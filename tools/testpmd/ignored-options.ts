@@ -10,7 +10,6 @@ const hugepages = 'memory is one sealed memfd';
 const process = 'there is one process';
 const build = 'drivers are built in';
 const trace = 'there is no tracing';
-const noPci = 'there is no PCI driver yet';
 const csum = 'the csum engine does not exist yet';
 const threshold = 'virtio has no such threshold';
 const hardware = 'virtio has no such offload';
@@ -27,8 +26,7 @@ export const ealFlags: Ignored = {
   'huge-worker-stack': 'worker stacks are Node.js ones',
   'no-hpet': 'the clock is CLOCK_MONOTONIC',
   'no-shconf': 'no files are shared',
-  'no-pci': noPci,
-  'create-uio-dev': noPci,
+  'create-uio-dev': 'udev, or devtmpfs, makes /dev/uioN',
   'vmware-tsc-map': 'the clock is CLOCK_MONOTONIC',
   telemetry: 'there is no telemetry socket',
   'no-telemetry': 'there is no telemetry socket',
@@ -40,12 +38,10 @@ export const ealValues: Ignored = {
   n: 'the number of memory channels does not matter',
   r: 'the number of memory ranks does not matter',
   d: build,
-  b: noPci,
-  block: noPci,
   'huge-dir': hugepages,
   'socket-limit': hugepages,
   'base-virtaddr': "addresses are the kernel's choice",
-  'iova-mode': 'vhost-user needs no IOVA mode',
+  'iova-mode': 'it follows from what the devices need',
   'mbuf-pool-ops-name': 'there is one kind of mempool',
   'proc-type': process,
   syslog: 'notices go to stderr',
@@ -53,37 +49,25 @@ export const ealValues: Ignored = {
   'trace-dir': trace,
   'trace-bufsz': trace,
   'trace-mode': trace,
-  'vfio-intr': noPci,
-  'vfio-vf-token': noPci,
+  'vfio-intr': 'MSI-X is used where the device has it',
+  'vfio-vf-token': 'virtual functions need no token here',
 };
 
 /** Options of every DPDK command line: no line is printed for them. */
-export const silent = new Set([
-  'n',
-  'no-pci',
-  'no-telemetry',
-  'telemetry',
-  'in-memory',
-  'single-file-segments',
-  'no-shconf',
-]);
+export const silent = new Set(['n', 'no-telemetry', 'telemetry', 'in-memory', 'single-file-segments', 'no-shconf']);
 
 export const appFlags: Ignored = {
   numa,
   'no-numa': numa,
   mlockall: 'memory is not locked',
   'no-mlockall': 'memory is not locked',
-  'enable-hw-vlan-filter': hardware,
   'enable-hw-vlan-extend': hardware,
   'enable-hw-qinq-strip': hardware,
   'enable-rx-timestamp': hardware,
   'enable-drop-en': 'it is always so',
   'disable-crc-strip': 'virtio frames have no CRC',
-  'disable-rss': 'RSS does not exist yet',
-  'rss-ip': 'RSS does not exist yet',
-  'rss-udp': 'RSS does not exist yet',
-  'rss-level-inner': 'RSS does not exist yet',
-  'rss-level-outer': 'RSS does not exist yet',
+  'rss-level-inner': 'virtio hashes the outer headers',
+  'rss-level-outer': 'it is always so',
   'multi-rx-mempool': 'there is one mempool',
   'no-rmv-interrupt': 'removal is not signalled',
   'flow-isolate-all': flow,
@@ -123,7 +107,7 @@ export const appValues: Ignored = {
   'vxlan-gpe-port': csum,
   'geneve-parsed-port': csum,
   'mp-alloc': hugepages,
-  'rx-mq-mode': 'RSS does not exist yet',
+  'rx-mq-mode': 'virtio has RSS, or none',
   'noisy-tx-sw-buffer-size': noisy,
   'noisy-tx-sw-buffer-flushtime': noisy,
   'noisy-lkup-memory': noisy,

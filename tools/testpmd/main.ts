@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
+import { boundPciDevices, leftToVdpa } from '../../driver/pci/probe.js';
 import { attach, type Port } from '../../driver/port.js';
 import type { PortEvents } from '../../driver/types.js';
 import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
@@ -50,10 +51,22 @@ function makeEal(args: EalArguments): Eal {
   });
 }
 
+/** PCI devices come first, as in DPDK. */
+function pciDevices({ allowed, blocked, noPci }: EalArguments, log: PortEvents['log']): string[] {
+  if (noPci) return [];
+  const wanted = allowed.length > 0 ? allowed : boundPciDevices(blocked);
+  return wanted.filter((device) => {
+    const skipped = leftToVdpa(device);
+    if (skipped) log('info', `EAL: ${device} is left to a vDPA driver (vdpa=1)`);
+    return !skipped;
+  });
+}
+
 async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: PortEvents['log']): Promise<Port[]> {
   const ports: Port[] = [];
   try {
-    for (const vdev of args.vdevs) ports.push(await attach(eal, vdev, { signal, log }));
+    const devices = [...pciDevices(args, log), ...args.vdevs];
+    for (const device of devices) ports.push(await attach(eal, device, { signal, log }));
   } catch (error) {
     for (const port of ports) port.close();
     throw error;

@@ -57,8 +57,16 @@ export class Ports {
       session.print(`Configuring Port ${port.id} (socket 0)`);
       if (!session.attempt(() => port.configure(this.configOf(entry)))) return false;
       entry.reconfigure = false;
+      this.spread(port);
     }
     return session.attempt(() => port.start());
+  }
+
+  /** The packet types that testpmd spreads by, where the device can; a refusal leaves what the driver chose. */
+  private spread(port: Port): void {
+    if (!port.filters.usesRss) return;
+    const hf = this.session.app.rssHf & port.filters.rssInfo.flowTypes;
+    if (hf !== 0n) this.session.attempt(() => port.filters.rssUpdate({ hf }));
   }
 
   private configOf({ port, mtu }: PortEntry): PortConfig {
@@ -77,6 +85,7 @@ export class Ports {
       rxOffloads: app.rxOffloads,
       txOffloads: app.txOffloads,
       maxSimdBitwidth,
+      rss: settings.rxQueues > 1 && app.rssHf !== 0n,
       ...(asked === undefined ? {} : { mtu: asked }),
     };
   }

@@ -1,5 +1,6 @@
 /** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`: text as dpdk-testpmd formats it. */
 import type { Link, PortInfo, QueueInfo } from '../../driver/types.js';
+import { formatTypeNames, namesOfRssTypes } from './rss-types.js';
 
 const stars = '*'.repeat(21);
 const onOff = (value: boolean) => (value ? 'on' : 'off');
@@ -76,7 +77,7 @@ export function formatPortInfo(info: PortInfo, link: Link): string {
     'Maximum number of MAC addresses of hash filtering: 0',
     'VLAN offload: ',
     `  strip ${onOff((rxOffloads & 0x1) !== 0)}, filter ${onOff((rxOffloads & 0x200) !== 0)}, extend off, qinq strip off`,
-    'No RSS offload flow type is supported.',
+    ...rssLines(info),
     `Minimum size of RX buffer: ${info.minRxBufSize}`,
     `Maximum configurable length of RX packet: ${info.maxRxPktLen}`,
     'Maximum configurable size of LRO aggregated packet: 0',
@@ -95,6 +96,14 @@ export function formatPortInfo(info: PortInfo, link: Link): string {
     lines.push('Device private info:', ...info.privateInfo.map(([name, value]) => `  ${name}: ${value}`));
   }
   return lines.join('\n');
+}
+
+function rssLines({ rss }: PortInfo): string[] {
+  const lines: string[] = [];
+  if (rss.keySize > 0) lines.push(`Hash key size in bytes: ${rss.keySize}`);
+  if (rss.retaSize > 0) lines.push(`Redirection table size: ${rss.retaSize}`);
+  if (rss.flowTypes === 0n) return [...lines, 'No RSS offload flow type is supported.'];
+  return [...lines, 'Supported RSS offload flow types:', formatTypeNames(namesOfRssTypes(rss.flowTypes))];
 }
 
 function descriptorLines(side: 'RX' | 'TX', info: PortInfo): string[] {
@@ -158,10 +167,6 @@ Burst mode: ${info.burstMode}${broken(info)}`;
 }
 
 const broken = ({ broken: why }: QueueInfo) => (why === undefined ? '' : `\nBroken: ${why}`);
-
-export function formatMacs(mac: string): string {
-  return `Number of MAC address added: 1\n  ${mac.toUpperCase()}`;
-}
 
 export function formatOffloadCapabilities(direction: Direction, info: PortInfo): string {
   const side = direction === 'rx' ? 'Rx' : 'Tx';

@@ -1,0 +1,134 @@
+/**
+ * What the kernel's sysfs says about PCI functions. Read at every call: it changes with devbind and hot-plug.
+ * `root` is where / is: '' but in tests.
+ */
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
+
+export interface PciDevice {
+  /** 0000:00:03.0 */
+  readonly address: string;
+  readonly vendor: number;
+  readonly device: number;
+  /** 24 bits: base class, subclass, programming interface. */
+  readonly classCode: number;
+  /** Undefined where the machine says nothing about it. */
+  readonly numaNode: number | undefined;
+  /** Name of the kernel driver it is bound to. */
+  readonly driver: string | undefined;
+  /** Number of its IOMMU group. */
+  readonly iommuGroup: string | undefined;
+}
+
+/** One base address register, as the kernel has assigned it. */
+export interface PciResource {
+  readonly kind: 'memory' | 'io';
+  readonly byteLength: number;
+}
+
+const VIRTIO_VENDOR = 0x1af4;
+/** Transitional, and modern. */
+const NET_DEVICES = [0x1000, 0x1041];
+
+export const BARS = 6;
+const IORESOURCE_IO = 0x100n;
+const IORESOURCE_MEM = 0x200n;
+
+const devices = (root: string) => `${root}/sys/bus/pci/devices`;
+
+function text(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return undefined; // a function may be unplugged between two reads
+  }
+}
+
+function linkName(path: string): string | undefined {
+  try {
+    return basename(readlinkSync(path));
+  } catch {
+    return undefined;
+  }
+}
+
+function names(folder: string): string[] {
+  try {
+    return readdirSync(folder).sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Undefined when there is no such function. */
+export function readPciDevice(address: string, root = ''): PciDevice | undefined {
+  const folder = `${devices(root)}/${address}`;
+  const number = (file: string) => Number(text(`${folder}/${file}`) ?? NaN);
+  const vendor = number('vendor');
+  const device = number('device');
+  if (Number.isNaN(vendor) || Number.isNaN(device)) return undefined;
+  const node = number('numa_node');
+  return {
+    address,
+    vendor,
+    device,
+    classCode: number('class') || 0,
+    numaNode: node >= 0 ? node : undefined,
+    driver: linkName(`${folder}/driver`),
+    iommuGroup: linkName(`${folder}/iommu_group`),
+  };
+}
+
+export function isVirtioNet(device: Pick<PciDevice, 'vendor' | 'device'>): boolean {
+  return device.vendor === VIRTIO_VENDOR && NET_DEVICES.includes(device.device);
+}
+
+/** All virtio-net functions of the machine, by address. */
+export function listVirtioNet(root = ''): PciDevice[] {
+  return names(devices(root))
+    .map((address) => readPciDevice(address, root))
+    .filter((device) => device !== undefined)
+    .filter(isVirtioNet);
+}
+
+/** Which of our bus drivers reaches a function; undefined: none, as it is bound to another driver, or to none. */
+export function busOf(device: Pick<PciDevice, 'driver'>): 'vfio' | 'uio' | undefined {
+  switch (device.driver) {
+    case 'vfio-pci':
+      return 'vfio';
+    case 'uio_pci_generic':
+    case 'igb_uio':
+      return 'uio';
+    default:
+      return undefined;
+  }
+}
+
+/** BAR 0 to 5; undefined where there is none. */
+export function readResources(address: string, root = ''): (PciResource | undefined)[] {
+  const lines = (text(`${devices(root)}/${address}/resource`) ?? '').split('\n');
+  return Array.from({ length: BARS }, (_, bar) => parseResource(lines[bar] ?? ''));
+}
+
+/** First and last address, and flags: three numbers in hex. */
+function parseResource(line: string): PciResource | undefined {
+  const match = /^(0x[0-9a-f]+) (0x[0-9a-f]+) (0x[0-9a-f]+)$/i.exec(line.trim());
+  if (match === null) return undefined;
+  const [first, last, flags] = match.slice(1).map(BigInt) as [bigint, bigint, bigint];
+  if (last <= first || (flags & (IORESOURCE_IO | IORESOURCE_MEM)) === 0n) return undefined;
+  return { kind: (flags & IORESOURCE_IO) !== 0n ? 'io' : 'memory', byteLength: Number(last - first + 1n) };
+}
+
+export const pciFile = (address: string, file: string) => `/sys/bus/pci/devices/${address}/${file}`;
+
+/** uio0 */
+export function uioName(address: string, root = ''): string | undefined {
+  return names(`${devices(root)}/${address}/uio`).find((name) => /^uio\d+$/.test(name));
+}
+
+/** The functions of an IOMMU group. */
+export function groupMembers(group: string, root = ''): PciDevice[] {
+  return names(`${root}/sys/kernel/iommu_groups/${group}/devices`)
+    .map((address) => readPciDevice(address, root))
+    .filter((device) => device !== undefined);
+}
