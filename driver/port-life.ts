@@ -5,7 +5,6 @@
  * away or came back, and queues that stopped trusting their ring. A program that never returns to the event loop gets the
  * same by reading `link` now and then.
  */
-import { randomBytes } from 'node:crypto';
 import { VirtioPmdError } from '../native/errors.js';
 import { brokenReason, isTx, type QueueSpec } from '../paths/guest/queue.js';
 import { usingLines } from '../paths/select.js';
@@ -14,9 +13,10 @@ import { announceCommand, type ControlCommand } from './ctrlq.js';
 import type { PortArgs } from './devargs.js';
 import type { Eal } from './eal.js';
 import { Emitter } from './emitter.js';
-import { has, type FeatureOffer } from './features.js';
+import type { FeatureOffer } from './features.js';
 import { giveUp, resetDevice } from './init.js';
 import { DEFAULT_MTU, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
+import { deviceMac, DOWN, linkOf, randomMac, wantsAnnouncement } from './port-link.js';
 import { activate, bringUp, reviveDevice, runCommand } from './port-device.js';
 import {
   allQueues,
@@ -32,29 +32,11 @@ import {
   type Plan,
   type PlanContext,
 } from './port-plan.js';
-import {
-  ANNOUNCE,
-  CONFIG_MAC,
-  CONFIG_SPEED,
-  CONFIG_STATUS,
-  LINK_UP,
-  macBytes,
-  type LogLevel,
-  type Transport,
-  type TransportEvent,
-} from './transport.js';
+import { macBytes, type LogLevel, type Transport, type TransportEvent } from './transport.js';
 import type { Link, PortConfig, PortEvents } from './types.js';
-import {
-  VIRTIO_NET_F_GUEST_ANNOUNCE,
-  VIRTIO_NET_F_MAC,
-  VIRTIO_NET_F_SPEED_DUPLEX,
-  VIRTIO_NET_F_STATUS,
-} from './wire/virtio-features.js';
 
 /** How often the timer looks after the device. */
 const MONITOR_MS = 50;
-const DOWN: Link = { up: false, speed: undefined };
-const UNKNOWN_SPEED = 0xffffffff;
 const GONE = 'was removed: detach the port, and attach the device again once it is back';
 
 export interface PortOptions {
@@ -110,15 +92,9 @@ export abstract class PortLife extends Emitter<PortEvents> {
   }
 
   private chooseMac(): string {
-    let bytes: Uint8Array;
-    if (has(this.offer.bits, VIRTIO_NET_F_MAC)) {
-      bytes = this.transport.readConfig(CONFIG_MAC, 6);
-    } else {
-      this.log('info', 'No valid MAC in devargs or device, use random');
-      bytes = randomBytes(6);
-      bytes[0] = (bytes[0]! & 0xfe) | 0x02; // locally administered, unicast
-    }
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+    const mac = deviceMac(this.transport, this.offer.bits);
+    if (mac === undefined) this.log('info', 'No valid MAC in devargs or device, use random');
+    return mac ?? randomMac();
   }
 
   get configured(): boolean {
@@ -356,8 +332,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   private onConfigChange(): void {
     this.announce('the device says so');
     const { plan } = this;
-    if (plan === undefined || !this.up || !has(plan.negotiation.acknowledged, VIRTIO_NET_F_GUEST_ANNOUNCE)) return;
-    if ((this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & ANNOUNCE) === 0) return;
+    if (plan === undefined || !this.up || !wantsAnnouncement(this.transport, plan.negotiation.acknowledged)) return;
     try {
       this.announceSelf(plan);
     } catch (error) {
@@ -435,19 +410,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
 
   private linkNow(): Link {
     if (!this.running || !this.up) return DOWN;
-    const hasStatus = has(this.plan!.negotiation.acknowledged, VIRTIO_NET_F_STATUS);
-    if (hasStatus && (this.deviceConfig(CONFIG_STATUS, 2).getUint16(0, true) & LINK_UP) === 0) return DOWN;
-    return { up: true, speed: this.args.speed ?? this.deviceSpeed() };
-  }
-
-  private deviceSpeed(): number | undefined {
-    if (!has(this.plan!.negotiation.acknowledged, VIRTIO_NET_F_SPEED_DUPLEX)) return undefined;
-    const speed = this.deviceConfig(CONFIG_SPEED, 4).getUint32(0, true);
-    return speed === UNKNOWN_SPEED ? undefined : speed;
-  }
-
-  private deviceConfig(offset: number, length: number): DataView {
-    return new DataView(this.transport.readConfig(offset, length).buffer);
+    return linkOf(this.transport, this.plan!.negotiation.acknowledged, this.args.speed);
   }
 
   private announce(why: string): void {
