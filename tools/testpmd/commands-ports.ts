@@ -79,7 +79,7 @@ export const portCommands: readonly Row<Testpmd>[] = [
   },
   {
     syntax: 'port attach <devargs>',
-    help: 'Attach a device: net_virtio_user1,path=/tmp/sock1.',
+    help: 'Attach a device: net_virtio_user1,path=/tmp/sock1, or 0000:00:04.0.',
     run: ({ ports, interrupted }, args) => ports.attach(args.text('devargs'), interrupted),
   },
   {

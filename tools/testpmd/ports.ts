@@ -23,6 +23,7 @@ export class Ports {
     port.on('link', () => {
       if (!this.operating) session.print(`\nPort ${port.id}: link state change event`);
     });
+    port.on('removed', () => session.print(`\nPort ${port.id}: device removal event`));
   }
 
   /** @returns false when a port could not be started. */
