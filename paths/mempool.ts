@@ -74,7 +74,7 @@ export interface MempoolOptions {
   readonly headroom: number;
   readonly dataRoom: number;
   readonly cacheSize: number;
-  /** Address of byte `offset` of the mapping as the device sees it. Called once per element, here. */
+  /** Address of byte `offset` of the mapping as the device sees it. An element whose bytes do not follow each other is left out. */
   readonly deviceAddress: (offset: number) => bigint;
 }
 

@@ -31,7 +31,7 @@ function loop(device: VhostDevice, pool: Mempool): number {
 function hostPool() {
   const mapping = createRegion('host', 512 * 2176, false);
   const options = { name: 'host', mapping, base: 0, count: 512, headroom: 128, dataRoom: 2048, cacheSize: 32 };
-  const pool = new Mempool(createMempool({ ...options, deviceAddress: () => 0n }), 0);
+  const pool = new Mempool(createMempool({ ...options, deviceAddress: BigInt }), 0);
   return { pool, destroy: () => destroyRegion(mapping) };
 }
 

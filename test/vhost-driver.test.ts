@@ -168,7 +168,7 @@ test('the embedded job loops packets back until it is told to stop, and gives ev
     headroom: 128,
     dataRoom: 2048,
     cacheSize: 32,
-    deviceAddress: () => 0n,
+    deviceAddress: BigInt,
   });
   const counters = new SharedArrayBuffer(vhostCounterBytes);
   const count = new Float64Array(counters);

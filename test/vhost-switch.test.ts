@@ -99,7 +99,7 @@ class FakeDevice {
 function withSwitch(loopback: boolean, guests: number, body: (fabric: Switch, devices: FakeDevice[]) => void): number {
   const mapping = createRegion('switch', 256 * 2176, false);
   const options = { name: 'switch', mapping, base: 0, count: 256, headroom: 128, dataRoom: 2048, cacheSize: 8 };
-  const pool = new Mempool(createMempool({ ...options, deviceAddress: () => 0n }), 0);
+  const pool = new Mempool(createMempool({ ...options, deviceAddress: BigInt }), 0);
   const fabric = new Switch(pool, loopback);
   const devices = Array.from({ length: guests }, (_, id) => new FakeDevice(id, pool));
   for (const device of devices) fabric.add(device as unknown as VhostDevice);

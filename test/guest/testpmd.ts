@@ -60,17 +60,22 @@ export async function goRound(testpmd: GuestProcess, ports: readonly number[]): 
   await stop(testpmd);
 }
 
-/** Pulls a NIC out while its port forwards: the port says so, and once it is closed the kernel lets the NIC go. */
-export async function checkPulled(t: ExecutionContext, guest: Guest, nic: string): Promise<void> {
-  const testpmd = await startTestpmd(t, guest, { devices: [guest.bdf(nic)], args: ['--port-topology=loop'] });
+/** Pulls a NIC out while its port forwards: the port says so, and once it is closed (by itself with --hot-plug) the kernel lets the NIC go. */
+export async function checkPulled(t: ExecutionContext, guest: Guest, nic: string, hotPlug: boolean): Promise<void> {
+  const args = ['--port-topology=loop', ...(hotPlug ? ['--hot-plug'] : [])];
+  const testpmd = await startTestpmd(t, guest, { devices: [guest.bdf(nic)], args });
   await start(testpmd);
   await guest.wire(nic).pingPong([64], 32);
   await guest.qmp.execute('device_del', { id: nic });
-  await testpmd.waitFor(/port 0: device \S+ was removed/);
-  await testpmd.ask('show port info 0', /Link status: down/);
-  await stop(testpmd);
-  await testpmd.ask('port stop 0', /Done/);
-  await testpmd.ask('port close 0', /Port 0 is closed/);
+  await testpmd.waitFor(/Port 0: device removal event/);
+  if (hotPlug) {
+    await testpmd.waitFor(/Waiting for lcores to finish[^]*Port 0 is closed/);
+  } else {
+    await testpmd.ask('show port info 0', /Link status: down/);
+    await stop(testpmd);
+    await testpmd.ask('port stop 0', /Done/);
+    await testpmd.ask('port close 0', /Port 0 is closed/);
+  }
   await guest.qmp.waitEvent('DEVICE_DELETED', 60_000);
   t.not((await guest.run(`ls /sys/bus/pci/devices/${guest.bdf(nic)}`)).code, 0);
   await quit(t, testpmd);

@@ -137,7 +137,7 @@ inGuest('killed while it forwards: the next process has the NIC at once', async 
 });
 
 inGuest('pulled out while it forwards: the port stops, the process goes on', (t, guest) =>
-  checkPulled(t, guest, 'pulled'),
+  checkPulled(t, guest, 'pulled', false),
 );
 
 inGuest('given back to the kernel, it is a network interface again', async (t, guest) => {

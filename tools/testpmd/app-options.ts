@@ -70,6 +70,8 @@ export interface AppArguments {
   /** RTE_ETH_RSS_*: what packets are spread by, over several Rx queues. */
   readonly rssHf: bigint;
   readonly txOffloads: number;
+  /** A port whose device was removed is closed. */
+  readonly hotPlug: boolean;
   readonly linkInterrupt: boolean;
   readonly linkCheck: boolean;
   readonly startDevices: boolean;
@@ -79,7 +81,7 @@ export interface AppArguments {
 
 const flags = [
   'interactive', 'auto-start', 'help', 'tx-first', 'no-flush-rx', 'txonly-multi-flow', 'no-lsc-interrupt', 'disable-link-check',
-  'disable-device-start', 'enable-scatter', 'enable-hw-vlan', 'enable-hw-vlan-strip', 'enable-hw-vlan-filter', 'disable-rss', 'rss-ip', 'rss-udp', 'enable-rx-cksum', 'enable-lro',
+  'disable-device-start', 'enable-scatter', 'enable-hw-vlan', 'enable-hw-vlan-strip', 'enable-hw-vlan-filter', 'hot-plug', 'disable-rss', 'rss-ip', 'rss-udp', 'enable-rx-cksum', 'enable-lro',
 ]; // prettier-ignore
 const values = [
   'stats-period', 'cmdline-file', 'cmdline-file-noecho', 'nb-cores', 'nb-ports', 'coremask', 'portmask', 'portlist', 'corelist', 'rxq', 'txq', 'rxd',
@@ -247,6 +249,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
     rxOffloads: rxOffloads(parsed),
     rssHf: rssHf(parsed),
     txOffloads: txOffloads(parsed),
+    hotPlug: has(parsed, 'hot-plug'),
     linkInterrupt: !has(parsed, 'no-lsc-interrupt'),
     linkCheck: !has(parsed, 'disable-link-check'),
     startDevices: !has(parsed, 'disable-device-start'),

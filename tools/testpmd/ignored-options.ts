@@ -71,7 +71,6 @@ export const appFlags: Ignored = {
   'multi-rx-mempool': 'there is one mempool',
   'no-rmv-interrupt': 'removal is not signalled',
   'flow-isolate-all': flow,
-  'hot-plug': 'virtio_user ports reconnect by themselves',
   'no-iova-contig': hugepages,
   'record-core-cycles': 'cycles are not recorded',
   'record-burst-stats': 'bursts are not recorded',

@@ -23,7 +23,22 @@ export class Ports {
     port.on('link', () => {
       if (!this.operating) session.print(`\nPort ${port.id}: link state change event`);
     });
-    port.on('removed', () => session.print(`\nPort ${port.id}: device removal event`));
+    port.on('removed', () => {
+      session.print(`\nPort ${port.id}: device removal event`);
+      // afterwards: the port is in the middle of telling
+      if (session.app.hotPlug) setImmediate(() => this.remove(port));
+    });
+  }
+
+  /** --hot-plug: the other ports go on forwarding without this one. */
+  private remove(port: Port): void {
+    const { session, forwarding } = this;
+    if (session.quitting || session.ports.get(port.id)?.port !== port) return;
+    const forwarded = forwarding.isForwarding(port.id);
+    if (forwarded) forwarding.stop();
+    this.stop(port.id);
+    this.close(port.id);
+    if (forwarded && session.ports.size > 0) forwarding.start(0);
   }
 
   /** @returns false when a port could not be started. */
