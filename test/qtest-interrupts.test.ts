@@ -1,20 +1,9 @@
 /** Interrupts of Rx queues on QEMU's device, by way of MSI-X: vector i + 1 for queue i, and when there is none. */
 import test from 'ava';
 import { drainFd } from '../native/event.js';
-import { viewsOf } from '../native/region.js';
-import { layoutOf, type QueueSpec } from '../paths/guest/queue.js';
-import { EVENT_F_DISABLE, EVENT_F_ENABLE } from '../paths/layout.js';
 import { sleep } from './support/peers.js';
-import { awaitFrames, frame, requireQemu, startMachine, startPort } from './support/qtest.js';
+import { awaitFrames, frame, requireQemu, startMachine, startPort, wantInterrupts } from './support/qtest.js';
 import { soon } from './support/wire.js';
-
-/** Asks the device for interrupts, or for none: in the driver's area of the ring. */
-function wantInterrupts(spec: QueueSpec, on: boolean): void {
-  const { u16 } = viewsOf(spec.mapping);
-  const driver = (spec.ringOff + layoutOf(spec).driver) >> 1;
-  if (spec.packed) u16[driver + 1] = on ? EVENT_F_ENABLE : EVENT_F_DISABLE;
-  else u16[driver] = on ? 0 : 1;
-}
 
 for (const device of [
   'event_idx=off',

@@ -5,9 +5,19 @@
 import test, { type ExecutionContext } from 'ava';
 import { DEFAULT_RSS_KEY } from '../driver/rss.js';
 import { RX_OFFLOAD_RSS_HASH } from '../driver/types.js';
+import { drainFd } from '../native/event.js';
 import { readPacket } from '../paths/mbuf.js';
 import { requirePeer } from './support/peers.js';
-import { macOf, requireQemu, sendFrame, startMachine, startPort, type QtestPort } from './support/qtest.js';
+import {
+  macOf,
+  requireQemu,
+  sendFrame,
+  startMachine,
+  startPort,
+  wantInterrupts,
+  type PortRequest,
+  type QtestPort,
+} from './support/qtest.js';
 import { configureTap, ping, pongTo, TAP_IP, TAP_LAUNCHER, tapNetdev, whyNoTap } from './support/tap.js';
 import { toeplitz } from './support/toeplitz.js';
 import { soon } from './support/wire.js';
@@ -41,14 +51,18 @@ async function pingAll(port: QtestPort): Promise<Map<number, Pong>> {
   return pongs;
 }
 
-async function startTap(t: ExecutionContext, device: string, rxOffloads = 0): Promise<QtestPort | undefined> {
+async function startTap(
+  t: ExecutionContext,
+  device: string,
+  config: Partial<PortRequest> = {},
+): Promise<QtestPort | undefined> {
   if (!requireQemu(t) || !requirePeer(t, 'unshare', whyNoTap())) return undefined;
   const machine = await startMachine(t, {
     devices: [`mq=on,vectors=${2 * QUEUES + 2},${device}`],
     netdevs: [tapNetdev(QUEUES)],
     launcher: TAP_LAUNCHER,
   });
-  const port = await startPort(t, machine, { rxQueues: QUEUES, rxOffloads });
+  const port = await startPort(t, machine, { rxQueues: QUEUES, ...config });
   configureTap(machine.qemu.pid, port.port.mac, NEIGHBOURS);
   return port;
 }
@@ -57,7 +71,7 @@ for (const packed of ['off', 'on']) {
   test.serial(
     `packets come where hash and redirection table send them, and take the hash along (packed=${packed})`,
     async (t) => {
-      const port = await startTap(t, `rss=on,hash=on,packed=${packed}`, RX_OFFLOAD_RSS_HASH);
+      const port = await startTap(t, `rss=on,hash=on,packed=${packed}`, { rxOffloads: RX_OFFLOAD_RSS_HASH });
       if (port === undefined) return;
       const { filters } = port.port;
       const check = async (key: Uint8Array, what: string) => {
@@ -92,3 +106,34 @@ test.serial('several queues without RSS: every answer comes, on whichever queue'
   port.port.start();
   t.is((await pingAll(port)).size, NEIGHBOURS.length);
 });
+
+for (const queues of [2, 4]) {
+  for (const packed of ['off', 'on']) {
+    test.serial(
+      `a vector for each of ${queues} Rx queues: only the one with packets is signalled (packed=${packed})`,
+      async (t) => {
+        const device = `rss=on,event_idx=off,packed=${packed}`;
+        const port = await startTap(t, device, { rxQueues: queues, rxInterrupts: queues });
+        if (port === undefined) return;
+        const fds = Array.from({ length: queues }, (_, queue) => port.transport!.rxInterruptFd!(queue)!);
+        const { rx } = port.port.spec();
+        for (let queue = 0; queue < queues; queue++) {
+          port.port.filters.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, queue] as const));
+          for (const spec of rx) wantInterrupts(spec, true);
+          fds.forEach(drainFd);
+          const signalled = new Set<number>();
+          await sendFrame(port, ping(macOf(port.port), 7), 0);
+          const look = () => {
+            fds.forEach((fd, i) => drainFd(fd) && signalled.add(i));
+            return signalled.size;
+          };
+          await soon('an interrupt', look, Boolean);
+          t.deepEqual([...signalled], [queue]);
+          for (const spec of rx) wantInterrupts(spec, false);
+          const pkts = new Uint32Array(32);
+          for (let i = 0; i < queues; i++) port.pool.freeBulk(pkts, 0, port.port.rx(i).recv(pkts, 32));
+        }
+      },
+    );
+  }
+}

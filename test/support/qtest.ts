@@ -12,6 +12,9 @@ import { attach, Port } from '../../driver/port.js';
 import type { PortOptions } from '../../driver/port-life.js';
 import type { Transport } from '../../driver/transport.js';
 import type { PortConfig } from '../../driver/types.js';
+import { viewsOf } from '../../native/region.js';
+import { layoutOf, type QueueSpec } from '../../paths/guest/queue.js';
+import { EVENT_F_DISABLE, EVENT_F_ENABLE } from '../../paths/layout.js';
 import { packetFrom, readPacket } from '../../paths/mbuf.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../paths/mempool.js';
 import { requirePeer, temporaryDirectory } from './peers.js';
@@ -157,6 +160,16 @@ function withoutModern(fn: QtestFunction): PciFunction {
     lineInterrupt: () => fn.lineInterrupt(),
     close: () => fn.close(),
   };
+}
+
+// ---- interrupts ----------------------------------------------------------------------------------------------------
+
+/** Asks the device for interrupts, or for none: in the driver's area of the ring. */
+export function wantInterrupts(spec: QueueSpec, on: boolean): void {
+  const { u16 } = viewsOf(spec.mapping);
+  const driver = (spec.ringOff + layoutOf(spec).driver) >> 1;
+  if (spec.packed) u16[driver + 1] = on ? EVENT_F_ENABLE : EVENT_F_DISABLE;
+  else u16[driver] = on ? 0 : 1;
 }
 
 // ---- frames --------------------------------------------------------------------------------------------------------
