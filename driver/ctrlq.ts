@@ -1,7 +1,7 @@
 /**
- * Commands of the control virtqueue (virtio 1.2 section 5.1.6.5): their bytes, and the answers of a device that is
- * emulated in this process, as virtio_user's is. How a command reaches the device is the transport's business: a real
- * device has a virtqueue for it (control-queue.ts).
+ * Commands of the control virtqueue (virtio 1.2 section 5.1.6.5): their bytes. How a command reaches the device is the
+ * transport's business: a real device has a virtqueue for it (control-queue.ts), virtio_user's is emulated in this process
+ * (user/control-emulator.ts).
  */
 import { macBytes } from './transport.js';
 
@@ -117,42 +117,4 @@ function macList(macs: readonly string[]): Uint8Array {
 
 function u16(value: number): Uint8Array {
   return Uint8Array.of(value & 0xff, value >> 8);
-}
-
-// ---- a device that is emulated -------------------------------------------------------------------------------------
-
-/** What commands do to an emulated device. */
-export interface EmulatedDevice {
-  readonly maxQueuePairs: number;
-  /** Enables pairs 0 to n - 1 and disables the others. */
-  enablePairs(n: number): void;
-  /** Why a command was refused, for the log. */
-  refused(why: string): void;
-}
-
-/** Answers a command as virtio_user does: queue pairs are done, filters are accepted and ignored, the rest is refused. */
-export function emulateControl(command: ControlCommand, device: EmulatedDevice): number {
-  if (command.class === CTRL_RX || command.class === CTRL_MAC || command.class === CTRL_VLAN) return CTRL_OK;
-  const pairs = command.class === CTRL_MQ ? pairsOf(command) : undefined;
-  if (pairs === undefined) {
-    device.refused(`control command ${command.class}/${command.command} is not emulated`);
-    return CTRL_ERR;
-  }
-  if (pairs === 0 || pairs > device.maxQueuePairs) {
-    device.refused(`multi-q config ${pairs}, but only ${device.maxQueuePairs} supported`);
-    return CTRL_ERR;
-  }
-  device.enablePairs(pairs);
-  return CTRL_OK;
-}
-
-/** The queue pairs that a command of class MQ asks for: of an RSS configuration, as many as it has Tx queues. */
-function pairsOf({ command, args }: ControlCommand): number | undefined {
-  const [arg] = args;
-  if (arg === undefined || args.length !== 1) return undefined;
-  const view = new DataView(arg.buffer, arg.byteOffset, arg.byteLength);
-  if (command === CTRL_MQ_VQ_PAIRS_SET) return arg.length === 2 ? view.getUint16(0, true) : undefined;
-  if (command !== CTRL_MQ_RSS_CONFIG || arg.length < RSS_TABLE) return undefined;
-  const maxTxVq = RSS_TABLE + 2 * (view.getUint16(RSS_MASK, true) + 1);
-  return maxTxVq + 2 <= arg.length ? view.getUint16(maxTxVq, true) : undefined;
 }

@@ -59,6 +59,8 @@ export interface VirtioUserDevargs extends PortArgs {
   readonly queueSize: number;
   /** Name of the tap device; only for the kernel's back-end. */
   readonly iface: string | undefined;
+  /** Ours: the tap device is set up at once; only for the kernel's back-end. */
+  readonly up: boolean;
   /** This side listens. */
   readonly server: boolean;
   /** Ours: in client mode, go on trying to connect once the back-end has gone. */
@@ -72,6 +74,7 @@ const schema = {
   queue_size: integerKey(MIN_QUEUE_SIZE, MAX_QUEUE_SIZE, 256),
   cq: flagKey(false),
   iface: textKey('the name of a tap device'),
+  up: flagKey(false),
   server: flagKey(false),
   mrg_rxbuf: flagKey(true),
   in_order: flagKey(true),
@@ -113,6 +116,7 @@ export function parseVirtioUser(text: string): VirtioUserDevargs {
     queueSize,
     cq: values.cq || values.queues > 1,
     iface: values.iface,
+    up: values.up,
     server: values.server,
     mrgRxbuf: values.mrg_rxbuf,
     inOrder: values.in_order,

@@ -50,8 +50,13 @@ export interface Negotiation {
   readonly refused: readonly Reason[];
 }
 
+/** Whether any bit of `feature` is set. */
 export function has(features: bigint, feature: bigint): boolean {
   return (features & feature) !== 0n;
+}
+
+export function hasAll(features: bigint, wanted: bigint): boolean {
+  return (features & wanted) === wanted;
 }
 
 const union = (...bits: readonly bigint[]) => bits.reduce((all, bit) => all | bit, 0n);
@@ -90,8 +95,8 @@ const NEED_CTRL_VQ = [
   F.VIRTIO_NET_F_HASH_REPORT,
 ] as const;
 
-const GUEST_TSO = F.VIRTIO_NET_F_GUEST_TSO4 | F.VIRTIO_NET_F_GUEST_TSO6;
-const HOST_TSO = F.VIRTIO_NET_F_HOST_TSO4 | F.VIRTIO_NET_F_HOST_TSO6;
+export const GUEST_TSO = F.VIRTIO_NET_F_GUEST_TSO4 | F.VIRTIO_NET_F_GUEST_TSO6;
+export const HOST_TSO = F.VIRTIO_NET_F_HOST_TSO4 | F.VIRTIO_NET_F_HOST_TSO6;
 
 /** Feature, and the ones of which it needs at least one. */
 const PREREQUISITES: readonly (readonly [feature: bigint, anyOf: bigint])[] = [

@@ -97,6 +97,19 @@ export class ForwardStream {
     this.pool.freeBulk(pkts, sent, n - sent);
   }
 
+  /**
+   * `transmit` for packets with RTE_MBUF_F_TX_* flags: prepares them first. What cannot be prepared is dropped, and counted
+   * so.
+   */
+  prepareAndTransmit(n: number): void {
+    const { pkts, tx } = this;
+    for (let ready = tx.prepare(pkts, n); ready < n; ready += tx.prepare(pkts.subarray(ready), n - ready)) {
+      this.drop(pkts[ready]!);
+      pkts.copyWithin(ready, ready + 1, n--);
+    }
+    if (n > 0) this.transmit(n);
+  }
+
   /** @returns how many of `n` are sent in the end; the unsent are `pkts[sent .. n - 1]`. */
   private retry(sent: number, n: number): number {
     const { pkts, settings, tx } = this;

@@ -4,6 +4,7 @@
  */
 export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal.js';
 export { attach, Port, portsOf, type AttachOptions } from './port.js';
+export { hotplugAdd, hotplugRemove, type Bus } from './hotplug.js';
 export { parseVirtioUser, type PciDevargs, type PortArgs, type VirtioUserDevargs } from './devargs.js';
 export { isPci, parsePci } from './pci/probe.js';
 export { type PortFilters } from './port-filters.js';
@@ -21,6 +22,7 @@ export { openRx, openTx } from '../paths/guest/open.js';
 export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
 export { bigEndian16, swapBytes } from '../paths/bytes.js';
 export * from '../paths/mbuf.js';
+export { PacketHeaders, parseHeaders } from '../paths/packet-headers.js';
 export type { QueueSpec, RxPath, RxPathName, TxPath, TxPathName } from '../paths/guest/queue.js';
 export { isVirtioPmdError, SystemError, VirtioPmdError, type ErrorCode } from '../native/errors.js';
 export * from './types.js';

@@ -1,13 +1,20 @@
 /** A port's configuration: defaults and checks, as rte_eth_dev_configure and the queue set-ups have them. Pure. */
 import { VirtioPmdError } from '../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../paths/layout.js';
-import { has } from './features.js';
+import { GUEST_TSO, has, hasAll, HOST_TSO } from './features.js';
 import {
   RX_OFFLOAD_RSS_HASH,
   RX_OFFLOAD_SCATTER,
+  RX_OFFLOAD_TCP_CKSUM,
+  RX_OFFLOAD_TCP_LRO,
+  RX_OFFLOAD_UDP_CKSUM,
   RX_OFFLOAD_VLAN_FILTER,
   RX_OFFLOAD_VLAN_STRIP,
   TX_OFFLOAD_MULTI_SEGS,
+  TX_OFFLOAD_TCP_CKSUM,
+  TX_OFFLOAD_TCP_TSO,
+  TX_OFFLOAD_UDP_CKSUM,
+  TX_OFFLOAD_VLAN_INSERT,
   type PortConfig,
 } from './types.js';
 import * as F from './wire/virtio-features.js';
@@ -41,17 +48,56 @@ export interface PortLimits {
   readonly txOffloadCapa: number;
 }
 
-/** Rx offloads that an offer of features allows and the paths do: they read no checksum or LRO fields yet. */
+/** Rx offloads that an offer of features allows (dev_info of the PMD). */
 export function rxOffloadCapa(offered: bigint): number {
   let capa = RX_OFFLOAD_VLAN_STRIP;
   if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
+  if (has(offered, F.VIRTIO_NET_F_GUEST_CSUM)) {
+    capa |= RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM;
+    if (hasAll(offered, GUEST_TSO)) capa |= RX_OFFLOAD_TCP_LRO;
+  }
   if (has(offered, F.VIRTIO_NET_F_HASH_REPORT)) capa |= RX_OFFLOAD_RSS_HASH;
   if (has(offered, F.VIRTIO_NET_F_CTRL_VLAN)) capa |= RX_OFFLOAD_VLAN_FILTER;
   return capa;
 }
 
-/** Tx offloads: the paths write no checksum or segmentation requests yet, so that none is on offer. */
-export const TX_OFFLOAD_CAPA = TX_OFFLOAD_MULTI_SEGS;
+export function txOffloadCapa(offered: bigint): number {
+  let capa = TX_OFFLOAD_MULTI_SEGS | TX_OFFLOAD_VLAN_INSERT;
+  if (has(offered, F.VIRTIO_NET_F_CSUM)) {
+    capa |= TX_OFFLOAD_UDP_CKSUM | TX_OFFLOAD_TCP_CKSUM;
+    if (hasAll(offered, HOST_TSO)) capa |= TX_OFFLOAD_TCP_TSO;
+  }
+  return capa;
+}
+
+/** What virtio_dev_configure says of offloads that were asked for and not negotiated; it looks at those of Rx alone. */
+export function missingOffload(
+  { rxOffloads, txOffloads }: Pick<ResolvedConfig, 'rxOffloads' | 'txOffloads'>,
+  acknowledged: bigint,
+): string | undefined {
+  const rows: readonly (readonly [requested: number, features: bigint, why: string])[] = [
+    [
+      rxOffloads & (RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM),
+      F.VIRTIO_NET_F_GUEST_CSUM,
+      'rx checksum not available on this host',
+    ],
+    [rxOffloads & RX_OFFLOAD_TCP_LRO, GUEST_TSO, 'Large Receive Offload not available on this host'],
+    [rxOffloads & RX_OFFLOAD_VLAN_FILTER, F.VIRTIO_NET_F_CTRL_VLAN, 'vlan filtering not available on this host'],
+    [
+      txOffloads & (TX_OFFLOAD_UDP_CKSUM | TX_OFFLOAD_TCP_CKSUM),
+      F.VIRTIO_NET_F_CSUM,
+      'tx checksum not available on this host',
+    ],
+    [txOffloads & TX_OFFLOAD_TCP_TSO, HOST_TSO, 'TCP segmentation not available on this host'],
+  ];
+  return rows.find(([requested, features]) => requested !== 0 && !hasAll(acknowledged, features))?.[2];
+}
+
+/** LRO makes packets of up to 64 KiB, which a device cannot put into one buffer (virtio 1.2 section 5.1.6.3.1). */
+export function lroWarning(acknowledged: bigint, dataRoom: number): string | undefined {
+  if (!has(acknowledged, GUEST_TSO) || has(acknowledged, F.VIRTIO_NET_F_MRG_RXBUF)) return undefined;
+  return `LRO without mergeable buffers: the device drops packets of more than the ${dataRoom} bytes of an mbuf; use mrg_rxbuf=1`;
+}
 
 export function maxMtuOf({ hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>): number {
   return deviceMtu ?? MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;

@@ -30,6 +30,8 @@ export interface FilteredPort {
   readonly readConfig: (offset: number, length: number) => Uint8Array;
   readonly writeConfig: (offset: number, bytes: Uint8Array) => void;
   readonly log: (level: LogLevel, line: string) => void;
+  /** As the transport says. */
+  readonly openUntilTold: boolean;
 }
 
 /** What rte_eth_dev_info says of RSS; zeros where the device offers none. */
@@ -47,7 +49,11 @@ export class PortFilters {
   private readonly vlans = new Set<number>();
   /** Undefined: as the port was configured. */
   private vlanFiltering: boolean | undefined;
-  private readonly rxModes = { [ctrlq.CTRL_RX_PROMISC]: false, [ctrlq.CTRL_RX_ALLMULTI]: false };
+  /** Undefined: nobody has asked for either state. */
+  private readonly rxModes: Record<RxMode, boolean | undefined> = {
+    [ctrlq.CTRL_RX_PROMISC]: undefined,
+    [ctrlq.CTRL_RX_ALLMULTI]: undefined,
+  };
   private rss: rss.RssConfig | undefined;
 
   /** @param mac the port's own address */
@@ -61,11 +67,11 @@ export class PortFilters {
   // ---- modes ---------------------------------------------------------------------------------------------------------
 
   get promiscuous(): boolean {
-    return this.rxModes[ctrlq.CTRL_RX_PROMISC];
+    return this.rxModes[ctrlq.CTRL_RX_PROMISC] ?? false;
   }
 
   get allmulticast(): boolean {
-    return this.rxModes[ctrlq.CTRL_RX_ALLMULTI];
+    return this.rxModes[ctrlq.CTRL_RX_ALLMULTI] ?? false;
   }
 
   /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
@@ -267,9 +273,13 @@ export class PortFilters {
     const { acknowledged } = this;
     const memories: (readonly [ctrlq.ControlCommand, string])[] = [];
     if (has(acknowledged, F.VIRTIO_NET_F_CTRL_RX)) {
+      const tell = (mode: RxMode, what: string) => {
+        const on = this.rxModes[mode];
+        if (on !== undefined || !this.port.openUntilTold) memories.push([ctrlq.rxModeCommand(mode, on ?? false), what]);
+      };
       // both ways: after a reset devices are as promiscuous as they like
-      memories.push([ctrlq.rxModeCommand(ctrlq.CTRL_RX_PROMISC, this.promiscuous), 'promiscuous mode']);
-      memories.push([ctrlq.rxModeCommand(ctrlq.CTRL_RX_ALLMULTI, this.allmulticast), 'allmulticast mode']);
+      tell(ctrlq.CTRL_RX_PROMISC, 'promiscuous mode');
+      tell(ctrlq.CTRL_RX_ALLMULTI, 'allmulticast mode');
     }
     if (has(acknowledged, F.VIRTIO_NET_F_CTRL_MAC_ADDR)) {
       if (this.mac !== this.deviceMac()) memories.push([ctrlq.macAddressCommand(this.mac), `address ${this.mac}`]);

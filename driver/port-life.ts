@@ -15,7 +15,7 @@ import type { Eal } from './eal.js';
 import { Emitter } from './emitter.js';
 import type { FeatureOffer } from './features.js';
 import { giveUp, resetDevice } from './init.js';
-import { DEFAULT_MTU, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
+import { DEFAULT_MTU, lroWarning, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
 import { deviceMac, DOWN, linkOf, randomMac, wantsAnnouncement } from './port-link.js';
 import { activate, bringUp, reviveDevice, runCommand } from './port-device.js';
 import {
@@ -37,7 +37,6 @@ import type { Link, PortConfig, PortEvents } from './types.js';
 
 /** How often the timer looks after the device. */
 const MONITOR_MS = 50;
-const GONE = 'was removed: detach the port, and attach the device again once it is back';
 
 export interface PortOptions {
   readonly eal: Eal;
@@ -129,8 +128,10 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.plan = plan;
     this.mtu = resolved.mtu;
     for (const line of plan.selection.infos) this.log('info', line);
+    const warning = lroWarning(plan.negotiation.acknowledged, resolved.mempool.dataRoom);
+    if (warning !== undefined) this.log('warning', `port ${this.id}: ${warning}`);
     if (!this.transport.connected) {
-      if (!this.mayComeBack) throw this.state(GONE);
+      this.refuseLost();
       this.log('warning', `virtio-user port ${this.id} is down: it is set up once its back-end is back`);
       return;
     }
@@ -152,11 +153,6 @@ export abstract class PortLife extends Emitter<PortEvents> {
 
   /** AA:BB:CC:DD:EE:FF. */
   abstract get mac(): string;
-
-  /** A vhost-user back-end may; a PCI device that was pulled does not. */
-  private get mayComeBack(): boolean {
-    return this.args.server !== undefined;
-  }
 
   /** The plan in force is what this configuration would make. */
   private serves(plan: Plan, config: ResolvedConfig): boolean {
@@ -188,7 +184,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     const { plan } = this;
     if (plan === undefined) throw this.state('must be configured before it is started');
     this.monitor();
-    if (!this.transport.connected && !this.mayComeBack) throw this.state(GONE);
+    if (!this.transport.connected) this.refuseLost();
     if (this.transport.connected && (!this.up || anyBroken(plan))) this.revive(plan);
     if (this.up) {
       try {
@@ -294,15 +290,20 @@ export abstract class PortLife extends Emitter<PortEvents> {
     else if (change === 'config') this.onConfigChange();
   }
 
+  private refuseLost(): void {
+    if (this.transport.finalLoss !== undefined) throw this.state(this.transport.finalLoss);
+  }
+
   private onLost(): void {
     this.up = false;
     this.keepOut();
-    if (this.mayComeBack) {
+    const { finalLoss } = this.transport;
+    if (finalLoss === undefined) {
       this.log('error', `virtio-user port ${this.id} is down`);
       this.announce('the back-end has closed the connection');
       return;
     }
-    this.log('error', `port ${this.id}: device ${this.name} ${GONE}`);
+    this.log('error', `port ${this.id}: device ${this.name} ${finalLoss}`);
     this.announce('the device was removed');
     this.emit('removed');
   }

@@ -2,6 +2,7 @@
  * What a configuration makes of a port: features, paths and rings. A plan outlives connections: when a back-end comes
  * back, the same plan is put to it again, so that queues opened on other threads stay valid.
  */
+import { VirtioPmdError } from '../native/errors.js';
 import { helperStatus } from '../native/helper.js';
 import { BROKEN, isTx, queueState, reclaim, resetQueue, STARTED, type QueueSpec } from '../paths/guest/queue.js';
 import { openTx } from '../paths/guest/open.js';
@@ -9,7 +10,14 @@ import { selectPaths, type RingFeatures, type Selection } from '../paths/select.
 import type { PortArgs } from './devargs.js';
 import type { Eal } from './eal.js';
 import { has, negotiate, netHeaderSize, requestFeatures, type FeatureOffer, type Negotiation } from './features.js';
-import { MIN_MTU, rxOffloadCapa, TX_OFFLOAD_CAPA, type PortLimits, type ResolvedConfig } from './port-config.js';
+import {
+  MIN_MTU,
+  missingOffload,
+  rxOffloadCapa,
+  txOffloadCapa,
+  type PortLimits,
+  type ResolvedConfig,
+} from './port-config.js';
 import { makeQueues, releaseQueues, type PortQueues } from './port-queues.js';
 import { CONFIG_MTU, type Transport } from './transport.js';
 import {
@@ -76,14 +84,16 @@ export function portLimits(context: PlanContext, wishes: Wishes): PortLimits {
     hdrSize: netHeaderSize(result.acknowledged),
     deviceMtu: deviceMtu(result, transport),
     rxOffloadCapa: rxOffloadCapa(offer.bits & transport.supported),
-    txOffloadCapa: TX_OFFLOAD_CAPA,
+    txOffloadCapa: txOffloadCapa(offer.bits & transport.supported),
   };
 }
 
-/** @throws VirtioPmdError EMEMORY */
+/** @throws VirtioPmdError ECONFIG for offloads that were not negotiated; EMEMORY */
 export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
   const { eal, portId, transport, args, offer } = context;
   const result = negotiation(context, config);
+  const missing = missingOffload(config, result.acknowledged);
+  if (missing !== undefined) throw new VirtioPmdError('ECONFIG', `port ${portId}: ${missing}: leave the offload out`);
   const { isas, lacking } = helperStatus();
   const selection = selectPaths({
     ...ringFeatures(result.acknowledged),

@@ -2,7 +2,7 @@
 import { layoutOf, queueSharedBytes, ringBase, TX_SLOT_SIZE, type QueueSpec } from '../paths/guest/queue.js';
 import type { Selection } from '../paths/select.js';
 import type { Eal, Reservation } from './eal.js';
-import { has, netHeaderSize, type Negotiation } from './features.js';
+import { GUEST_TSO, has, hasAll, HOST_TSO, netHeaderSize, type Negotiation } from './features.js';
 import type { ResolvedConfig } from './port-config.js';
 import type { QueueSetup, Transport } from './transport.js';
 import { RX_OFFLOAD_VLAN_STRIP } from './types.js';
@@ -78,6 +78,10 @@ function makeQueue(
     anyLayout: has(acknowledged, F.VIRTIO_F_VERSION_1),
     freeThresh: isTx ? config.txFreeThresh : config.rxFreeThresh,
     nbDesc: isTx ? config.txDesc : config.rxDesc,
+    rxOffload: !isTx && has(acknowledged, F.VIRTIO_NET_F_GUEST_CSUM),
+    lro: !isTx && has(acknowledged, GUEST_TSO),
+    txOffload: isTx && has(acknowledged, F.VIRTIO_NET_F_CSUM),
+    txTso: isTx && hasAll(acknowledged, HOST_TSO),
     hashReport: !isTx && has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT),
     vlanStrip: !isTx && (config.rxOffloads & RX_OFFLOAD_VLAN_STRIP) !== 0,
     txZoneOff: zone,

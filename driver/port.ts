@@ -98,6 +98,7 @@ export class Port extends PortLife {
     const port = this;
     return {
       portId: this.id,
+      openUntilTold: this.transport.openUntilTold ?? false,
       control: (command: ControlCommand) => this.transport.control(command),
       readConfig: (offset: number, length: number) => this.transport.readConfig(offset, length),
       writeConfig: (offset: number, bytes: Uint8Array) => this.transport.writeConfig(offset, bytes),

@@ -59,6 +59,16 @@ export interface Transport {
   readonly supported: bigint;
   /** False while there is no device at the other end (a vhost-user back-end that went away). */
   readonly connected: boolean;
+  /**
+   * What is told of a device that was lost for good, behind its name: what happened, and what to do. Undefined: it may come
+   * back, as a vhost-user back-end does.
+   */
+  readonly finalLoss: string | undefined;
+  /**
+   * The device lets every packet through until somebody asks for a filter, as a tap does: what the kernel sends through it
+   * is not for this side's address. Others are told at each start not to be promiscuous, as ethdev does.
+   */
+  readonly openUntilTold?: boolean;
   /** Most queue pairs that may be set up. */
   readonly maxQueuePairs: number;
 

@@ -1,6 +1,7 @@
 /** Statistics of a port out of its queues' counters, under DPDK's names and in DPDK's order. Pure. */
 import {
   BYTES,
+  DROP_OFFLOAD,
   DROP_RESET,
   DROP_RUNT,
   DROP_SEGMENTS,
@@ -28,6 +29,7 @@ const RX_OWN: readonly (readonly [name: string, index: number])[] = [
   ['dropped_runt', DROP_RUNT],
   ['dropped_too_long', DROP_TOO_LONG],
   ['dropped_segments', DROP_SEGMENTS],
+  ['dropped_offload', DROP_OFFLOAD],
   ['notifications', KICKS],
   ['notifications_suppressed', KICKS_SUPPRESSED],
 ];

@@ -39,6 +39,8 @@ export function setNonBlocking(fd: number): void {
 
 export const POLLIN = 0x1;
 export const POLLOUT = 0x4;
+/** Never asked for, always told: what was behind the descriptor has gone. */
+export const POLLERR = 0x8;
 
 // struct pollfd, kept: the driver's timer polls for ever and should leave no garbage
 const entry = new DataView(new ArrayBuffer(8));

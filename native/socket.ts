@@ -2,12 +2,14 @@
  * Unix stream sockets that can pass file descriptors (SCM_RIGHTS), which Node's own cannot. Framing is the caller's
  * business: this file moves bytes and descriptors.
  */
+import { readFileSync } from 'node:fs';
 import { VirtioPmdError, SystemError } from './errors.js';
 import { pollFd, POLLOUT } from './event.js';
 import { addressOf, c, check, lastErrno } from './libc.js';
 
 const AF_UNIX = 1;
 const SOCK_STREAM = 1;
+const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
@@ -44,6 +46,11 @@ function newSocket(): number {
   return check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
 }
 
+/** A socket that nobody talks to, for requests about network interfaces (SIOCGIFFLAGS and its kind). @throws SystemError */
+export function openInterfaceSocket(): number {
+  return check(c.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
+}
+
 /** Connects to a listening socket; the descriptor returned is non-blocking. @throws SystemError ENOENT, ECONNREFUSED, EACCES, ... */
 export function connectUnix(path: string): number {
   const address = socketAddress(path);
@@ -54,6 +61,13 @@ export function connectUnix(path: string): number {
     throw new SystemError('connect', errno, path);
   }
   return fd;
+}
+
+/** Whether somebody listens on the socket at `path`: its file is there a moment before that. */
+export function isListening(path: string): boolean {
+  const ACCEPTS_CONNECTIONS = '00010000';
+  const lines = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return lines.some((line) => line.endsWith(` ${path}`) && line.split(' ')[3] === ACCEPTS_CONNECTIONS);
 }
 
 /** Binds and listens; the file must not exist. The descriptor is non-blocking. @throws SystemError EADDRINUSE, EACCES, ENOENT, ... */

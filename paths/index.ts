@@ -2,6 +2,8 @@
 export * from './layout.js';
 export * from './mbuf.js';
 export { createMempool, Mempool, mempoolStride, NIL, type MempoolOptions, type MempoolSpec } from './mempool.js';
+export * from './checksum.js';
+export * from './packet-headers.js';
 export * from './select.js';
 export * from './stats.js';
 export { openRx, openTx } from './guest/open.js';

@@ -34,15 +34,29 @@ export const RING_ALIGN = 4096;
 export const NET_HDR_LEGACY = 10;
 export const NET_HDR_MRG = 12;
 export const NET_HDR_HASH = 20;
+export const GSO_TYPE_OFF = 1;
+export const GSO_SIZE_OFF = 4;
+export const CSUM_START_OFF = 6;
+export const CSUM_OFFSET_OFF = 8;
 export const NUM_BUFFERS_OFF = 10;
 /** With HASH_REPORT: hash_value u32 12, hash_report u16 16. */
 export const HASH_VALUE_OFF = 12;
 export const HASH_REPORT_OFF = 16;
 
+/** virtio_net_hdr.flags: the checksum is to be completed; it has been found right. */
+export const NET_HDR_F_NEEDS_CSUM = 1;
+export const NET_HDR_F_DATA_VALID = 2;
+/** virtio_net_hdr.gso_type */
+export const NET_HDR_GSO_NONE = 0;
+export const NET_HDR_GSO_TCPV4 = 1;
+export const NET_HDR_GSO_TCPV6 = 4;
+
 export const ETHER_HDR_LEN = 14;
 export const ETHER_CRC_LEN = 4;
 /** VIRTIO_MAX_RX_PKTLEN. */
 export const MAX_RX_PKTLEN = 9728;
+/** The longest that segments may be put together to: what IP's length field says at most, behind a header with two VLAN tags. */
+export const MAX_LRO_PKTLEN = ETHER_HDR_LEN + 8 + 65535;
 
 /** Where the parts of one ring lie, relative to its first byte, and how long it is. */
 export interface RingLayout {

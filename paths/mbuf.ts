@@ -7,11 +7,39 @@
 import { VirtioPmdError } from '../native/errors.js';
 import { NIL, type Mempool } from './mempool.js';
 
-/** RTE_MBUF_F_*, the low 32 bits of ol_flags. A tag was there, and has been taken out into `vlanTci`. */
+// RTE_MBUF_F_RX_*: what is known of a received packet, by DPDK's bits.
+
+/** A tag was there, and has been taken out into `vlanTci`. */
 export const RTE_MBUF_F_RX_VLAN = 1 << 0;
 export const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
 /** The device has computed `hash` over the packet's addresses and ports. */
 export const RTE_MBUF_F_RX_RSS_HASH = 1 << 1;
+/** Two bits on the TCP or UDP checksum: neither is "unknown". */
+export const RTE_MBUF_F_RX_L4_CKSUM_BAD = 1 << 3;
+export const RTE_MBUF_F_RX_L4_CKSUM_GOOD = 1 << 8;
+/** Both: the data is sound, but the checksum in the packet is of its pseudo header only. Sending it needs TX_*_CKSUM. */
+export const RTE_MBUF_F_RX_L4_CKSUM_NONE = RTE_MBUF_F_RX_L4_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+export const RTE_MBUF_F_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_NONE;
+/** Segments of one TCP stream in one packet, `tsoSegsz` bytes each. */
+export const RTE_MBUF_F_RX_LRO = 1 << 16;
+
+// RTE_MBUF_F_TX_*: what is asked for of a packet that is sent. DPDK has them from bit 42 on; here they share one word of 32
+// bits with the Rx flags, so that receiving a packet clears them. With any of them but VLAN, `l2Len` and `l3Len` say where
+// the headers end; TCP_SEG needs `l4Len` and `tsoSegsz` too.
+
+/** Insert `vlanTci` as a tag. */
+export const RTE_MBUF_F_TX_VLAN = 1 << 24;
+/** The packet's L3 header. One of them goes with a checksum or a segmentation. */
+export const RTE_MBUF_F_TX_IPV4 = 1 << 25;
+export const RTE_MBUF_F_TX_IPV6 = 1 << 26;
+/** Complete the L4 checksum. */
+export const RTE_MBUF_F_TX_TCP_CKSUM = 1 << 28;
+export const RTE_MBUF_F_TX_UDP_CKSUM = 3 << 28;
+export const RTE_MBUF_F_TX_L4_MASK = 3 << 28;
+/** Cut a long TCP packet into segments of `tsoSegsz` bytes; implies TCP_CKSUM. */
+export const RTE_MBUF_F_TX_TCP_SEG = 1 << 30;
+/** What the device is told of in the net header. */
+export const RTE_MBUF_F_TX_HEADER_MASK = RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG;
 
 /** Makes `m` an empty packet of one segment with the mempool's headroom in front. It must not be part of a chain. */
 export function resetMbuf(pool: Mempool, m: number): void {

@@ -61,6 +61,10 @@ const columns: readonly Column[] = [
   { name: 'nbSegs', bytes: 2 },
   { name: 'port', bytes: 2 },
   { name: 'vlanTci', bytes: 2 },
+  { name: 'l2Len', bytes: 2 },
+  { name: 'l3Len', bytes: 2 },
+  { name: 'l4Len', bytes: 2 },
+  { name: 'tsoSegsz', bytes: 2 },
 ];
 
 const cacheWords = (cacheSize: number) => CACHE_HEAD_WORDS + Math.ceil((cacheSize * 2 + 1) / 16) * 16;
@@ -134,7 +138,7 @@ export class Mempool {
   readonly pktLen: Uint32Array;
   /** Next segment of the packet, or NIL. */
   readonly next: Int32Array;
-  /** RTE_MBUF_F_* flags, low 32 bits (see mbuf.ts). */
+  /** RTE_MBUF_F_* flags (see mbuf.ts). */
   readonly olFlags: Uint32Array;
   readonly hash: Uint32Array;
   /** Bytes in this segment. */
@@ -145,6 +149,12 @@ export class Mempool {
   readonly nbSegs: Uint16Array;
   readonly port: Uint16Array;
   readonly vlanTci: Uint16Array;
+  /** Bytes of the Ethernet (with tags), IP and TCP or UDP headers. Only valid as RTE_MBUF_F_TX_* flags say. */
+  readonly l2Len: Uint16Array;
+  readonly l3Len: Uint16Array;
+  readonly l4Len: Uint16Array;
+  /** Bytes of TCP payload in one segment. Only valid with RX_LRO or TX_TCP_SEG. */
+  readonly tsoSegsz: Uint16Array;
 
   /** One mbuf, or NIL. Its `dataOff` and lengths are the caller's to set. */
   readonly get: () => number;
@@ -208,6 +218,10 @@ export class Mempool {
     this.nbSegs = new Uint16Array(shared, take(2), count);
     this.port = new Uint16Array(shared, take(2), count);
     this.vlanTci = new Uint16Array(shared, take(2), count);
+    this.l2Len = new Uint16Array(shared, take(2), count);
+    this.l3Len = new Uint16Array(shared, take(2), count);
+    this.l4Len = new Uint16Array(shared, take(2), count);
+    this.tsoSegsz = new Uint16Array(shared, take(2), count);
 
     const size = Math.max(1, cacheSize); // 0: as little as the scheme can do with
     this.lists = { head, stack, cache, cacheSize: size };

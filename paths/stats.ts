@@ -24,6 +24,8 @@ export const DROP_SEGMENTS = 18;
 export const DROP_RESET = 19;
 /** Tx: packets of more segments than the ring has descriptors. */
 export const DROP_TX = 20;
+/** Rx: the net header asks for what cannot be (rx-offload.ts). */
+export const DROP_OFFLOAD = 21;
 export const STATS_COUNT = 24;
 
 /** Names of the driver's per-queue xstats, without their `rx_qN_` or `tx_qN_`; Tx has no errors. */

@@ -32,10 +32,12 @@ interface Options {
   readonly txQueues?: number;
   /** rss_max_key_size, table length, hash types. */
   readonly rssConfig?: readonly number[];
+  readonly openUntilTold?: boolean;
 }
 
 /** A port on a device that only takes notes. */
 class Notes implements FilteredPort {
+  readonly openUntilTold: boolean;
   readonly portId = 3;
   readonly offered: bigint;
   acknowledged: bigint;
@@ -53,6 +55,7 @@ class Notes implements FilteredPort {
   mac = OWN;
 
   constructor(private readonly options: Options = {}) {
+    this.openUntilTold = options.openUntilTold ?? false;
     this.offered = options.offered ?? ALL;
     this.acknowledged = options.acknowledged ?? this.offered;
     this.rxOffloads = options.rxOffloads ?? 0;
@@ -354,6 +357,22 @@ test('a device that was reset is told everything again', (t) => {
     device.seen(),
     all.filter((line) => !line.startsWith('1/1')),
   );
+});
+
+test('a device that lets everything through hears of a mode once somebody has asked for it, either way', (t) => {
+  const { device, filters } = make({ openUntilTold: true });
+  filters.restore();
+  t.deepEqual(device.seen(), []);
+  filters.setPromiscuous(true);
+  t.deepEqual([device.seen(), filters.promiscuous, filters.allmulticast], [['0/0 01'], true, false]);
+  filters.setPromiscuous(false);
+  t.deepEqual(device.seen(), ['0/0 00']);
+  filters.restore();
+  t.deepEqual(device.seen(), ['0/0 00']);
+  filters.setAllmulticast(false);
+  device.seen();
+  filters.restore();
+  t.deepEqual(device.seen(), ['0/0 00', '0/1 00']);
 });
 
 test('a device without an address of its own is told that of the port', (t) => {

@@ -1,4 +1,4 @@
-/** Bytes of control commands, and virtio_user's answers to them. */
+/** Bytes of control commands. */
 import test from 'ava';
 import * as ctrlq from '../driver/ctrlq.js';
 import { DEFAULT_RSS_KEY, defaultReta } from '../driver/rss.js';
@@ -43,60 +43,3 @@ test('a hash configuration: types, four reserved fields, key', (t) => {
   const command = ctrlq.hashConfigCommand({ hashTypes: 0x21, key: Uint8Array.of(9, 8) });
   t.is(shown(command), '4/2 21000000' + '0000000000000000' + '02' + '0908');
 });
-
-function emulated(maxQueuePairs = 4) {
-  const said: string[] = [];
-  const enabled: number[] = [];
-  const device: ctrlq.EmulatedDevice = {
-    maxQueuePairs,
-    enablePairs: (n) => enabled.push(n),
-    refused: (why) => said.push(why),
-  };
-  return { said, enabled, run: (command: ctrlq.ControlCommand) => ctrlq.emulateControl(command, device) };
-}
-
-test('virtio_user accepts filters, of which its back-end never hears', (t) => {
-  const { run, said, enabled } = emulated();
-  const accepted = [
-    ctrlq.rxModeCommand(ctrlq.CTRL_RX_PROMISC, true),
-    ctrlq.macTableCommand(['02:00:00:00:00:01'], []),
-    ctrlq.macAddressCommand('02:00:00:00:00:01'),
-    ctrlq.vlanCommand(5, true),
-  ];
-  for (const command of accepted) t.is(run(command), 0);
-  t.deepEqual([said, enabled], [[], []]);
-});
-
-test('virtio_user enables queue pairs, also when they come with an RSS configuration', (t) => {
-  const { run, enabled } = emulated();
-  t.is(run(ctrlq.setPairsCommand(3)), 0);
-  const rss = { hashTypes: 1, unclassifiedQueue: 0, reta: defaultReta(2), maxTxVq: 2, key: DEFAULT_RSS_KEY };
-  t.is(run(ctrlq.rssConfigCommand(rss)), 0);
-  t.deepEqual(enabled, [3, 2]);
-});
-
-const mq = (command: number, ...args: Uint8Array[]): ctrlq.ControlCommand => ({ class: ctrlq.CTRL_MQ, command, args });
-const rssOf = (maxTxVq: number) =>
-  ctrlq.rssConfigCommand({ hashTypes: 1, unclassifiedQueue: 0, reta: [0], maxTxVq, key: DEFAULT_RSS_KEY });
-const refusals: readonly (readonly [title: string, command: ctrlq.ControlCommand, why: RegExp])[] = [
-  ['no pairs', ctrlq.setPairsCommand(0), /^multi-q config 0, but only 4 supported$/],
-  ['too many pairs', ctrlq.setPairsCommand(5), /^multi-q config 5, but only 4 supported$/],
-  ['no pairs by RSS', rssOf(0), /^multi-q config 0,/],
-  ['too many pairs by RSS', rssOf(0xffff), /^multi-q config 65535,/],
-  ['pairs in one byte', mq(0, Uint8Array.of(1)), /^control command 4\/0 is not emulated$/],
-  ['pairs in two arguments', mq(0, Uint8Array.of(1, 0), Uint8Array.of(1, 0)), /4\/0 is not emulated/],
-  ['pairs without argument', mq(0), /4\/0 is not emulated/],
-  ['RSS shorter than its fixed part', mq(1, new Uint8Array(7)), /4\/1 is not emulated/],
-  ['RSS shorter than its table', mq(1, new Uint8Array([0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0])), /4\/1 is not emulated/],
-  ['hash configuration', ctrlq.hashConfigCommand({ hashTypes: 1, key: DEFAULT_RSS_KEY }), /4\/2 is not emulated/],
-  ['announcement', ctrlq.announceCommand(), /3\/0 is not emulated/],
-  ['a class that does not exist', { class: 99, command: 0, args: [] }, /99\/0 is not emulated/],
-];
-for (const [title, command, why] of refusals) {
-  test(`virtio_user refuses: ${title}`, (t) => {
-    const { run, said, enabled } = emulated();
-    t.is(run(command), 0xff);
-    t.regex(said.join('\n'), why);
-    t.deepEqual(enabled, []);
-  });
-}

@@ -12,6 +12,7 @@ const defaults = {
   queueSize: 256,
   cq: false,
   iface: undefined,
+  up: false,
   server: false,
   mrgRxbuf: true,
   inOrder: true,

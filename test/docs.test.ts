@@ -38,8 +38,17 @@ test('links between the pages lead to files', (t) => {
   }
 });
 
-/** Runs an example on `ports` sockets of ours, sends `sent` into the first, and returns what comes out of the last. */
-async function run(t: ExecutionContext, name: string, ports: number, sent: Uint8Array, ...args: string[]) {
+/**
+ * Runs an example on `ports` sockets of ours, sends `sent` into the first, and returns what comes out of the last.
+ * @param argv its arguments, given the sockets
+ */
+async function run(
+  t: ExecutionContext,
+  name: string,
+  ports: number,
+  sent: Uint8Array,
+  argv = (paths: readonly string[]): readonly string[] => paths,
+) {
   const directory = temporaryDirectory(t);
   const eal = createEal({ noHuge: true, memoryMiB: 16, log: () => {} });
   t.teardown(() => eal.close());
@@ -47,7 +56,7 @@ async function run(t: ExecutionContext, name: string, ports: number, sent: Uint8
   const sockets = Array.from({ length: ports }, (_, i) => join(directory, `s${i}`));
   const backends = sockets.map((socket) => new PacketBackend(pool, socket));
   t.teardown(() => backends.forEach((backend) => backend.close()));
-  const program = ['--import', './tools/ts.mjs', join(root, 'docs/examples', name), ...sockets, ...args];
+  const program = ['--import', './tools/ts.mjs', join(root, 'docs/examples', name), ...argv(sockets)];
   const example = startPeer(t, name, process.execPath, program);
   const serving = setInterval(() => backends.forEach((backend) => backend.receive()), 1);
   t.teardown(() => clearInterval(serving));
@@ -55,7 +64,7 @@ async function run(t: ExecutionContext, name: string, ports: number, sent: Uint8
     if (example.ended !== undefined) throw new Error(`${name} ended: ${example.output}`);
     return backends.every(({ device }) => device?.isRunning(1));
   };
-  await eventually('the ports are up', up, Boolean);
+  await eventually('the ports are up', up, Boolean, 60_000);
   clearInterval(serving);
   const received = await eventually(
     'a packet comes out',
@@ -64,6 +73,7 @@ async function run(t: ExecutionContext, name: string, ports: number, sent: Uint8
       return backends.at(-1)!.receive();
     },
     (bytes) => bytes !== undefined,
+    60_000, // lcores compile their programs first
   );
   process.kill(example.pid, 'SIGTERM');
   const ending = setInterval(() => backends.forEach((backend) => backend.receive()), 1);
@@ -80,10 +90,23 @@ test.serial('echo.ts returns packets with their addresses exchanged', async (t) 
 });
 
 test.serial('l2fwd.ts hands on packets from one port to the other', async (t) => {
-  t.deepEqual(await run(t, 'l2fwd.ts', 2, packet, `0@${peerCpu},1@${peerCpu},2@${ourCpu}`), packet);
+  t.deepEqual(
+    await run(t, 'l2fwd.ts', 2, packet, (paths) => [...paths, `0@${peerCpu},1@${peerCpu},2@${ourCpu}`]),
+    packet,
+  );
 });
 
 test.serial('run-mode.ts runs a forwarding mode on an lcore, and counts', async (t) => {
   const expected = Uint8Array.from([...packet.slice(6, 12), ...packet.slice(0, 6), ...packet.slice(12)]);
-  t.deepEqual(await run(t, 'run-mode.ts', 1, packet, `0@${peerCpu},1@${ourCpu}`), expected);
+  t.deepEqual(await run(t, 'run-mode.ts', 1, packet, (paths) => [...paths, `0@${peerCpu},1@${ourCpu}`]), expected);
 });
+
+for (const way of ['from the port to the kernel’s place', 'and back']) {
+  test.serial(`exception-path.ts, on a socket instead of /dev/vhost-net: ${way}`, async (t) => {
+    const argv = (paths: readonly string[]) => {
+      const [port, kernel] = way === 'and back' ? paths.toReversed() : paths;
+      return [kernel!, `0@${peerCpu},1@${ourCpu}`, `net_virtio_user0,path=${port}`];
+    };
+    t.deepEqual(await run(t, 'exception-path.ts', 2, packet, argv), packet);
+  });
+}

@@ -38,6 +38,7 @@ function setup(t: ExecutionContext, room = Infinity) {
     },
     {
       spec,
+      prepare: (_, n) => n,
       cleanup: () => 0,
       xmit: (pkts, n) => {
         const taken = Math.min(n, room);

@@ -10,6 +10,7 @@ import { FAKE_OFFER, FakeTransport, type FakeOptions } from './support/fake-tran
 
 /** A fake device on a bus that can be pulled, whose configuration can change. */
 class PciLike extends FakeTransport {
+  override readonly finalLoss = 'was removed: detach the port, and attach it again';
   status16 = 1;
   override readConfig(offset: number, length: number): Uint8Array {
     const config = new Uint8Array(64).fill(0xff);

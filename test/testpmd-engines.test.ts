@@ -1,116 +1,10 @@
 /** Forwarding modes on queues that are plain arrays: what they do to the bytes, and that no mbuf is lost. */
-import test, { type ExecutionContext } from 'ava';
-import { createRegion, destroyRegion } from '../native/region.js';
-import { ForwardStream } from '../driver/forward-stream.js';
-import { readStreamCounts, streamCounters, streamCountersBytes } from '../driver/stream-counters.js';
-import type { QueueSpec, RxPath, TxPath } from '../paths/guest/queue.js';
-import { createMempool, Mempool, mempoolStride, NIL } from '../paths/mempool.js';
-import { packetFrom } from '../paths/mbuf.js';
-import { createEngine } from '../tools/testpmd/engines/create.js';
-import type { PacketPlan } from '../tools/testpmd/engines/txonly.js';
+import test from 'ava';
+import { RTE_MBUF_F_TX_VLAN, packetFrom } from '../paths/mbuf.js';
+import { TX_OFFLOAD_VLAN_INSERT } from '../driver/types.js';
 import { ipChecksum } from '../tools/testpmd/packets.js';
 import type { BuiltInMode } from '../tools/testpmd/modes.js';
-import { BurstDump } from '../tools/testpmd/verbose.js';
-
-const OWN = [0x02, 0, 0, 0, 0, 0xaa];
-const PEER = [0x02, 0, 0, 0, 0, 0x01];
-const spec = { portId: 3, queueId: 1 } as QueueSpec;
-
-class FakeRx implements RxPath {
-  readonly spec = spec;
-  readonly queue: number[] = [];
-  recv(pkts: Uint32Array, n: number): number {
-    const got = this.queue.splice(0, n);
-    got.forEach((m, i) => (pkts[i] = m));
-    return got.length;
-  }
-  fill(): number {
-    return 0;
-  }
-}
-
-class FakeTx implements TxPath {
-  readonly spec = spec;
-  readonly sent: number[] = [];
-  /** How many packets each call takes; Infinity when the list is at its end. */
-  readonly room: number[] = [];
-  xmit(pkts: Uint32Array, n: number): number {
-    const taken = Math.min(n, this.room.shift() ?? Infinity);
-    this.sent.push(...pkts.subarray(0, taken));
-    return taken;
-  }
-  cleanup(): number {
-    return 0;
-  }
-}
-
-const plan: PacketPlan = {
-  segments: [64],
-  ip: { source: 0xc6120001, destination: 0xc6120002 },
-  udp: { source: 9, destination: 9 },
-  multiFlow: false,
-  flows: 1024,
-};
-
-interface Setup {
-  readonly burst?: number;
-  readonly retries?: number;
-  readonly plan?: Partial<PacketPlan>;
-  readonly count?: number;
-  readonly verbose?: number;
-}
-
-function setup(
-  t: ExecutionContext,
-  mode: BuiltInMode,
-  { burst = 4, retries = 0, plan: change = {}, count = 64, verbose = 0 }: Setup = {},
-) {
-  const region = createRegion('test', count * mempoolStride(128, 2048), false);
-  t.teardown(() => destroyRegion(region));
-  const mapping = { address: region.address, byteLength: region.byteLength };
-  const pool = new Mempool(
-    createMempool({
-      name: 'mb_pool_0',
-      mapping,
-      base: 0,
-      count,
-      headroom: 128,
-      dataRoom: 2048,
-      cacheSize: 8,
-      deviceAddress: BigInt,
-    }),
-    0,
-  );
-  const rx = new FakeRx();
-  const tx = new FakeTx();
-  const counters = new SharedArrayBuffer(streamCountersBytes());
-  const settings = { burst, retries, retryDelayUs: 1, ownMac: OWN, peerMac: PEER };
-  const lines: string[] = [];
-  const dump = new BurstDump(Int32Array.of(verbose), (text) => lines.push(...text.split('\n')));
-  const stream = new ForwardStream(rx, tx, pool, settings, streamCounters(counters), (text) => lines.push(text), dump);
-  const engine = createEngine(mode, settings, { ...plan, ...change }, pool.dataRoom, 1);
-  const bytesOf = (m: number) => {
-    const bytes: number[] = [];
-    for (let s = m; s !== NIL; s = pool.next[s]!)
-      bytes.push(...pool.u8.subarray(pool.dataStart(s), pool.dataStart(s) + pool.dataLen[s]!));
-    return Uint8Array.from(bytes);
-  };
-  return {
-    pool,
-    rx,
-    tx,
-    lines,
-    counts: () => readStreamCounts(counters),
-    /** Receives the packets, runs once, and returns the bytes of what was sent. */
-    run(...packets: Uint8Array[]) {
-      for (const packet of packets) rx.queue.push(packetFrom(pool, packet));
-      engine.run(stream);
-      return tx.sent.map(bytesOf);
-    },
-    /** Every mbuf is free but those that were sent. */
-    held: () => pool.inUse() - tx.sent.reduce((sum, m) => sum + pool.nbSegs[m]!, 0),
-  };
-}
+import { engineFixture as setup } from './support/engine-fixture.js';
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 const toHex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex');
@@ -287,5 +181,45 @@ test('verbose: bursts received and sent are described', (t) => {
     s.lines[1],
     '  src=02:00:00:00:00:22 - dst=02:00:00:00:00:11 - pool=mb_pool_0 - type=0x0800 - length=60 - nb_segs=1 - Receive queue=0x1',
   );
-  t.is(s.lines[2], 'port 3/queue 1: sent 1 packets');
+  t.is(s.lines[2], '  ol_flags: RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN ');
+  t.is(s.lines[3], 'port 3/queue 1: sent 1 packets');
+  t.is(s.lines[5], '  ol_flags: RTE_MBUF_F_TX_L4_NO_CKSUM ');
+});
+
+const inserts = { offloads: TX_OFFLOAD_VLAN_INSERT, vlan: 5 };
+
+for (const mode of ['mac', 'macswap', '5tswap', 'txonly', 'flowgen'] as const satisfies BuiltInMode[]) {
+  test(`tx_vlan set: ${mode} puts the tag behind the addresses`, (t) => {
+    const received = mode === 'txonly' ? [] : [udp];
+    const plain = setup(t, mode, { burst: 2 }).run(...received);
+    const s = setup(t, mode, { burst: 2, tx: inserts });
+    const tagged = s.run(...received);
+    t.is(tagged.length, plain.length);
+    tagged.forEach((bytes, i) => {
+      const without = toHex(plain[i]!);
+      t.is(toHex(bytes), `${without.slice(0, 24)}81000005${without.slice(24)}`);
+    });
+    t.true(s.tx.sent.every((m) => (s.pool.olFlags[m]! & RTE_MBUF_F_TX_VLAN) === 0));
+    t.is(s.held(), 0);
+  });
+}
+
+test('tx_vlan set: without the offload, or in io, there is no tag', (t) => {
+  for (const [mode, tx] of [
+    ['mac', { offloads: 0, vlan: 5 }],
+    ['mac', { offloads: TX_OFFLOAD_VLAN_INSERT }],
+    ['io', inserts],
+  ] as const) {
+    t.is(setup(t, mode, { tx }).run(udp)[0]!.length, udp.length);
+  }
+});
+
+test('tx_vlan set: a packet without room for a tag in front is dropped and counted', (t) => {
+  const s = setup(t, 'mac', { tx: inserts });
+  const m = packetFrom(s.pool, udp);
+  s.pool.dataOff[m] = 3;
+  s.rx.queue.push(m);
+  t.is(s.run(udp).length, 1);
+  t.deepEqual(s.counts(), { rxPackets: 2, txPackets: 1, txDropped: 1 });
+  t.is(s.held(), 0);
 });

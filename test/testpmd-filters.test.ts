@@ -9,7 +9,7 @@ import { RX_OFFLOAD_VLAN_STRIP } from '../driver/types.js';
 import { grammar } from '../tools/testpmd/commands.js';
 import { parseHashKey, parseMasks, parseReta } from '../tools/testpmd/commands-rss.js';
 import { formatTypeNames, formatRssTypes, namesOfRssTypes, parseRssTypes } from '../tools/testpmd/rss-types.js';
-import { Session, type PortEntry } from '../tools/testpmd/session.js';
+import { newEntry, Session } from '../tools/testpmd/session.js';
 import type { Testpmd } from '../tools/testpmd/testpmd.js';
 
 const OWN = '02:00:00:00:00:01';
@@ -82,8 +82,7 @@ function make(forwarding = false) {
   );
   const ports = [new NotingPort(0), new NotingPort(1)] as const;
   for (const port of ports) {
-    const entry: PortEntry = { port: port as unknown as Port, reconfigure: false, mtu: undefined, shown: undefined };
-    session.ports.set(port.id, entry);
+    session.ports.set(port.id, newEntry(port as unknown as Port, 0, 0));
   }
   const testpmd = { session, forwarding: { isForwarding: () => forwarding } } as unknown as Testpmd;
   const run = (line: string) => {
@@ -91,7 +90,7 @@ function make(forwarding = false) {
     if (parsed.kind !== 'command') throw new Error(`${line}: ${parsed.kind}`);
     void parsed.row.run(testpmd, parsed.args);
   };
-  return { run, printed, complaints, port: ports[0], other: ports[1] };
+  return { run, printed, complaints, port: ports[0], other: ports[1], entry: session.ports.get(0)! };
 }
 
 /** A command, and what the port is asked for. */
@@ -153,6 +152,17 @@ const wrong: readonly (readonly [line: string, answer: string])[] = [
   ['mcast_addr add 0 02:00:00:00:00:0a', 'Invalid multicast addr 02:00:00:00:00:0A'],
   ['mcast_addr remove 0 01:00:5e:00:00:01', 'multicast address not filtered by port 0'],
   ['rx_vlan add 4096 0', 'Invalid vlan_id 4096 (must be < 4096)'],
+  ['vlan set qinq_strip on 0', 'rx_vlan_qinq_strip_set(port_pi=0, on=1) failed: virtio ports have no such offload'],
+  ['vlan set qinq_strip off 0', ''],
+  ['vlan set extend on 0', 'rx_vlan_extend_set(port_pi=0, on=1) failed: virtio ports have no such offload'],
+  ['vlan set stripq on 0', 'must specify (port,queue_id)'],
+  ['vlan set stripq on 0,1,2', 'must specify (port,queue_id)'],
+  ['vlan set stripq on 7,1', 'Invalid port 7'],
+  [
+    'vlan set stripq off 0,1',
+    'rx_vlan_strip_set_on_queue(port_pi=0, queue_id=1, on=0) failed: all queues of a virtio port do the same (vlan set strip)',
+  ],
+  ['tx_vlan set pvid 0 5 on', 'tx_vlan_pvid_set(port_pi=0) failed: virtio devices insert no tags (tx_vlan set)'],
   ['port config 0 rss reta (128,0)', 'Invalid RETA hash index=128\nInvalid RSS Redirection Table config entered'],
   ['port config 0 rss reta (0,1),(2', 'Invalid RSS Redirection Table config entered'],
   ['port config 0 rss reta (0,1,2)', 'Invalid RSS Redirection Table config entered'],
@@ -229,10 +239,28 @@ test('vlan set strip: a stopped port is not started; one that forwards is left a
   stopped.port.config = { rxOffloads: 0x2001 };
   stopped.run('vlan set strip off 0');
   t.deepEqual(stopped.port.notes, ['stop', 'configure 8192']);
+  t.is(stopped.entry.rxOffloads, 0);
   const forwarding = make(true);
   forwarding.run('vlan set strip on 0');
   t.deepEqual(forwarding.port.notes, []);
   t.regex(forwarding.complaints.join(), /Please stop forwarding first$/);
+  t.is(forwarding.entry.rxOffloads, 0);
+});
+
+test('vlan set strip: what is configured next strips, too, and other offloads that wait are kept', (t) => {
+  const { run, port, entry } = make();
+  entry.rxOffloads = 0x10; // switched on, and not configured yet
+  run('vlan set strip on 0');
+  t.deepEqual(port.notes, ['stop', `configure ${RX_OFFLOAD_VLAN_STRIP}`, 'start']);
+  t.is(entry.rxOffloads, 0x10 | RX_OFFLOAD_VLAN_STRIP);
+  port.refusal = 'no';
+  run('vlan set strip on 0');
+  t.is(entry.rxOffloads, 0x10 | RX_OFFLOAD_VLAN_STRIP, 'a refusal changes nothing');
+  const unconfigured = make();
+  unconfigured.port.config = undefined;
+  unconfigured.run('vlan set strip on 0');
+  t.deepEqual(unconfigured.port.notes, []);
+  t.is(unconfigured.entry.rxOffloads, RX_OFFLOAD_VLAN_STRIP);
 });
 
 test('port config all rss: what the hardware lacks is left out, and said', (t) => {

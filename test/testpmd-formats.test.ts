@@ -110,6 +110,29 @@ test('the summary of stop with more streams than ports, drops and missing mbufs'
   );
 });
 
+test('the summary of stop in csum mode', (t) => {
+  const stats = { ...nothing, ipackets: 2, opackets: 4 };
+  const stream = (q: number) => ({ rxPort: 0, rxQueue: q, txPort: 0, txQueue: q });
+  const counts = { rxPackets: 1, txPackets: 2, txDropped: 0 };
+  const streams = [0, 1].map((q) => ({ stream: stream(q), counts, badL4: q }));
+  const text = formatForwardStats([{ portId: 0, stats, txDropped: 0, badL4: 1 }], streams);
+  t.true(
+    text.startsWith(`
+  ------- Forward Stats for RX Port= 0/Queue= 0 -> TX Port= 0/Queue= 0 -------
+  RX-packets: 1              TX-packets: 2              TX-dropped: 0               RX- bad IP checksum: 0               Rx- bad L4 checksum: 0              Rx- bad outer L4 checksum: 0             
+ RX- bad outer IP checksum: 0             
+`),
+  );
+  t.true(
+    text.includes(`
+  RX-packets: 2              RX-dropped: 0             RX-total: 2
+  Bad-ipcsum: 0              Bad-l4csum: 1             Bad-outer-l4csum: 0             
+  Bad-outer-ipcsum: 0             
+  TX-packets: 4              TX-dropped: 0             TX-total: 4
+`),
+  );
+});
+
 const twoPorts = planForwarding({
   ports: [0, 1],
   rxQueues: 1,
@@ -288,10 +311,13 @@ test('show port N rx_offload, tx_offload', (t) => {
     'Rx Offloading Capabilities of port 0 :\n  Per Queue :\n  Per Port  : VLAN_STRIP UDP_CKSUM TCP_CKSUM TCP_LRO SCATTER\n',
   );
   t.is(
-    info.formatOffloadConfiguration('rx', portInfo),
-    'Rx Offloading Configuration of port 0 :\n  Port :\n  Queue[ 0] :\n  Queue[ 1] :\n',
+    info.formatOffloadConfiguration('rx', portInfo, 0x5),
+    'Rx Offloading Configuration of port 0 :\n  Port :\n  Queue[ 0] : VLAN_STRIP UDP_CKSUM\n  Queue[ 1] : VLAN_STRIP UDP_CKSUM\n',
   );
-  t.regex(info.formatOffloadConfiguration('tx', portInfo), /Port : MULTI_SEGS\n/);
+  t.regex(
+    info.formatOffloadConfiguration('tx', portInfo, 0x2d),
+    /Port : MULTI_SEGS\n {2}Queue\[ 0\] : VLAN_INSERT UDP_CKSUM TCP_CKSUM TCP_TSO\n/,
+  );
 });
 
 test('show device info', (t) => {

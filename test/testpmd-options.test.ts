@@ -69,6 +69,21 @@ test('RSS: IP unless told, UDP, or none; VLAN filtering is an Rx offload', (t) =
   t.is(parseAppOptions(['--enable-hw-vlan-filter']).rxOffloads, 0x200);
 });
 
+test('offloads: bits, names, and what is asked for only where a port has it', (t) => {
+  const offloads = (line: string) => {
+    const { rxOffloads, rxOffloadWishes, txOffloads } = parseAppOptions(words(line));
+    return [rxOffloads, rxOffloadWishes, txOffloads];
+  };
+  t.deepEqual(offloads('-i'), [0, 0, 0]);
+  t.deepEqual(offloads('--tx-offloads=0x002c --enable-lro'), [0x10, 0, 0x2c]);
+  t.deepEqual(offloads('--rx-offloads=0x2000 --enable-hw-vlan-strip --enable-hw-vlan-filter'), [0x2201, 0, 0]);
+  t.deepEqual(offloads('--enable-rx-cksum --enable-scatter'), [0x2000, 0xc, 0]);
+  t.deepEqual(offloads('--enable-hw-vlan'), [0, 0x201, 0]);
+  t.deepEqual(offloads('--tx-offloads=0x18000'), [0, 0, 0x8000]); // MBUF_FAST_FREE
+  t.deepEqual(offloads('--tx-offloads=0x7fffffff'), [0, 0, 0x7ffeffff]); // the port refuses what it lacks
+  t.true(parseAppOptions(words('--enable-lro --max-lro-pkt-size=8000')).notes[0]!.includes('--max-lro-pkt-size'));
+});
+
 const badEal: readonly [line: string, pattern: RegExp][] = [
   ['--no-hug', /unrecognized option '--no-hug'; did you mean --no-huge\?/],
   ['--vdevs=x', /'--vdevs'; did you mean --vdev\?/],
@@ -154,6 +169,7 @@ const badApp: readonly [line: string, pattern: RegExp][] = [
   ['--tx-ip=1.2.3.4,5.6.7.300', /--tx-ip/],
   ['--nb-core=2', /'--nb-core'; did you mean --nb-cores\?/],
   ['--rx-offloads=zz', /hexadecimal/],
+  ['--tx-offloads=0x80000000', /--tx-offloads=0x80000000: must be hexadecimal bits, up to 0x7fffffff/],
 ];
 for (const [line, pattern] of badApp) {
   test(`testpmd option refused in one sentence: ${line}`, (t) => {

@@ -138,6 +138,58 @@ test.serial('port attach, two queues, close; commands from a file run first', as
   t.is(await ours.stop(), 'exit code 0');
 });
 
+test.serial('offloads: VLAN tags out and in again; what is switched on stays on through other changes', async (t) => {
+  const ours = await startTestpmd(t, { args: ['-i', '--enable-rx-cksum', '--tx-offloads=0x10000'] });
+  await ours.waitFor(/testpmd> /, 30_000);
+  // the embedded back-end makes no checksums
+  t.regex(ours.output, /Port 0 offers no Rx UDP_CKSUM TCP_CKSUM: left out\n/);
+  await ours.ask('vlan set strip on 0', /testpmd> /);
+  await ours.ask('port stop 0', /Done\n/);
+  await ours.ask('tx_vlan set 0 5', /testpmd> /);
+  await ours.ask('port config 0 rx_offload scatter on', /testpmd> /);
+  await ours.ask('port config mtu 0 9000', /testpmd> /);
+  await ours.ask('port start 0', /Configuring Port 0 \(socket 0\)\nPort 0: /);
+  await ours.ask('show port 0 rx_offload configuration', /Port : VLAN_STRIP SCATTER\n {2}Queue\[ 0\] : VLAN_STRIP SCATTER\n/);
+  await ours.ask('show port 0 tx_offload configuration', /Port : VLAN_INSERT\n/);
+  await ours.ask('show port info 0', /\nMTU: 9000\n/);
+  await ours.ask('set fwd mac', /Set mac/);
+  await ours.ask('set verbose 1', /Change verbose level/);
+  await ours.ask('start tx_first', /length=64 - nb_segs=1[^\n]*\n {2}ol_flags: RTE_MBUF_F_RX_VLAN RTE_MBUF_F_RX_L4_CKSUM_UNKNOWN RTE_MBUF_F_RX_VLAN_STRIPPED /);
+  await ours.ask('stop', still);
+  await ours.ask('port stop 0', /Done\n/);
+  await ours.ask('csum set tcp hw 0', /TCP checksum offload is not supported by port 0\n/);
+  await ours.ask('port config 0 tx_offload tcp_cksum on', /testpmd> /);
+  await ours.ask(
+    'port start 0',
+    /requested Tx offloads 0x9 doesn't match Tx offloads capabilities 0x[0-9a-f]+: leave out 0x8\n[^]*Start ports failed\n/,
+  );
+  await ours.ask('port config 0 tx_offload tcp_cksum off', /testpmd> /);
+  await ours.ask('port start 0', /Port 0: [^]*Done\n/);
+  t.is(await ours.stop(), 'exit code 0');
+}); // prettier-ignore
+
+test.serial('port attach, start, stop and detach while another port forwards', async (t) => {
+  const second = await waitForSocket(startBackend(t));
+  const ours = await startTestpmd(t, { args: ['-i', '--port-topology=loop'] });
+  await ours.waitFor(/testpmd> /, 30_000);
+  await ours.ask('start tx_first', /io packet forwarding - ports=1[^]*testpmd> /);
+  const goesOn = async () => {
+    const { rxPackets } = await portStats(ours);
+    await eventually('packets', () => portStats(ours), (now) => now.rxPackets > rxPackets + 1000); // prettier-ignore
+  };
+  for (let i = 0; i < 2; i++) {
+    await ours.ask(`port attach net_virtio_user1,path=${second}`, /Port 1 is attached\. Now total ports is 2\nDone\n/);
+    await goesOn();
+    await ours.ask('port start 1', /Configuring Port 1 \(socket 0\)\nPort 1: [^]*Done\n/);
+    await goesOn();
+    await ours.ask('port stop 1', /Done\n/);
+    await ours.ask('port detach 1', /Now total ports is 1\nDone\n/);
+    await goesOn();
+  }
+  await ours.ask('stop', still);
+  t.is(await ours.stop(), 'exit code 0');
+});
+
 test.serial('commands piped in run in order, attach included; the end of the input is quit', async (t) => {
   const path = await waitForSocket(startBackend(t));
   const ours = spawnTestpmd(t, [], ['-i']);
@@ -181,6 +233,16 @@ test.serial('SIGINT at the prompt while forwarding: a clean end', async (t) => {
   process.kill(ours.pid, 'SIGINT');
   await ours.waitFor(/Done\.\n[^]*Bye\.\.\.\n/);
   t.is(await ours.end(), 'exit code 0');
+});
+
+test.serial('an offload that the back-end has not: one sentence and exit code 1', async (t) => {
+  const ours = await startTestpmd(t, { args: ['--tx-offloads=0x2c'] });
+  t.is(await ours.end(), 'exit code 1');
+  t.regex(
+    ours.output,
+    /requested Tx offloads 0x2c doesn't match Tx offloads capabilities 0x[0-9a-f]+: leave out 0x2c\nStart ports failed\n/,
+  );
+  t.notRegex(ours.output, /\n {4}at /);
 });
 
 const failures: readonly [title: string, eal: string[], app: string[], pattern: RegExp][] = [

@@ -125,18 +125,38 @@ test.serial('iface= goes with the kernel back-end only', async (t) => {
   t.regex(error.message, /^arg iface applies only to vhost-kernel backend/);
 });
 
+test.serial('up=1 goes with the kernel back-end only', async (t) => {
+  const b = bench(t);
+  const error = await t.throwsAsync(b.attach(',up=1'), { code: 'EDEVARGS' });
+  t.regex(error.message, /^arg up applies only to vhost-kernel backend: leave up=1 out$/);
+});
+
+test.serial('files of the kernel’s vhost devices that are not there: which module to load', async (t) => {
+  const b = bench(t);
+  for (const [path, remedy] of [
+    ['/dev/vhost-net', /^there is no \/dev\/vhost-net: load the module with "modprobe vhost_net"$/],
+    ['/dev/vhost-vdpa-77', /^there is no \/dev\/vhost-vdpa-77: load the module with "modprobe vhost_vdpa"/],
+  ] as const) {
+    if (existsSync(path)) continue;
+    const error = await t.throwsAsync(attach(b.eal, `net_virtio_user0,path=${path}`), { code: 'ESOCKET' });
+    t.regex(error.message, remedy);
+  }
+});
+
 test.serial(
-  'a misc character device is taken for vhost-net, which is not supported yet; server=1 is refused first',
+  'a misc character device is taken for vhost-net, and says that it is none; server=1 is refused first',
   async (t) => {
     const b = bench(t);
-    const device = ['/dev/net/tun', '/dev/fuse', '/dev/vhost-net'].find((path) => existsSync(path));
-    if (device === undefined) {
-      t.log('no misc character device here: not checked');
+    const device = '/dev/net/tun';
+    if (!existsSync(device)) {
+      t.log('no /dev/net/tun here: not checked');
       t.pass();
       return;
     }
+    const before = openFds();
     const error = await t.throwsAsync(attach(b.eal, `net_virtio_user0,path=${device}`), { code: 'ECONFIG' });
-    t.regex(error.message, /vhost-net back-ends are not supported yet/);
+    t.regex(error.message, /^\/dev\/net\/tun is a device of another kind than vhost-net: give path=\/dev\/vhost-net/);
+    t.is(openFds(), before);
     const server = await t.throwsAsync(attach(b.eal, `net_virtio_user0,path=${device},server=1`), { code: 'EDEVARGS' });
     t.regex(server.message, /^Server mode only supports vhost-user!/);
   },

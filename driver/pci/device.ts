@@ -36,6 +36,7 @@ const CLOSE_RESET_ATTEMPTS = 100;
 
 export class VirtioPci implements Transport {
   readonly driverName = 'net_virtio';
+  readonly finalLoss = 'was removed: detach the port, and attach the device again once it is back';
   readonly supported: bigint;
 
   private gone = false;

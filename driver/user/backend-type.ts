@@ -10,7 +10,7 @@ const MISC_MAJOR = 10;
 
 const majorOf = (stats: Stats) => (stats.rdev >> 8) & 0xfff;
 
-/** Looks at the file. A path where nothing is yet is a socket to come. @throws VirtioPmdError ESOCKET */
+/** Looks at the file. A path where nothing is yet is a socket to come, but for those of the kernel's devices. @throws VirtioPmdError ESOCKET */
 export function backendTypeOf(path: string): BackendType {
   const length = Buffer.byteLength(path);
   if (length > MAX_SOCKET_PATH) {
@@ -24,7 +24,7 @@ export function backendTypeOf(path: string): BackendType {
     stats = statSync(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return 'VHOST_USER';
+    if (code === 'ENOENT') return ofNothing(path);
     throw new VirtioPmdError('ESOCKET', `${path} cannot be looked at: ${code}; check its directories and permissions`);
   }
   if (stats.isSocket()) return 'VHOST_USER';
@@ -39,6 +39,18 @@ export function backendTypeOf(path: string): BackendType {
   );
 }
 
+/** Modules whose files are called so: nobody makes a socket there. */
+const DEVICE_FILES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
+  [/^\/dev\/vhost-net$/, 'load the module with "modprobe vhost_net"'],
+  [/^\/dev\/vhost-vdpa/, 'load the module with "modprobe vhost_vdpa", and bind a vDPA device to it'],
+];
+
+function ofNothing(path: string): BackendType {
+  const [, remedy] = DEVICE_FILES.find(([pattern]) => pattern.test(path)) ?? [];
+  if (remedy === undefined) return 'VHOST_USER';
+  throw new VirtioPmdError('ESOCKET', `there is no ${path}: ${remedy}`);
+}
+
 function vdpaMajor(): number | undefined {
   try {
     const match = /^\s*(\d+) vhost-vdpa$/m.exec(readFileSync('/proc/devices', 'utf8'));
@@ -48,10 +60,10 @@ function vdpaMajor(): number | undefined {
   }
 }
 
-/** Refuses devargs that do not go with the back-end. @throws VirtioPmdError EDEVARGS, ECONFIG */
+/** Refuses devargs that do not go with the back-end. @throws VirtioPmdError EDEVARGS */
 export function checkBackend(
   type: BackendType,
-  args: { path: string; server: boolean; iface: string | undefined },
+  args: { readonly server: boolean; readonly iface: string | undefined; readonly up: boolean },
 ): void {
   if (args.iface !== undefined && type !== 'VHOST_NET') {
     throw new VirtioPmdError(
@@ -59,13 +71,10 @@ export function checkBackend(
       `arg iface applies only to vhost-kernel backend: leave iface=${args.iface} out`,
     );
   }
+  if (args.up && type !== 'VHOST_NET') {
+    throw new VirtioPmdError('EDEVARGS', 'arg up applies only to vhost-kernel backend: leave up=1 out');
+  }
   if (args.server && type !== 'VHOST_USER') {
     throw new VirtioPmdError('EDEVARGS', `Server mode only supports vhost-user! Leave server=1 out, or name a socket`);
   }
-  if (type === 'VHOST_USER') return;
-  const name = type === 'VHOST_NET' ? 'vhost-net' : 'vhost-vdpa';
-  throw new VirtioPmdError(
-    'ECONFIG',
-    `${args.path} is a ${name} device; ${name} back-ends are not supported yet: use a vhost-user socket`,
-  );
 }

@@ -10,56 +10,25 @@ import { VirtioPmdError } from '../../native/errors.js';
 import { createEventFd, signalFd } from '../../native/event.js';
 import { closeFd, type Region } from '../../native/region.js';
 import type { Doorbell } from '../../paths/guest/queue.js';
-import { emulateControl, type ControlCommand } from '../ctrlq.js';
+import type { ControlCommand } from '../ctrlq.js';
 import type { Eal } from '../eal.js';
-import { has, type FeatureOffer } from '../features.js';
-import {
-  CONFIG_MAC,
-  CONFIG_MAX_PAIRS,
-  CONFIG_SPEED,
-  CONFIG_STATUS,
-  LINK_UP,
-  type LogLevel,
-  type QueueSetup,
-  type Transport,
-} from '../transport.js';
+import { bitsOf, has, type FeatureOffer } from '../features.js';
+import { CONFIG_MAC, type LogLevel, type QueueSetup, type Transport } from '../transport.js';
 import * as V from '../wire/vhost-user.js';
 import * as F from '../wire/virtio-features.js';
+import { ControlEmulator, type EmulatedDevice } from './control-emulator.js';
 import type { Connector } from './reconnect.js';
+import { USER_SUPPORTED, userConfig } from './user-config.js';
 import { VhostUserClient, type SharedRegion } from './vhost-user-client.js';
-
-/** VIRTIO_USER_SUPPORTED_FEATURES, and EVENT_IDX, which is ours. */
-const SUPPORTED =
-  F.VIRTIO_NET_F_MAC |
-  F.VIRTIO_NET_F_STATUS |
-  F.VIRTIO_NET_F_MQ |
-  F.VIRTIO_NET_F_CTRL_MAC_ADDR |
-  F.VIRTIO_NET_F_CTRL_VQ |
-  F.VIRTIO_NET_F_CTRL_RX |
-  F.VIRTIO_NET_F_CTRL_VLAN |
-  F.VIRTIO_NET_F_CSUM |
-  F.VIRTIO_NET_F_HOST_TSO4 |
-  F.VIRTIO_NET_F_HOST_TSO6 |
-  F.VIRTIO_NET_F_MRG_RXBUF |
-  F.VIRTIO_F_INDIRECT_DESC |
-  F.VIRTIO_NET_F_GUEST_CSUM |
-  F.VIRTIO_NET_F_GUEST_TSO4 |
-  F.VIRTIO_NET_F_GUEST_TSO6 |
-  F.VIRTIO_F_IN_ORDER |
-  F.VIRTIO_F_VERSION_1 |
-  F.VIRTIO_F_RING_PACKED |
-  F.VIRTIO_F_NOTIFICATION_DATA |
-  F.VIRTIO_F_ORDER_PLATFORM |
-  F.VIRTIO_NET_F_HASH_REPORT |
-  F.VIRTIO_NET_F_RSS |
-  F.VIRTIO_F_EVENT_IDX;
 
 const PROTOCOL_FEATURES = V.PROTOCOL_F_MQ | V.PROTOCOL_F_REPLY_ACK | V.PROTOCOL_F_CONFIG | V.PROTOCOL_F_STATUS;
 
 /** Features that this process provides itself and a vhost-user back-end is not told about. */
 const FRONTEND_ONLY = F.VIRTIO_NET_F_MAC | F.VIRTIO_NET_F_STATUS | F.VIRTIO_NET_F_CTRL_VQ;
 
-const CONFIG_LENGTH = 17;
+/** What a back-end may offer, and nobody could switch on. */
+const UNTOLD = F.VIRTIO_NET_F_RSS | F.VIRTIO_NET_F_HASH_REPORT;
+
 const MAC_LENGTH = 6;
 
 export interface VirtioUserOptions {
@@ -79,7 +48,8 @@ export interface VirtioUserOptions {
 
 export class VirtioUser implements Transport {
   readonly driverName = 'net_virtio_user';
-  readonly supported = SUPPORTED;
+  readonly supported = USER_SUPPORTED;
+  readonly finalLoss = undefined;
 
   private client: VhostUserClient | undefined;
   private status = 0;
@@ -93,6 +63,7 @@ export class VirtioUser implements Transport {
   /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
   private readonly kickFds: readonly number[];
   private readonly callFds: readonly number[];
+  private readonly emulator = new ControlEmulator(this.emulated());
   private lastFailure = '';
   private closed = false;
 
@@ -231,8 +202,11 @@ export class VirtioUser implements Transport {
 
   readFeatures(): FeatureOffer {
     const withheld = new Map<bigint, string>();
-    let bits = this.backendFeatures & ~F.VHOST_USER_F_PROTOCOL_FEATURES & ~FRONTEND_ONLY;
+    let bits = this.backendFeatures & ~F.VHOST_USER_F_PROTOCOL_FEATURES & ~FRONTEND_ONLY & ~UNTOLD;
     bits |= F.VIRTIO_NET_F_STATUS;
+    for (const feature of bitsOf(this.backendFeatures & UNTOLD)) {
+      withheld.set(feature, 'vhost-user has no message that tells a back-end how to hash');
+    }
     const whyNoMq = this.whyNoMq();
     if (whyNoMq !== undefined) {
       bits &= ~F.VIRTIO_NET_F_MQ;
@@ -262,14 +236,9 @@ export class VirtioUser implements Transport {
     this.driverFeatures = acknowledged;
   }
 
-  /** virtio_net_config as this process makes it up. */
   readConfig(offset: number, length: number): Uint8Array {
-    const config = new Uint8Array(CONFIG_LENGTH);
-    const view = new DataView(config.buffer);
-    if (this.mac !== undefined) config.set(this.mac, CONFIG_MAC);
-    view.setUint16(CONFIG_STATUS, this.client !== undefined ? LINK_UP : 0, true);
-    view.setUint16(CONFIG_MAX_PAIRS, this.maxQueuePairs, true);
-    view.setUint32(CONFIG_SPEED, this.options.speed ?? 0xffffffff, true);
+    const { mac, maxQueuePairs } = this;
+    const config = userConfig({ mac, linkUp: this.client !== undefined, maxQueuePairs, speed: this.options.speed });
     return config.slice(offset, offset + length);
   }
 
@@ -298,11 +267,23 @@ export class VirtioUser implements Transport {
   }
 
   control(command: ControlCommand): number {
-    return emulateControl(command, {
-      maxQueuePairs: this.pairs,
+    return this.emulator.run(command);
+  }
+
+  /** Without a receive filter: vhost-user has no message for one. */
+  private emulated(): EmulatedDevice {
+    // eslint-disable-next-line @typescript-eslint/no-this-alias -- for the getters below
+    const user = this;
+    return {
+      get mac() {
+        return user.mac;
+      },
+      get maxQueuePairs() {
+        return user.pairs;
+      },
       enablePairs: (n) => this.pairEnabled.forEach((_, pair) => this.enablePair(pair, pair < n)),
       refused: (why) => this.options.log('error', `(${this.options.path}) ${why}`),
-    });
+    };
   }
 
   // ---- message groups ------------------------------------------------------------------------------------------------
@@ -373,6 +354,7 @@ export class VirtioUser implements Transport {
     this.status = 0;
     this.featuresSent = false;
     this.pairEnabled.fill(false);
+    this.emulator.reset();
   }
 }
 

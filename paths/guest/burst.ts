@@ -1,5 +1,5 @@
 /** What every path does once per burst, before or after its own loop over the ring. */
-import { HASH_REPORT_OFF, HASH_VALUE_OFF, MAX_RX_PKTLEN, NET_HDR_HASH } from '../layout.js';
+import { HASH_REPORT_OFF, HASH_VALUE_OFF, MAX_LRO_PKTLEN, MAX_RX_PKTLEN, NET_HDR_HASH } from '../layout.js';
 import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec } from './queue.js';
@@ -53,14 +53,20 @@ export function accountFor(stats: Float64Array, pool: Mempool): Account {
 }
 
 function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n: number): void {
-  const { u8 } = pool;
   for (let i = 0; i < n; i++) {
-    const at = pool.dataStart(pkts[i]!);
-    if ((u8[at]! & 1) === 0) continue;
-    let all = 0xff;
-    for (let b = 0; b < 6; b++) all &= u8[at + b]!;
-    stats[all === 0xff ? BROADCAST : MULTICAST] += 1;
+    const counter = groupCounter(pool, pkts[i]!);
+    if (counter !== undefined) stats[counter]! += 1;
   }
+}
+
+/** The counter of a packet to more than one receiver; undefined for others. */
+export function groupCounter(pool: Mempool, m: number): typeof MULTICAST | typeof BROADCAST | undefined {
+  const { u8 } = pool;
+  const at = pool.dataStart(m);
+  if ((u8[at]! & 1) === 0) return undefined;
+  let all = 0xff;
+  for (let b = 0; b < 6; b++) all &= u8[at + b]!;
+  return all === 0xff ? BROADCAST : MULTICAST;
 }
 
 const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it
@@ -109,7 +115,12 @@ function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
   }
 }
 
-/** Most buffers that one received packet may fill: what MAX_RX_PKTLEN needs, and one to spare. */
-export function maxSegments(dataRoom: number): number {
-  return Math.ceil(MAX_RX_PKTLEN / dataRoom) + 1;
+/** The longest packet of several buffers that is received. */
+export function maxLength({ lro }: QueueSpec): number {
+  return lro ? MAX_LRO_PKTLEN : MAX_RX_PKTLEN;
+}
+
+/** Most buffers that one received packet may fill: what its longest needs, and one to spare. */
+export function maxSegments(spec: QueueSpec, dataRoom: number): number {
+  return Math.ceil(maxLength(spec) / dataRoom) + 1;
 }

@@ -66,6 +66,14 @@ export interface QueueSpec {
   readonly vlanStrip: boolean;
   /** Rx: the device reports a hash of each packet in the net header, which is 20 bytes then. */
   readonly hashReport?: boolean;
+  /** Rx: GUEST_CSUM or GUEST_TSO was negotiated: the net header says something about checksums and sizes. */
+  readonly rxOffload?: boolean;
+  /** Rx: GUEST_TSO was negotiated: packets may be as long as IP lets them, 65535 bytes behind the Ethernet header. */
+  readonly lro?: boolean;
+  /** Tx: CSUM was negotiated: the net header may ask for a checksum. */
+  readonly txOffload?: boolean;
+  /** Tx: HOST_TSO4 and HOST_TSO6, too: it may ask for segmentation. */
+  readonly txTso?: boolean;
   /** Tx: offset in the mapping of `size` slots of TX_SLOT_SIZE bytes, for headers that cannot be pushed and indirect tables. */
   readonly txZoneOff: number;
   /** Tx: device address of that zone. */
@@ -240,6 +248,12 @@ export interface RxPath {
 
 export interface TxPath {
   readonly spec: QueueSpec;
+  /**
+   * rte_eth_tx_prepare, for packets with RTE_MBUF_F_TX_* flags: call it before `xmit`. Inserts VLAN tags, writes the sums of
+   * pseudo headers. @returns how many of the first packets can be sent; the one behind them asks for what was not negotiated,
+   * or its lengths are wrong.
+   */
+  prepare(pkts: Uint32Array, n: number): number;
   /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the rest stay the caller's. */
   xmit(pkts: Uint32Array, n: number): number;
   /** Frees the mbufs of what the device has sent. @returns free descriptors. */

@@ -2,11 +2,11 @@
  * `virtio_recv_mergeable_pkts_packed`: packed ring, in order or not, and a packet may fill several buffers:
  * `num_buffers` in the first one's header says how many (virtio 1.2 section 5.1.6.4).
  */
-import { DESC_WORDS, ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF } from '../layout.js';
+import { DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from './burst.js';
 import { countUsedPacked, fillPacked, packedQueue, type CountUsed, type PackedQueue } from './packed.js';
 import {
   BROKEN,
@@ -23,16 +23,19 @@ import {
   type QueueSpec,
   type RxPath,
 } from './queue.js';
+import { siftFor } from './rx-offload.js';
 
 function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc } = spec;
+  const sift = siftFor(spec, pool, stats);
   const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
-  const segmentLimit = maxSegments(dataRoom);
+  const segmentLimit = maxSegments(spec, dataRoom);
+  const lengthLimit = maxLength(spec);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -110,6 +113,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
     words[USED_WRAP] = wrap;
 
     if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (nb > 0) account(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
@@ -147,7 +151,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
     }
     nbSegs[m] = linked;
     pktLen[m] = total;
-    if (sound && total <= MAX_RX_PKTLEN) return true;
+    if (sound && total <= lengthLimit) return true;
     stats[ERRORS] += 1;
     stats[DROP_SEGMENTS] += 1;
     pool.free(m);
@@ -160,8 +164,8 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, ERRORS, DROP_TOO_LONG,
-  DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxSegments,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, ERRORS, DROP_TOO_LONG,
+  DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
 };
 
 /** Opens the path for the calling thread. */

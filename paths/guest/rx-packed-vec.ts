@@ -10,13 +10,15 @@ import { openDoorbell, type Ring } from './doorbell.js';
 import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from './kernel-block.js';
 import { packedQueue, WRAP_BITS, type PackedQueue } from './packed.js';
 import { AVAIL_IDX, AVAIL_WRAP, BROKEN, STARTED, USED_IDX, USED_WRAP, type QueueSpec, type RxPath } from './queue.js';
+import { siftFor } from './rx-offload.js';
 import { openRxPacked } from './rx-packed.js';
 
 /** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
 const WORTH_A_CALL = 4;
 
 function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, ring: Ring, threshold: number): RxPath {
-  const { spec, pool, words, i32, size, desc32 } = queue;
+  const { spec, pool, words, stats, i32, size, desc32 } = queue;
+  const sift = siftFor(spec, pool, stats, true);
   const after = afterRx(spec, pool);
 
   function recv(pkts: Uint32Array, n: number): number {
@@ -31,7 +33,8 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, ring: R
     if (few || n < threshold || size < threshold) return scalar.recv(pkts, n);
     const result = run(pkts, n);
     if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
-    const nb = result & COUNT_MASK;
+    let nb = result & COUNT_MASK;
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
   }
@@ -42,6 +45,7 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, ring: R
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, AVAIL_IDX, AVAIL_WRAP, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, KERNEL_KICK, afterRx,
+  siftFor,
 };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */

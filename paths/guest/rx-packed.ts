@@ -17,11 +17,13 @@ import {
   type QueueSpec,
   type RxPath,
 } from './queue.js';
+import { siftFor } from './rx-offload.js';
 
 function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
   const { hdrSize, nbDesc } = spec;
+  const sift = siftFor(spec, pool, stats);
   const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
 
@@ -75,6 +77,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
     words[USED_WRAP] = wrap;
 
     if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (nb > 0) account(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
@@ -86,7 +89,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  DESC_WORDS, ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx,
+  DESC_WORDS, ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx, siftFor,
 };
 
 /** Opens the path for the calling thread. */

@@ -4,11 +4,11 @@
  * Descriptor, avail entry and used entry of a buffer all have the same number, its count modulo the ring's size: there
  * are no ids to keep, and avail entries are written once and stay.
  */
-import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF } from '../layout.js';
+import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS, NOMBUF } from '../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from './burst.js';
 import {
   AVAIL_IDX,
   BROKEN,
@@ -23,17 +23,20 @@ import {
   type QueueSpec,
   type RxPath,
 } from './queue.js';
+import { siftFor } from './rx-offload.js';
 import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from './split.js';
 
 function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
   const { spec, pool, words, stats, cookie, scratch, u16, u32, mask, desc32, used16, usedRing32 } = queue;
   const { addrLo, addrHi, dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc, mergeable } = spec;
+  const sift = siftFor(spec, pool, stats);
   const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
-  const segmentLimit = maxSegments(dataRoom);
+  const segmentLimit = maxSegments(spec, dataRoom);
+  const lengthLimit = maxLength(spec);
   const ring16 = queue.avail16 + 2;
 
   function fill(): number {
@@ -122,6 +125,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (nb > 0) account(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
@@ -152,7 +156,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     }
     nbSegs[m] = linked;
     pktLen[m] = total;
-    if (sound && total <= MAX_RX_PKTLEN) return true;
+    if (sound && total <= lengthLimit) return true;
     stats[ERRORS] += 1;
     stats[DROP_SEGMENTS] += 1;
     pool.free(m);
@@ -165,8 +169,8 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, STALLED, BROKEN_INDEX, BROKEN_ORDER, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxSegments,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF,
+  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
 };
 
 /** Opens the path for the calling thread. */

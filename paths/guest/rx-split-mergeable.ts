@@ -2,11 +2,11 @@
  * `virtio_recv_mergeable_pkts`: split ring, used in any order, and a packet may fill several buffers: `num_buffers` in
  * the first one's header says how many (virtio 1.2 section 5.1.6.4).
  */
-import { ETHER_HDR_LEN, MAX_RX_PKTLEN, NUM_BUFFERS_OFF } from '../layout.js';
+import { ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxSegments } from './burst.js';
+import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from './burst.js';
 import {
   BROKEN,
   BROKEN_ID,
@@ -22,17 +22,20 @@ import {
   type QueueSpec,
   type RxPath,
 } from './queue.js';
+import { siftFor } from './rx-offload.js';
 import { fillSplit, splitQueue, type SplitQueue } from './split.js';
 
 function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc } = spec;
+  const sift = siftFor(spec, pool, stats);
   const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
-  const segmentLimit = maxSegments(dataRoom);
+  const segmentLimit = maxSegments(spec, dataRoom);
+  const lengthLimit = maxLength(spec);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -96,6 +99,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (nb > 0) account(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
@@ -132,7 +136,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     }
     nbSegs[m] = linked;
     pktLen[m] = total;
-    if (sound && total <= MAX_RX_PKTLEN) return true;
+    if (sound && total <= lengthLimit) return true;
     stats[ERRORS] += 1;
     stats[DROP_SEGMENTS] += 1;
     pool.free(m);
@@ -145,8 +149,8 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, MAX_RX_PKTLEN, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, ERRORS, DROP_TOO_LONG, DROP_RUNT,
-  DROP_SEGMENTS, accountFor, afterRx, maxSegments,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, ERRORS, DROP_TOO_LONG, DROP_RUNT,
+  DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
 };
 
 /** Opens the path for the calling thread. */

@@ -20,12 +20,14 @@ import {
   type QueueSpec,
   type RxPath,
 } from './queue.js';
+import { siftFor } from './rx-offload.js';
 import { fillSplit, splitQueue, type SplitQueue } from './split.js';
 
 function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
   const { hdrSize, nbDesc } = spec;
+  const sift = siftFor(spec, pool, stats);
   const after = afterRx(spec, pool);
   const account = accountFor(stats, pool);
 
@@ -77,6 +79,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
     if (nb > 0) account(pkts, nb);
     if (after !== undefined) after(pkts, nb);
     return nb;
@@ -88,7 +91,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx,
+  ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx, siftFor,
 };
 
 /** Opens the path for the calling thread. */

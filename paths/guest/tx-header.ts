@@ -4,15 +4,16 @@ import { DESC_F_NEXT, DESC_WORDS } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { MAX_TX_INDIRECT, TX_SLOT_SIZE, TX_SLOT_TABLE, type QueueSpec } from './queue.js';
+import { asksForOffload, writeOffloadHeader } from './tx-offload.js';
 
 /**
- * Zeroes the header at element offset `off` (even) of mbuf `m`: no offload is asked for, num_buffers must be 0. Stores
- * only what is not zero already: an unconditional store costs up to 20 % (DPDK c9ea670c1d), as it takes the cache line
- * away from the other side.
+ * Writes the header of mbuf `m` at its element offset `off`, which is even. Without offloads it is zeros, of which only those
+ * are stored that are not there already: an unconditional store costs up to 20 % (DPDK c9ea670c1d), as it takes the cache
+ * line away from the other side.
  */
-export type ClearHeader = (m: number, off: number) => void;
+export type PushHeader = (m: number, off: number) => void;
 
-function headerClearer(pool: Mempool, hdrSize: number): ClearHeader {
+function headerClearer(pool: Mempool, hdrSize: number): PushHeader {
   const { i32, u16, base, stride } = pool;
   return (m, off) => {
     const at = base + Math.imul(m, stride) + off;
@@ -30,8 +31,14 @@ function headerClearer(pool: Mempool, hdrSize: number): ClearHeader {
   };
 }
 
-export function clearHeaderFor(pool: Mempool, hdrSize: number): ClearHeader {
-  return specialize(headerClearer, {}, pool, hdrSize);
+export function pushHeaderFor(spec: QueueSpec, pool: Mempool): PushHeader {
+  const clear = specialize(headerClearer, {}, pool, spec.hdrSize);
+  if (!spec.txOffload) return clear;
+  const { u16, base, stride } = pool;
+  return (m, off) => {
+    if (asksForOffload(pool, m)) writeOffloadHeader(u16, (base + m * stride + off) >> 1, spec, pool, m);
+    else clear(m, off);
+  };
 }
 
 /** The queue's zone of slots, one per descriptor id: a header that cannot be pushed, and an indirect table. */
@@ -41,11 +48,9 @@ export class TxZone {
   private readonly offset: number;
   private readonly addressLo: number;
   private readonly addressHi: number;
-  private readonly hdrSize: number;
-  private readonly packed: boolean;
 
   constructor(
-    spec: QueueSpec,
+    private readonly spec: QueueSpec,
     private readonly pool: Mempool,
   ) {
     const { u16, u32 } = viewsOf(spec.mapping);
@@ -54,16 +59,16 @@ export class TxZone {
     this.offset = spec.txZoneOff;
     this.addressLo = Number(spec.txZoneAddress & 0xffffffffn);
     this.addressHi = Number(spec.txZoneAddress >> 32n);
-    this.hdrSize = spec.hdrSize;
-    this.packed = spec.packed;
   }
 
-  /** Descriptor words 0 to 2 at `d`: the zeroed header of slot `id`. */
-  writeHeader(ring: Uint32Array, d: number, id: number): void {
-    const { u16, hdrSize } = this;
+  /** Descriptor words 0 to 2 at `d`: the header of `m`, in slot `id`. */
+  writeHeader(ring: Uint32Array, d: number, id: number, m: number): void {
+    const { u16, spec, pool } = this;
+    const { hdrSize, txOffload } = spec;
     const slot = id * TX_SLOT_SIZE;
     const from = (this.offset + slot) >> 1;
-    for (let half = 0; half < hdrSize >> 1; half++) if (u16[from + half] !== 0) u16[from + half] = 0;
+    if (txOffload && asksForOffload(pool, m)) writeOffloadHeader(u16, from, spec, pool, m);
+    else for (let half = 0; half < hdrSize >> 1; half++) if (u16[from + half] !== 0) u16[from + half] = 0;
     ring[d] = this.addressLo + slot;
     ring[d + 1] = this.addressHi;
     ring[d + 2] = hdrSize;
@@ -74,11 +79,11 @@ export class TxZone {
     const { u32, pool } = this;
     const slot = id * TX_SLOT_SIZE;
     let t = (this.offset + slot + TX_SLOT_TABLE) >> 2;
-    this.writeHeader(u32, t, id);
+    this.writeHeader(u32, t, id, m);
     let entries = 1;
     for (let segment = m; segment !== NIL && entries < MAX_TX_INDIRECT; segment = pool.next[segment]!) {
       // Entries of a packed table lie in order by definition; those of a split one are linked (sections 2.7.5.3, 2.8.8).
-      u32[t + 3] = this.packed ? 0 : DESC_F_NEXT | (entries << 16);
+      u32[t + 3] = this.spec.packed ? 0 : DESC_F_NEXT | (entries << 16);
       t += DESC_WORDS;
       writeSegment(u32, t, pool, segment);
       entries++;

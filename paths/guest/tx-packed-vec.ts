@@ -1,7 +1,7 @@
 /**
  * `virtio_xmit_pkts_packed_vec`: what tx-packed.ts does with IN_ORDER, by a kernel of the native helper
  * (native/tx-packed.h). Both work on the same state: bursts too small for the call to pay, and those with packets of
- * several segments or without room for the header, are left to the TypeScript.
+ * several segments or without room for the header, or that ask for offloads, are left to the TypeScript.
  */
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
@@ -9,28 +9,35 @@ import { openDoorbell, type Ring } from './doorbell.js';
 import { COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, openKernel, type RunKernel } from './kernel-block.js';
 import { packedQueue, type PackedQueue } from './packed.js';
 import { AVAIL_IDX, AVAIL_WRAP, BROKEN, STARTED, type QueueSpec, type TxPath } from './queue.js';
+import { asksForOffload } from './tx-offload.js';
 import { openTxPacked } from './tx-packed.js';
 
 /** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
 const WORTH_A_CALL = 4;
 
 function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, ring: Ring, threshold: number): TxPath {
-  const { spec, words } = queue;
-  const { anyLayout } = spec;
+  const { spec, pool, words } = queue;
+  const { anyLayout, txOffload } = spec;
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
     if (n < threshold || n > COUNT_MASK || !anyLayout) return scalar.xmit(pkts, n);
+    if (txOffload && anyAsks(pkts, n)) return scalar.xmit(pkts, n);
     const result = run(pkts, n);
     if ((result & KERNEL_SCALAR) !== 0) return scalar.xmit(pkts, n);
     if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
     return result & COUNT_MASK;
   }
 
-  return { spec, xmit, cleanup: scalar.cleanup };
+  function anyAsks(pkts: Uint32Array, n: number): boolean {
+    for (let i = 0; i < n; i++) if (asksForOffload(pool, pkts[i]!)) return true;
+    return false;
+  }
+
+  return { spec, prepare: scalar.prepare, xmit, cleanup: scalar.cleanup };
 }
 
-const scope = { STARTED, BROKEN, AVAIL_IDX, AVAIL_WRAP, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR };
+const scope = { STARTED, BROKEN, AVAIL_IDX, AVAIL_WRAP, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, asksForOffload };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openTxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): TxPath {

@@ -27,14 +27,15 @@ import {
   type QueueSpec,
   type TxPath,
 } from './queue.js';
-import { clearHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { pushHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { prepareFor } from './tx-offload.js';
 
 function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxPath {
   const { spec, pool, words, stats, cookie, chain, freeRing, scratch, u32, i32, size, desc32 } = queue;
   const { addrLo, addrHi, dataOff, dataLen, nbSegs, next } = pool;
   const { hdrSize, anyLayout, indirect, inOrder, freeThresh, nbDesc } = spec;
   const account = accountFor(stats, pool);
-  const clearHeader = clearHeaderFor(pool, hdrSize);
+  const pushHeader = pushHeaderFor(spec, pool);
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -56,7 +57,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
       let word3: number;
       let needed = 1;
       if (nbSegs[m] === 1 && anyLayout && off >= 0 && (off & 1) === 0) {
-        clearHeader(m, off);
+        pushHeader(m, off);
         const d = desc32 + idx * DESC_WORDS;
         u32[d] = addrLo[m]! + off;
         u32[d + 1] = addrHi[m]!;
@@ -99,7 +100,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
 
   /** Header, then one descriptor per segment. The first one's word 3 is left to the caller. */
   function putChain(m: number, idx: number, wrap: number, id: number, needed: number): void {
-    zone.writeHeader(u32, desc32 + idx * DESC_WORDS, id);
+    zone.writeHeader(u32, desc32 + idx * DESC_WORDS, id, m);
     let segment = m;
     for (let k = 1; k < needed; k++) {
       if (++idx === size) {
@@ -210,14 +211,14 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
     words[FREE_COUNT] = free;
   }
 
-  return { spec, xmit, cleanup };
+  return { spec, prepare: prepareFor(spec, pool), xmit, cleanup };
 }
 
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, FREE_TAIL, BROKEN_ID, BROKEN_TWICE,
   BROKEN_ORDER, NIL, DESC_WORDS, DESC_F_NEXT, DESC_F_INDIRECT, DESC_F_AVAIL, DESC_F_USED, WRAP_BITS, MAX_TX_INDIRECT,
-  DROP_TX, accountFor, clearHeaderFor, writeSegment,
+  DROP_TX, accountFor, prepareFor, pushHeaderFor, writeSegment,
 };
 
 /** Opens the path for the calling thread. */

@@ -23,14 +23,15 @@ import {
   type TxPath,
 } from './queue.js';
 import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from './split.js';
-import { clearHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { pushHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { prepareFor } from './tx-offload.js';
 
 function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath {
   const { spec, pool, words, stats, cookie, chain, scratch, u16, u32, mask, desc32, used16 } = queue;
   const { addrLo, addrHi, dataOff, dataLen, nbSegs, next } = pool;
   const { hdrSize, anyLayout, freeThresh, nbDesc } = spec;
   const account = accountFor(stats, pool);
-  const clearHeader = clearHeaderFor(pool, hdrSize);
+  const pushHeader = pushHeaderFor(spec, pool);
   const ring16 = queue.avail16 + 2;
 
   function xmit(pkts: Uint32Array, n: number): number {
@@ -47,7 +48,7 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
       const off = dataOff[m]! - hdrSize;
       let needed = 1;
       if (nbSegs[m] === 1 && anyLayout && off >= 0 && (off & 1) === 0) {
-        clearHeader(m, off);
+        pushHeader(m, off);
         const d = desc32 + head * DESC_WORDS;
         u32[d] = addrLo[m]! + off;
         u32[d + 1] = addrHi[m]!;
@@ -80,7 +81,7 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
   /** Header, then one descriptor per segment, in ring order (section 2.7.5.3.1: next is x + 1, and 0 in the last). */
   function putChain(m: number, head: number, needed: number): void {
     let d = desc32 + head * DESC_WORDS;
-    zone.writeHeader(u32, d, head);
+    zone.writeHeader(u32, d, head, m);
     let segment = m;
     for (let k = 1; k < needed; k++) {
       const following = (head + k) & mask;
@@ -137,13 +138,13 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
     return free;
   }
 
-  return { spec, xmit, cleanup };
+  return { spec, prepare: prepareFor(spec, pool), xmit, cleanup };
 }
 
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ORDER, NIL, DESC_WORDS, DESC_F_NEXT,
-  DROP_TX, accountFor, clearHeaderFor, writeSegment,
+  DROP_TX, accountFor, prepareFor, pushHeaderFor, writeSegment,
 };
 
 /** Opens the path for the calling thread. */

@@ -24,7 +24,8 @@ import {
   type TxPath,
 } from './queue.js';
 import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from './split.js';
-import { clearHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { pushHeaderFor, TxZone, writeSegment } from './tx-header.js';
+import { prepareFor } from './tx-offload.js';
 
 function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath {
   const { spec, pool, words, stats, cookie, chain, link, freeRing, scratch } = queue;
@@ -32,7 +33,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
   const { addrLo, addrHi, dataOff, dataLen, nbSegs, next } = pool;
   const { hdrSize, anyLayout, indirect, freeThresh, nbDesc } = spec;
   const account = accountFor(stats, pool);
-  const clearHeader = clearHeaderFor(pool, hdrSize);
+  const pushHeader = pushHeaderFor(spec, pool);
   const ring16 = queue.avail16 + 2;
 
   function xmit(pkts: Uint32Array, n: number): number {
@@ -52,7 +53,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
       const id = freeRing[head]!;
       let needed = 1;
       if (nbSegs[m] === 1 && anyLayout && off >= 0 && (off & 1) === 0) {
-        clearHeader(m, off);
+        pushHeader(m, off);
         const d = desc32 + id * DESC_WORDS;
         u32[d] = addrLo[m]! + off;
         u32[d + 1] = addrHi[m]!;
@@ -89,7 +90,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
   /** Header, then one descriptor per segment, in the `needed` free ids from `head` on; `link` remembers them. */
   function putChain(m: number, head: number, needed: number): void {
     let id = freeRing[head]!;
-    zone.writeHeader(u32, desc32 + id * DESC_WORDS, id);
+    zone.writeHeader(u32, desc32 + id * DESC_WORDS, id, m);
     let segment = m;
     for (let k = 1; k < needed; k++) {
       const following = freeRing[(head + k) & mask]!;
@@ -150,13 +151,13 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
     return free;
   }
 
-  return { spec, xmit, cleanup };
+  return { spec, prepare: prepareFor(spec, pool), xmit, cleanup };
 }
 
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, NIL,
-  DESC_WORDS, DESC_F_NEXT, DESC_F_INDIRECT, MAX_TX_INDIRECT, DROP_TX, accountFor, clearHeaderFor, writeSegment,
+  DESC_WORDS, DESC_F_NEXT, DESC_F_INDIRECT, MAX_TX_INDIRECT, DROP_TX, accountFor, prepareFor, pushHeaderFor, writeSegment,
 };
 
 /** Opens the path for the calling thread. */

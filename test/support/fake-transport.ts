@@ -1,7 +1,8 @@
 /** A device that exists only in the test: it keeps a trace of what the driver asked, and misbehaves on demand. */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Doorbell } from '../../paths/guest/queue.js';
-import { emulateControl, type ControlCommand } from '../../driver/ctrlq.js';
+import type { ControlCommand } from '../../driver/ctrlq.js';
+import { ControlEmulator } from '../../driver/user/control-emulator.js';
 import type { FeatureOffer } from '../../driver/features.js';
 import type { QueueSetup, Transport, TransportEvent } from '../../driver/transport.js';
 import * as F from '../../driver/wire/virtio-features.js';
@@ -34,6 +35,7 @@ export const FAKE_OFFER =
 export class FakeTransport implements Transport {
   readonly driverName = 'fake';
   readonly supported = (1n << 64n) - 1n;
+  readonly finalLoss: string | undefined = undefined;
   readonly trace: string[] = [];
   readonly queues = new Map<number, QueueSetup>();
   connected = true;
@@ -125,11 +127,12 @@ export class FakeTransport implements Transport {
 
   control(command: ControlCommand): number {
     this.call(`control ${command.class}/${command.command}`);
-    return emulateControl(command, {
+    return new ControlEmulator({
+      mac: undefined,
       maxQueuePairs: this.maxQueuePairs,
       enablePairs: (n) => (this.enabledPairs = n),
       refused: () => undefined,
-    });
+    }).run(command);
   }
 
   close(): void {

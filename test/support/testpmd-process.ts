@@ -1,9 +1,9 @@
 /** Our testpmd as a process, against the embedded back-end on a thread of the test. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { createEal } from '../../driver/eal.js';
 import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedded.js';
+import { isListening } from '../../native/socket.js';
 import { eventually, ourCpu, peerCpu, startPeer, temporaryDirectory, type Peer } from './peers.js';
 
 /** A vhost-user back-end that returns every packet. @returns its socket. */
@@ -44,7 +44,7 @@ export function spawnTestpmd(
 }
 
 export async function waitForSocket(path: string): Promise<string> {
-  await eventually('back-end socket', () => existsSync(path), Boolean);
+  await eventually('back-end socket', () => isListening(path), Boolean);
   return path;
 }
 

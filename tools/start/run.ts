@@ -1,5 +1,5 @@
 /** One row of the table: an embedded back-end on one lcore, a virtio_user port on another, packets going round. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { createEal, processCpus, type Eal } from '../../driver/eal.js';
 import { attach, type Port } from '../../driver/port.js';
 import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedded.js';
 import { VirtioPmdError } from '../../native/errors.js';
+import { isListening } from '../../native/socket.js';
 import type { Recipe } from '../recipes.js';
 import { CORRUPT, FORWARDED, LOST, PROGRESS_BYTES, VERIFIED, type ForwardData } from './forward.js';
 
@@ -87,7 +88,7 @@ async function startBackend(eal: Eal, socket: string): Promise<void> {
     ...{ path: socket, mode: 'loopback', mempool },
     counters: new SharedArrayBuffer(vhostCounterBytes),
   } satisfies VhostJobData);
-  for (const deadline = Date.now() + START_TIMEOUT_MS; !existsSync(socket); await sleep(10)) {
+  for (const deadline = Date.now() + START_TIMEOUT_MS; !isListening(socket); await sleep(10)) {
     if (eal.lcores.state(BACKEND_LCORE) === 'failed') eal.lcores.wait(BACKEND_LCORE); // throws its error
     if (Date.now() > deadline) {
       throw new VirtioPmdError(

@@ -1,6 +1,7 @@
 import type { Args, Row } from './grammar.js';
 import type { Forwarding } from './forwarding.js';
 import { forwardingText, rxTxText } from './forwarding.js';
+import type { Direction } from './offload-names.js';
 import type { PortEntry, Session } from './session.js';
 import { formatCores, formatTxPackets } from './show-config.js';
 import * as info from './show-info.js';
@@ -51,7 +52,7 @@ function clearPort(
   if (what === 'stats') session.print(`\n  NIC statistics for port ${port.id} cleared`);
 }
 
-function showQueue(session: Session, direction: info.Direction, entry: PortEntry, queue: number): void {
+function showQueue(session: Session, direction: Direction, entry: PortEntry, queue: number): void {
   const { port } = entry;
   session.attempt(() => {
     const text =
@@ -100,10 +101,14 @@ export const displayCommands: readonly Row<Testpmd>[] = [
     syntax: 'show port <port:u16> side:(rx_offload|tx_offload) what:(capabilities|configuration)',
     help: 'Show the offloads that a port can do, or does.',
     run: ({ session }, args) => {
-      const format =
-        args.text('what') === 'capabilities' ? info.formatOffloadCapabilities : info.formatOffloadConfiguration;
       const direction = args.text('side') === 'rx_offload' ? 'rx' : 'tx';
-      for (const { port } of select(session, args)) session.print(format(direction, port.info()));
+      for (const { port, rxOffloads, txOffloads } of select(session, args)) {
+        const text =
+          args.text('what') === 'capabilities'
+            ? info.formatOffloadCapabilities(direction, port.info())
+            : info.formatOffloadConfiguration(direction, port.info(), direction === 'rx' ? rxOffloads : txOffloads);
+        session.print(text);
+      }
     },
   },
   {

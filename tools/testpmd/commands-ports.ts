@@ -1,7 +1,11 @@
 import { MAX_BURST } from './app-options.js';
 import type { Args, Row } from './grammar.js';
+import { appValues } from './ignored-options.js';
+import type { PortEntry, Session } from './session.js';
 import type { Testpmd } from './testpmd.js';
 import { U16_MAX } from './values.js';
+
+const MIN_PACKET_LENGTH = 64;
 
 function configAll({ session }: Testpmd, what: string, value: number): void {
   const { settings } = session;
@@ -17,6 +21,14 @@ function configAll({ session }: Testpmd, what: string, value: number): void {
   }
   if (value > U16_MAX) {
     session.complain('Bad arguments');
+    return;
+  }
+  if (what === 'max-pkt-len') {
+    setMaxPacketLength(session, value);
+    return;
+  }
+  if (what === 'max-lro-pkt-size') {
+    session.complain(`${what} is accepted and has no effect: ${appValues[what]}`);
     return;
   }
   if (what === 'rxq' || what === 'txq') {
@@ -47,10 +59,33 @@ function configAll({ session }: Testpmd, what: string, value: number): void {
   for (const entry of entries) entry.reconfigure = true;
 }
 
+/** @returns whether the port can have this MTU, as far as can be told before it is configured anew. */
+function changeMtu(session: Session, entry: PortEntry, mtu: number): boolean {
+  const { port } = entry;
+  const { minMtu, maxMtu } = port.info();
+  if (entry.reconfigure || !port.configured) {
+    if (mtu < minMtu || mtu > maxMtu) {
+      session.complain(`MTU should be between ${minMtu} and ${maxMtu}; ${mtu} was asked for`);
+      return false;
+    }
+  } else if (!session.attempt(() => port.setMtu(mtu))) return false;
+  entry.mtu = mtu;
+  return true;
+}
+
 function setMtu({ session }: Testpmd, args: Args): void {
-  for (const entry of session.select(args.number('port'))) {
-    const mtu = args.number('mtu');
-    if (session.attempt(() => entry.port.setMtu(mtu))) entry.mtu = mtu;
+  for (const entry of session.select(args.number('port'))) changeMtu(session, entry, args.number('mtu'));
+}
+
+function setMaxPacketLength(session: Session, length: number): void {
+  if (length < MIN_PACKET_LENGTH) {
+    session.complain(`max-pkt-len can not be less than ${MIN_PACKET_LENGTH}`);
+    return;
+  }
+  for (const entry of session.select('all')) {
+    const { maxRxPktLen, maxMtu } = entry.port.info();
+    const mtu = length - (maxRxPktLen - maxMtu);
+    if (!changeMtu(session, entry, mtu)) session.complain(`Failed to set MTU to ${mtu} for port ${entry.port.id}`);
   }
 }
 
@@ -88,13 +123,13 @@ export const portCommands: readonly Row<Testpmd>[] = [
     run: ({ ports }, args) => ports.detach(args.number('port')),
   },
   {
-    syntax: 'port config all what:(rxq|txq|rxd|txd|burst) <value:u32>',
-    help: 'Set the number of queues, descriptors or packets per burst; ports must be stopped.',
+    syntax: 'port config all what:(rxq|txq|rxd|txd|burst|max-pkt-len|max-lro-pkt-size) <value:u32>',
+    help: 'Set the number of queues, descriptors or packets per burst, or the longest packet; ports must be stopped.',
     run: (testpmd, args) => configAll(testpmd, args.text('what'), args.number('value')),
   },
   {
     syntax: 'port config mtu <port:u16> <mtu:u16>',
-    help: 'Set the MTU of a port.',
+    help: 'Set the MTU of a port, stopped or not.',
     run: (testpmd, args) => setMtu(testpmd, args),
   },
 ];

@@ -3,8 +3,10 @@ import { controlCommands } from './commands-control.js';
 import { configCommands } from './commands-config.js';
 import { displayCommands } from './commands-display.js';
 import { filterConfigCommands, filterDisplayCommands } from './commands-filters.js';
+import { offloadConfigCommands, offloadPortCommands } from './commands-offloads.js';
 import { portCommands } from './commands-ports.js';
 import { rssDisplayCommands, rssPortCommands } from './commands-rss.js';
+import { vlanCommands } from './commands-vlan.js';
 import { Grammar, type Args, type Row } from './grammar.js';
 import type { Testpmd } from './testpmd.js';
 
@@ -16,8 +18,8 @@ interface Section {
 }
 
 const allDisplay = [...filterDisplayCommands, ...displayCommands, ...rssDisplayCommands];
-const allConfig = [...configCommands, ...filterConfigCommands];
-const allPorts = [...portCommands, ...rssPortCommands];
+const allConfig = [...configCommands, ...filterConfigCommands, ...vlanCommands, ...offloadConfigCommands];
+const allPorts = [...portCommands, ...offloadPortCommands, ...rssPortCommands];
 
 const sections: readonly Section[] = [
   { name: 'control', title: 'Control forwarding', summary: 'Start and stop forwarding.', rows: controlCommands },

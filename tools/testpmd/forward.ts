@@ -9,6 +9,7 @@ import { streamCounters } from '../../driver/stream-counters.js';
 import type { LcoreContext } from '../../driver/types.js';
 import { createEngine } from './engines/create.js';
 import type { Engine, StreamSettings } from './engines/stream.js';
+import type { TxSettings } from './engines/tx-settings.js';
 import { TxOnly, type PacketPlan } from './engines/txonly.js';
 import { createUserEngine } from './engines/user.js';
 import { isUserMode, type Mode } from './modes.js';
@@ -20,6 +21,7 @@ export interface StreamPlan {
   /** Its place among all streams: the counters'. */
   readonly index: number;
   readonly settings: StreamSettings;
+  readonly txSettings: TxSettings;
 }
 
 export interface ForwardJob {
@@ -34,6 +36,8 @@ export interface ForwardJob {
   readonly lcoreCount: number;
   /** streamCountersBytes(all streams) bytes. */
   readonly counters: SharedArrayBuffer;
+  /** A number for each of all streams: packets of the csum mode whose L4 checksum was bad. */
+  readonly badL4: SharedArrayBuffer;
   /** CONTROL_WORDS words. */
   readonly control: SharedArrayBuffer;
 }
@@ -76,7 +80,7 @@ function run(context: LcoreContext, job: ForwardJob, running: readonly Running[]
 
 async function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, control: Int32Array): Promise<Running> {
   const { mode, packets } = job;
-  const { rx, tx, index, settings } = plan;
+  const { rx, tx, index, settings, txSettings } = plan;
   const pool = context.mempool(rx.mempool);
   const counters = streamCounters(job.counters, index);
   const print = (text: string) => context.post(text);
@@ -84,7 +88,15 @@ async function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, co
   const stream = new ForwardStream(openRx(rx, pool), openTx(tx, pool), pool, settings, counters, print, dump);
   const engine = isUserMode(mode)
     ? await createUserEngine(mode, stream)
-    : createEngine(mode, settings, packets, pool.dataRoom, context.lcoreId);
+    : createEngine(mode, {
+        settings,
+        tx: txSettings,
+        plan: packets,
+        dataRoom: pool.dataRoom,
+        lcoreId: context.lcoreId,
+        badL4: new Float64Array(job.badL4),
+        index,
+      });
   return { stream, engine };
 }
 
@@ -119,9 +131,9 @@ function waitForAll(context: LcoreContext, control: Int32Array, lcores: number):
 }
 
 function transmitFirst(context: LcoreContext, job: ForwardJob, running: readonly Running[]): void {
-  const engines = running.map(({ stream }) => {
+  const engines = running.map(({ stream }, i) => {
     const { burst, ownMac, peerMac } = stream.settings;
-    return new TxOnly(job.packets, burst, ownMac, peerMac, context.lcoreId);
+    return new TxOnly(job.packets, burst, ownMac, peerMac, context.lcoreId, job.streams[i]!.txSettings);
   });
   for (let i = 0; i < job.txFirst && context.running(); i++) {
     for (let s = 0; s < running.length; s++) engines[s]!.run(running[s]!.stream);

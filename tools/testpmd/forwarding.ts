@@ -3,12 +3,13 @@ import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { recoverMbufs } from '../../driver/lost-mbufs.js';
 import { readStreamCounts, streamCountersBytes, type StreamCounts } from '../../driver/stream-counters.js';
 import type { PortSpec, PortStats } from '../../driver/types.js';
+import type { TxSettings } from './engines/tx-settings.js';
 import { CONTROL_WORDS, FLUSHED, FORWARDING, VERBOSE, type ForwardJob, type StreamPlan } from './forward.js';
 import { isUserMode, nameOf, type Mode } from './modes.js';
-import type { Session } from './session.js';
+import type { PortEntry, Session } from './session.js';
 import { formatFlows, formatForwarding, formatRxTx } from './show-config.js';
 import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show-stats.js';
-import type { ForwardingPlan, LcoreStreams } from './topology.js';
+import type { ForwardingPlan, LcoreStreams, Stream } from './topology.js';
 import { macBytes } from './values.js';
 
 const STOP_TIMEOUT_MS = 5000;
@@ -21,11 +22,17 @@ interface Run {
   /** Lcores whose job has failed while it ran, which was said then. */
   readonly failed: Set<number>;
   readonly counters: SharedArrayBuffer;
+  /** ForwardJob.badL4; read by the csum mode's summary alone. */
+  readonly badL4: Float64Array;
   /** Statistics from which the summary counts: at the start, or when they were cleared. */
   readonly portBase: Map<number, PortStats>;
-  streamBase: readonly StreamCounts[];
+  streamBase: readonly CountsWithBad[];
   /** What `stop` found. From then on the ports may be reconfigured or closed, and count from 0. */
   result: ForwardStats | undefined;
+}
+
+interface CountsWithBad extends StreamCounts {
+  readonly badL4: number;
 }
 
 interface ForwardStats {
@@ -74,7 +81,8 @@ export class Forwarding {
     const counters = new SharedArrayBuffer(streamCountersBytes(Math.max(1, plan.streams.length)));
     const portBase = new Map(plan.ports.map((id) => [id, session.ports.get(id)!.port.stats()]));
     const { mode } = session.settings;
-    this.run = { mode, plan, failed: new Set(), counters, portBase, streamBase: [], result: undefined };
+    const badL4 = new Float64Array(new SharedArrayBuffer(plan.streams.length * Float64Array.BYTES_PER_ELEMENT));
+    this.run = { mode, plan, failed: new Set(), counters, badL4, portBase, streamBase: [], result: undefined };
     this.active = session.attempt(() => this.launch(txFirst));
   }
 
@@ -127,12 +135,21 @@ export class Forwarding {
 
   private statsOf(run: Run): ForwardStats {
     const { ports } = this.session;
-    const streams = run.plan.streams.map((stream, i) => ({ stream, counts: this.streamCounts(run, i) }));
-    const portStats = run.plan.ports.map((portId) => {
-      const mine = streams.filter(({ stream }) => stream.txPort === portId);
-      const txDropped = mine.reduce((sum, { counts }) => sum + counts.txDropped, 0);
-      return { portId, stats: difference(ports.get(portId)!.port.stats(), run.portBase.get(portId)!), txDropped };
+    const csum = run.mode === 'csum';
+    const counted = run.plan.streams.map((stream, i) => ({ stream, counts: this.streamCounts(run, i) }));
+    const portStats = run.plan.ports.map((portId): PortForwardStats => {
+      const sum = (pick: (counted: { stream: Stream; counts: CountsWithBad }) => number) =>
+        counted.reduce((total, each) => total + pick(each), 0);
+      const txDropped = sum(({ stream, counts }) => (stream.txPort === portId ? counts.txDropped : 0));
+      const badL4 = csum ? sum(({ stream, counts }) => (stream.rxPort === portId ? counts.badL4 : 0)) : undefined;
+      const stats = difference(ports.get(portId)!.port.stats(), run.portBase.get(portId)!);
+      return { portId, stats, txDropped, badL4 };
     });
+    const streams = counted.map(({ stream, counts }) => ({
+      stream,
+      counts,
+      badL4: csum ? counts.badL4 : undefined,
+    }));
     return { ports: portStats, streams };
   }
 
@@ -141,7 +158,7 @@ export class Forwarding {
     const { run } = this;
     if (!run) return;
     for (const id of run.plan.ports) this.rebase(id);
-    run.streamBase = run.plan.streams.map((_, i) => readStreamCounts(run.counters, i));
+    run.streamBase = run.plan.streams.map((_, i) => countsOf(run, i));
     if (run.result) run.result = clearedStats(run.result);
   }
 
@@ -211,7 +228,7 @@ export class Forwarding {
 
   private job(lcore: LcoreStreams, specs: ReadonlyMap<number, PortSpec>, txFirst: number): ForwardJob {
     const { settings, ports } = this.session;
-    const { plan, counters } = this.run!;
+    const { plan, counters, badL4 } = this.run!;
     const { mode, packets, burst, retry, retries, retryDelayUs, flushRx: flush } = settings;
     const streams = lcore.streams.map((stream): StreamPlan => {
       const { rxPort, rxQueue, txPort, txQueue } = stream;
@@ -226,20 +243,31 @@ export class Forwarding {
           ownMac: macBytes(ports.get(txPort)!.port.mac),
           peerMac: macBytes(this.session.peerOf(txPort)),
         },
+        txSettings: txSettingsOf(ports.get(txPort)!),
       };
     });
-    const control = this.control.buffer as SharedArrayBuffer;
-    return { mode, streams, packets, flush, txFirst, lcoreCount: plan.lcores.length, counters, control };
+    return {
+      mode,
+      streams,
+      packets,
+      flush,
+      txFirst,
+      lcoreCount: plan.lcores.length,
+      counters,
+      badL4: badL4.buffer as SharedArrayBuffer,
+      control: this.control.buffer as SharedArrayBuffer,
+    };
   }
 
-  private streamCounts(run: Run, index: number): StreamCounts {
-    const now = readStreamCounts(run.counters, index);
+  private streamCounts(run: Run, index: number): CountsWithBad {
+    const now = countsOf(run, index);
     const base = run.streamBase[index];
     if (!base) return now;
     return {
       rxPackets: now.rxPackets - base.rxPackets,
       txPackets: now.txPackets - base.txPackets,
       txDropped: now.txDropped - base.txDropped,
+      badL4: now.badL4 - base.badL4,
     };
   }
 
@@ -250,6 +278,18 @@ export class Forwarding {
     session.print(rxTxText(session));
   }
 }
+
+const countsOf = ({ counters, badL4 }: Run, index: number): CountsWithBad => ({
+  ...readStreamCounts(counters, index),
+  badL4: badL4[index]!,
+});
+
+const txSettingsOf = ({ port, tsoSegsz, txVlan, macSwap }: PortEntry): TxSettings => ({
+  offloads: port.config!.txOffloads,
+  tsoSegsz,
+  vlan: txVlan,
+  macSwap,
+});
 
 const mbufs = (n: number) => (n === 1 ? '1 mbuf' : `${n} mbufs`);
 
@@ -262,8 +302,10 @@ const stuck = (lcoreId: number, mode: Mode) =>
 function clearedStats({ ports, streams }: ForwardStats): ForwardStats {
   const counts = { rxPackets: 0, txPackets: 0, txDropped: 0 };
   return {
-    ports: ports.map((port) => ({ ...port, stats: difference(port.stats, port.stats), txDropped: 0 })),
-    streams: streams.map(({ stream }) => ({ stream, counts })),
+    ports: ports.map(({ portId, stats, badL4 }) => {
+      return { portId, stats: difference(stats, stats), txDropped: 0, badL4: badL4 === undefined ? undefined : 0 };
+    }),
+    streams: streams.map(({ stream, badL4 }) => ({ stream, counts, badL4: badL4 === undefined ? undefined : 0 })),
   };
 }
 
@@ -289,7 +331,7 @@ export function forwardingText(session: Session, plan: ForwardingPlan): string {
 /** `show config rxtx`. */
 export function rxTxText(session: Session): string {
   const { settings } = session;
-  const ports = session.select('all').map(({ port }) => {
+  const ports = session.select('all').map(({ port, rxOffloads, txOffloads }) => {
     const { config } = port;
     return {
       portId: port.id,
@@ -299,8 +341,8 @@ export function rxTxText(session: Session): string {
       txDesc: settings.txDesc,
       rxFreeThresh: session.app.rxFreeThresh ?? 0,
       txFreeThresh: session.app.txFreeThresh ?? 0,
-      rxOffloads: config?.rxOffloads ?? session.app.rxOffloads,
-      txOffloads: config?.txOffloads ?? session.app.txOffloads,
+      rxOffloads,
+      txOffloads,
     };
   });
   return formatRxTx({

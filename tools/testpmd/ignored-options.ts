@@ -10,7 +10,7 @@ const hugepages = 'memory is one sealed memfd';
 const process = 'there is one process';
 const build = 'drivers are built in';
 const trace = 'there is no tracing';
-const csum = 'the csum engine does not exist yet';
+const tunnels = 'tunnels are not parsed';
 const threshold = 'virtio has no such threshold';
 const hardware = 'virtio has no such offload';
 const flow = 'virtio has no flow rules';
@@ -83,7 +83,7 @@ export const appValues: Ignored = {
   'num-procs': process,
   'proc-id': process,
   'display-xstats': '`show port xstats` shows all of them',
-  'max-lro-pkt-size': hardware,
+  'max-lro-pkt-size': 'the other end decides how long packets get',
   'flowgen-clones': 'flowgen makes each packet anew',
   hairpinq: hardware,
   'hairpin-mode': hardware,
@@ -100,11 +100,11 @@ export const appValues: Ignored = {
   'rxq-share': hardware,
   'eth-link-speed': 'the speed is the devarg speed=',
   'bitrate-stats': '`show port stats` has the rates',
-  latencystats: csum,
+  latencystats: 'latencies are not measured',
   'print-event': 'link events are always printed',
   'mask-event': 'link events are always printed',
-  'vxlan-gpe-port': csum,
-  'geneve-parsed-port': csum,
+  'vxlan-gpe-port': tunnels,
+  'geneve-parsed-port': tunnels,
   'mp-alloc': hugepages,
   'rx-mq-mode': 'virtio has RSS, or none',
   'noisy-tx-sw-buffer-size': noisy,

@@ -1,7 +1,7 @@
 /** The packet forwarding modes: testpmd's own, by name, and those of users, which are modules. */
 import type { StreamShape } from './topology.js';
 
-export type BuiltInMode = 'io' | 'mac' | 'macswap' | 'flowgen' | 'rxonly' | 'txonly' | 'icmpecho' | '5tswap';
+export type BuiltInMode = 'io' | 'mac' | 'macswap' | 'flowgen' | 'rxonly' | 'txonly' | 'csum' | 'icmpecho' | '5tswap';
 
 /** A module whose default export is a ForwardingMode. Plain data: the lcore loads it (load-mode.ts). */
 export interface UserMode {
@@ -19,6 +19,7 @@ export const modeNames: readonly BuiltInMode[] = [
   'flowgen',
   'rxonly',
   'txonly',
+  'csum',
   'icmpecho',
   '5tswap',
 ];
@@ -30,6 +31,7 @@ const shapes: Readonly<Record<BuiltInMode, StreamShape>> = {
   flowgen: 'forward',
   rxonly: 'receive',
   txonly: 'transmit',
+  csum: 'forward',
   icmpecho: 'reply',
   '5tswap': 'forward',
 };

@@ -3,7 +3,8 @@ import { isVirtioPmdError } from '../../native/errors.js';
 import { attach, type Port } from '../../driver/port.js';
 import type { PortConfig } from '../../driver/types.js';
 import type { Forwarding } from './forwarding.js';
-import type { PortEntry, Session } from './session.js';
+import { offloadNames } from './offload-names.js';
+import { newEntry, type PortEntry, type Session } from './session.js';
 import { formatLink } from './show-info.js';
 
 type Which = number | 'all';
@@ -19,7 +20,7 @@ export class Ports {
 
   adopt(port: Port): void {
     const { session } = this;
-    session.ports.set(port.id, { port, reconfigure: true, mtu: undefined, shown: undefined });
+    session.ports.set(port.id, newEntry(port, this.firstRxOffloads(port), session.app.txOffloads));
     port.on('link', () => {
       if (!this.operating) session.print(`\nPort ${port.id}: link state change event`);
     });
@@ -28,6 +29,15 @@ export class Ports {
       // afterwards: the port is in the middle of telling
       if (session.app.hotPlug) setImmediate(() => this.remove(port));
     });
+  }
+
+  /** What the options ask for. --enable-rx-cksum and --enable-hw-vlan stand for several offloads: for those that there are. */
+  private firstRxOffloads(port: Port): number {
+    const { rxOffloads, rxOffloadWishes } = this.session.app;
+    const { rxOffloadCapa } = port.info();
+    const missing = rxOffloadWishes & ~rxOffloadCapa;
+    if (missing !== 0) this.session.complain(`Port ${port.id} offers no Rx${offloadNames('rx', missing)}: left out`);
+    return rxOffloads | (rxOffloadWishes & rxOffloadCapa);
   }
 
   /** --hot-plug: the other ports go on forwarding without this one. */
@@ -85,7 +95,7 @@ export class Ports {
     if (hf !== 0n) this.session.attempt(() => port.filters.rssUpdate({ hf }));
   }
 
-  private configOf({ port, mtu }: PortEntry): PortConfig {
+  private configOf({ port, mtu, rxOffloads, txOffloads }: PortEntry): PortConfig {
     const { app, settings, mempool, maxSimdBitwidth } = this.session;
     const { maxRxPktLen, maxMtu } = port.info();
     const overhead = maxRxPktLen - maxMtu;
@@ -98,8 +108,8 @@ export class Ports {
       txDesc: settings.txDesc,
       rxFreeThresh: app.rxFreeThresh ?? 0,
       txFreeThresh: app.txFreeThresh ?? 0,
-      rxOffloads: app.rxOffloads,
-      txOffloads: app.txOffloads,
+      rxOffloads,
+      txOffloads,
       maxSimdBitwidth,
       rss: settings.rxQueues > 1 && app.rssHf !== 0n,
       ...(asked === undefined ? {} : { mtu: asked }),

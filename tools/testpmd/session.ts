@@ -23,8 +23,34 @@ export interface PortEntry {
   reconfigure: boolean;
   /** MTU set on the prompt, kept through reconfiguration. */
   mtu: number | undefined;
+  /** Offloads that it is configured with from its next start on. */
+  rxOffloads: number;
+  txOffloads: number;
+  /** `tso set`: bytes of TCP payload in a segment; 0: TCP packets are not cut. */
+  tsoSegsz: number;
+  /** `tx_vlan set`: the tag that packets get which testpmd makes or rewrites. */
+  txVlan: number | undefined;
+  /** `csum mac-swap`: the csum mode writes MAC addresses. */
+  macSwap: boolean;
+  /** `csum parse-tunnel`. */
+  parseTunnel: boolean;
   /** Statistics when they were shown last, for rates, and when that was (ms). */
   shown: { readonly stats: PortStats; readonly at: number } | undefined;
+}
+
+export function newEntry(port: Port, rxOffloads: number, txOffloads: number): PortEntry {
+  return {
+    port,
+    reconfigure: true,
+    mtu: undefined,
+    rxOffloads,
+    txOffloads,
+    tsoSegsz: 0,
+    txVlan: undefined,
+    macSwap: true,
+    parseTunnel: false,
+    shown: undefined,
+  };
 }
 
 export class Session {

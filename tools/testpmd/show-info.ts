@@ -1,46 +1,11 @@
 /** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`: text as dpdk-testpmd formats it. */
 import type { Link, PortInfo, QueueInfo } from '../../driver/types.js';
+import { offloadNames, type Direction } from './offload-names.js';
 import { formatTypeNames, namesOfRssTypes } from './rss-types.js';
 
 const stars = '*'.repeat(21);
 const onOff = (value: boolean) => (value ? 'on' : 'off');
 const enabled = (value: boolean) => (value ? 'enabled' : 'disabled');
-
-const rxOffloadNames: readonly (readonly [bit: number, name: string])[] = [
-  [0x1, 'VLAN_STRIP'],
-  [0x2, 'IPV4_CKSUM'],
-  [0x4, 'UDP_CKSUM'],
-  [0x8, 'TCP_CKSUM'],
-  [0x10, 'TCP_LRO'],
-  [0x20, 'QINQ_STRIP'],
-  [0x200, 'VLAN_FILTER'],
-  [0x400, 'VLAN_EXTEND'],
-  [0x2000, 'SCATTER'],
-  [0x10000, 'KEEP_CRC'],
-  [0x80000, 'RSS_HASH'],
-];
-const txOffloadNames: readonly (readonly [bit: number, name: string])[] = [
-  [0x1, 'VLAN_INSERT'],
-  [0x2, 'IPV4_CKSUM'],
-  [0x4, 'UDP_CKSUM'],
-  [0x8, 'TCP_CKSUM'],
-  [0x10, 'SCTP_CKSUM'],
-  [0x20, 'TCP_TSO'],
-  [0x40, 'UDP_TSO'],
-  [0x4000, 'MT_LOCKFREE'],
-  [0x8000, 'MULTI_SEGS'],
-  [0x10000, 'MBUF_FAST_FREE'],
-];
-
-export type Direction = 'rx' | 'tx';
-
-function offloadNames(direction: Direction, bits: number): string {
-  const names = direction === 'rx' ? rxOffloadNames : txOffloadNames;
-  return names
-    .filter(([bit]) => bits & bit)
-    .map(([, name]) => ` ${name}`)
-    .join('');
-}
 
 /** "10 Gbps", "100 Mbps", "Unknown", "None". */
 export function formatSpeed({ up, speed }: Link): string {
@@ -177,13 +142,19 @@ export function formatOffloadCapabilities(direction: Direction, info: PortInfo):
 `;
 }
 
-export function formatOffloadConfiguration(direction: Direction, info: PortInfo): string {
+/** @param wanted what the port is to do from its next start on, which queues show, as in DPDK */
+export function formatOffloadConfiguration(direction: Direction, info: PortInfo, wanted: number): string {
   const side = direction === 'rx' ? 'Rx' : 'Tx';
   const bits = direction === 'rx' ? info.rxOffloads : info.txOffloads;
   const queues = direction === 'rx' ? info.rxQueues : info.txQueues;
-  const names = offloadNames(direction, bits);
+  const names = offloadNames(direction, wanted);
   const lines = Array.from({ length: queues }, (_, q) => `  Queue[${String(q).padStart(2)}] :${names}`);
-  return [`${side} Offloading Configuration of port ${info.portId} :`, `  Port :${names}`, ...lines, ''].join('\n');
+  return [
+    `${side} Offloading Configuration of port ${info.portId} :`,
+    `  Port :${offloadNames(direction, bits)}`,
+    ...lines,
+    '',
+  ].join('\n');
 }
 
 export function formatDevice(info: PortInfo): string {

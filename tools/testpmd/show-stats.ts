@@ -56,30 +56,44 @@ export interface PortForwardStats {
   readonly stats: PortStats;
   /** Packets that its Tx queues did not take from the forwarding engine. */
   readonly txDropped: number;
+  /** In the csum mode: packets whose L4 checksum the device has found wrong. */
+  readonly badL4?: number | undefined;
 }
 
 export interface StreamForwardStats {
   readonly stream: Stream;
   readonly counts: StreamCounts;
+  readonly badL4?: number | undefined;
 }
 
 const cell = (value: number) => left(value, 14);
 const row = (side: string, packets: number, dropped: number) =>
   `  ${side}-packets: ${cell(packets)} ${side}-dropped: ${cell(dropped)}${side}-total: ${packets + dropped}`;
 
-function formatStream({ stream, counts }: StreamForwardStats): string {
+// virtio devices look at no IP checksum, and into no tunnel: those counts have no counter
+
+function formatStream({ stream, counts, badL4 }: StreamForwardStats): string {
   const number = (value: number) => right(value, 2);
+  const bad =
+    badL4 === undefined
+      ? ''
+      : `  RX- bad IP checksum: ${cell(0)}  Rx- bad L4 checksum: ${cell(badL4)} Rx- bad outer L4 checksum: ${cell(0)}
+ RX- bad outer IP checksum: ${cell(0)}`;
   return `
   ------- Forward Stats for RX Port=${number(stream.rxPort)}/Queue=${number(stream.rxQueue)} -> TX Port=${number(stream.txPort)}/Queue=${number(stream.txQueue)} -------
-  RX-packets: ${cell(counts.rxPackets)} TX-packets: ${cell(counts.txPackets)} TX-dropped: ${cell(counts.txDropped)}`;
+  RX-packets: ${cell(counts.rxPackets)} TX-packets: ${cell(counts.txPackets)} TX-dropped: ${cell(counts.txDropped)}${bad}`;
 }
 
-function formatPort({ portId, stats, txDropped }: PortForwardStats): string {
+function formatPort({ portId, stats, txDropped, badL4 }: PortForwardStats): string {
+  const bad =
+    badL4 === undefined
+      ? ''
+      : `\n  Bad-ipcsum: ${cell(0)} Bad-l4csum: ${cell(badL4)}Bad-outer-l4csum: ${cell(0)}\n  Bad-outer-ipcsum: ${cell(0)}`;
   const errors =
     stats.ierrors + stats.rxNombuf > 0 ? `\n  RX-error: ${stats.ierrors}\n  RX-nombufs: ${cell(stats.rxNombuf)}` : '';
   return `
   ${dashes} Forward statistics for port ${left(portId, 2)} ${dashes}
-${row('RX', stats.ipackets, stats.imissed)}${errors}
+${row('RX', stats.ipackets, stats.imissed)}${bad}${errors}
 ${row('TX', stats.opackets, txDropped)}
   ${dashes}${'-'.repeat(32)}${dashes}`;
 }

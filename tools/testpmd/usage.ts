@@ -21,7 +21,7 @@ testpmd options:
   --tx-first                  begin with a burst of packets (not interactive)
   --stats-period N            show statistics every N seconds (not interactive)
   --cmdline-file FILE         run the commands of a file first
-  --forward-mode MODE         io|mac|macswap|flowgen|rxonly|txonly|icmpecho|5tswap (io), or a module of yours, such as ./my-mode.ts
+  --forward-mode MODE         io|mac|macswap|flowgen|rxonly|txonly|csum|icmpecho|5tswap (io), or a module of yours, such as ./my-mode.ts
   --nb-cores N, --coremask M  forwarding cores (1)
   --nb-ports N, --portmask M, --portlist L
                               forwarding ports (all)
@@ -34,8 +34,8 @@ testpmd options:
   --total-num-mbufs N         mbufs (as many as needed)
   --mbcache N                 mbufs that an lcore keeps for itself (250)
   --max-pkt-len N             longest packet; sets the MTU
-  --enable-scatter, --enable-hw-vlan-strip, --enable-rx-cksum, --rx-offloads 0xN, --tx-offloads 0xN
-                              offloads
+  --enable-scatter, --enable-hw-vlan[-strip|-filter], --enable-rx-cksum, --enable-lro, --rx-offloads 0xN, --tx-offloads 0xN
+                              offloads; 0x2c is UDP and TCP checksum and TCP segmentation (Tx)
   --eth-peer PORT,MAC         whom a port sends to (02:00:00:00:00:PORT); --eth-peers-configfile FILE
   --txpkts A[,B...]           bytes of each segment of generated packets (64)
   --txonly-multi-flow, --tx-ip SRC,DST, --tx-udp SRC[,DST], --flowgen-flows N

@@ -2,6 +2,7 @@
 import type { Mempool } from '../../paths/mempool.js';
 import type { QueueSpec } from '../../paths/guest/queue.js';
 import { ETHER_HDR_LEN } from '../../paths/layout.js';
+import { rxFlagNames, txFlagNames } from './ol-flags.js';
 
 const RECEIVED = 1;
 const SENT = 2;
@@ -30,16 +31,28 @@ export class BurstDump {
 
   received({ pkts, pool, rx }: Burst, n: number): void {
     const where = `Receive queue=0x${rx.spec.queueId.toString(16)}`;
-    this.burst(rx.spec, `received ${n} packets`, where, pkts, pool, n);
+    this.burst(rx.spec, `received ${n} packets`, where, rxFlagNames, pkts, pool, n);
   }
 
   sent({ pkts, pool, tx }: Burst, n: number): void {
-    this.burst(tx.spec, `sent ${n} packets`, `Send queue=0x${tx.spec.queueId.toString(16)}`, pkts, pool, n);
+    const where = `Send queue=0x${tx.spec.queueId.toString(16)}`;
+    this.burst(tx.spec, `sent ${n} packets`, where, txFlagNames, pkts, pool, n);
   }
 
-  private burst(spec: QueueSpec, what: string, where: string, pkts: Uint32Array, pool: Mempool, n: number): void {
+  private burst(
+    spec: QueueSpec,
+    what: string,
+    where: string,
+    flagNames: (flags: number) => string,
+    pkts: Uint32Array,
+    pool: Mempool,
+    n: number,
+  ): void {
     const lines = [`port ${spec.portId}/queue ${spec.queueId}: ${what}`];
-    for (let i = 0; i < n; i++) lines.push(`  ${describe(pool, pkts[i]!)} - ${where}`);
+    for (let i = 0; i < n; i++) {
+      const m = pkts[i]!;
+      lines.push(`  ${describe(pool, m)} - ${where}`, `  ol_flags: ${flagNames(pool.olFlags[m]!)} `);
+    }
     this.print(lines.join('\n'));
   }
 }

@@ -2,6 +2,7 @@
  * <linux/if_tun.h> of Linux 6.1: tap devices.
  * Written by vfio-bindings-generator, which asked the C compiler; do not edit.
  */
+import { elements, u16 } from './fields.js';
 
 export const TUN_READQ_SIZE = 500;
 export const TUN_TYPE_MASK = 0xf;
@@ -83,3 +84,11 @@ export const IFF_ATTACH_QUEUE = 0x200;
 export const IFF_DETACH_QUEUE = 0x400;
 export const IFF_PERSIST = 0x800;
 export const IFF_NOFILTER = 0x1000;
+
+/** For TUNSETTXFILTER: TUN_FLT_*, and `count` addresses of packets to let through; none: all packets. */
+export const tun_filter = {
+  sizeof: 4,
+  flags: u16(0),
+  count: u16(2),
+  addr: elements(4, 6),
+} as const;

@@ -3,6 +3,7 @@ import { ETHER_CRC_LEN } from '../../../paths/layout.js';
 import { NIL } from '../../../paths/mempool.js';
 import { ETH_IP_UDP_LENGTH, IP_DESTINATION, packetTemplate, sumWithout, writeAddress } from '../packets.js';
 import type { Engine, ForwardStream } from './stream.js';
+import { Tagging, type TxSettings } from './tx-settings.js';
 import type { PacketPlan } from './txonly.js';
 
 const DESTINATION_MAC = [0x00, 0x01, 0x02, 0x03, 0x04, 0x01];
@@ -16,9 +17,11 @@ export class FlowGen implements Engine {
   private readonly sum: number;
   private readonly scratch: Int32Array;
   private readonly flows: number;
+  private readonly tagging: Tagging;
   private flow = 0;
 
-  constructor(plan: PacketPlan, burst: number, dataRoom: number) {
+  constructor(plan: PacketPlan, burst: number, dataRoom: number, tx: TxSettings) {
+    this.tagging = new Tagging(tx);
     // the length asked for counts the CRC, and a packet is one segment
     const asked = plan.segments.reduce((sum, bytes) => sum + bytes, 0) - ETHER_CRC_LEN;
     this.length = Math.min(dataRoom, Math.max(ETH_IP_UDP_LENGTH, asked));
@@ -48,7 +51,7 @@ export class FlowGen implements Engine {
       pool.pktLen[m] = length;
       pool.nbSegs[m] = 1;
       pool.next[m] = NIL;
-      pool.olFlags[m] = 0;
+      this.tagging.mark(pool, m);
       const at = pool.dataStart(m);
       const { u8 } = pool;
       for (let b = 0; b < headerBytes; b++) u8[at + b] = template[b]!;
@@ -56,6 +59,6 @@ export class FlowGen implements Engine {
       this.flow = this.flow + 1 < this.flows ? this.flow + 1 : 0;
       pkts[i] = m;
     }
-    if (n > 0) stream.transmit(n);
+    if (n > 0) this.tagging.send(stream, n);
   }
 }

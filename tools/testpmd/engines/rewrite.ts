@@ -3,6 +3,7 @@ import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
 import type { Engine, ForwardStream } from './stream.js';
+import { Tagging, type TxSettings } from './tx-settings.js';
 
 const TYPE_IPV4 = 0x0800;
 const TYPE_IPV6 = 0x86dd;
@@ -23,8 +24,10 @@ export class Io implements Engine {
 export class Mac implements Engine {
   /** Destination and source, as three 16-bit words each. */
   private readonly words = new Uint16Array(6);
+  private readonly tagging: Tagging;
 
-  constructor(ownMac: readonly number[], peerMac: readonly number[]) {
+  constructor(ownMac: readonly number[], peerMac: readonly number[], tx: TxSettings) {
+    this.tagging = new Tagging(tx);
     new Uint8Array(this.words.buffer).set([...peerMac, ...ownMac]);
   }
 
@@ -33,11 +36,11 @@ export class Mac implements Engine {
     if (n === 0) return;
     const { pkts, pool } = stream;
     for (let i = 0; i < n; i++) this.rewrite(pool, pkts[i]!);
-    stream.transmit(n);
+    this.tagging.send(stream, n);
   }
 
   private rewrite(pool: Mempool, m: number): void {
-    pool.olFlags[m] = 0;
+    this.tagging.mark(pool, m);
     if (pool.dataLen[m]! < ETHER_HDR_LEN) return;
     const { words } = this;
     const { u16 } = pool;
@@ -73,33 +76,45 @@ export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number
 
 /** macswap: back to whom it came from. */
 export class MacSwap implements Engine {
+  private readonly tagging: Tagging;
+
+  constructor(tx: TxSettings) {
+    this.tagging = new Tagging(tx);
+  }
+
   run(stream: ForwardStream): void {
     const n = stream.receive();
     if (n === 0) return;
     const { pkts, pool } = stream;
     for (let i = 0; i < n; i++) {
       const m = pkts[i]!;
-      pool.olFlags[m] = 0;
+      this.tagging.mark(pool, m);
       const at = pool.dataStart(m);
       if (pool.dataLen[m]! >= ETHER_HDR_LEN) swapBytes(pool.u8, at, at + 6, 6);
     }
-    stream.transmit(n);
+    this.tagging.send(stream, n);
   }
 }
 
 /** 5tswap: MAC addresses, IPv4 or IPv6 addresses, and TCP or UDP ports change places. Checksums stay valid by themselves. */
 export class FiveTupleSwap implements Engine {
+  private readonly tagging: Tagging;
+
+  constructor(tx: TxSettings) {
+    this.tagging = new Tagging(tx);
+  }
+
   run(stream: ForwardStream): void {
     const n = stream.receive();
     if (n === 0) return;
     const { pkts, pool } = stream;
     for (let i = 0; i < n; i++) {
       const m = pkts[i]!;
-      pool.olFlags[m] = 0;
+      this.tagging.mark(pool, m);
       const at = pool.dataStart(m);
       swapFiveTuple(pool.u8, at, at + pool.dataLen[m]!);
     }
-    stream.transmit(n);
+    this.tagging.send(stream, n);
   }
 }
 

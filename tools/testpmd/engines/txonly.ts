@@ -3,6 +3,7 @@ import { specialize } from '../../../paths/specialize.js';
 import { NIL, type Mempool } from '../../../paths/mempool.js';
 import { IP_SOURCE, packetTemplate, sumWithout, writeAddress, type PacketFields } from '../packets.js';
 import type { Engine, ForwardStream } from './stream.js';
+import { Tagging, type TxSettings } from './tx-settings.js';
 
 /** What packets to make; plain data. */
 export interface PacketPlan {
@@ -62,9 +63,18 @@ export class TxOnly implements Engine {
   private readonly multiFlow: boolean;
   private readonly scratch: Int32Array;
   private builder: Builder | undefined;
+  private readonly tagging: Tagging;
   private flow = 0;
 
-  constructor(plan: PacketPlan, burst: number, ownMac: readonly number[], peerMac: readonly number[], lcoreId: number) {
+  constructor(
+    plan: PacketPlan,
+    burst: number,
+    ownMac: readonly number[],
+    peerMac: readonly number[],
+    lcoreId: number,
+    tx: TxSettings,
+  ) {
+    this.tagging = new Tagging(tx);
     this.segments = Int32Array.from(plan.segments);
     this.length = plan.segments.reduce((sum, bytes) => sum + bytes, 0);
     const { ip, udp } = plan;
@@ -87,11 +97,12 @@ export class TxOnly implements Engine {
     for (let i = n * perPacket; i < got; i++) pool.put(this.scratch[i]!);
     if (this.isUsual(pool)) this.singles(pool)(this.scratch, n, pkts);
     else for (let i = 0; i < n; i++) pkts[i] = this.build(pool, i * perPacket);
-    if (n > 0) stream.transmit(n);
+    if (n > 0) this.tagging.send(stream, n);
   }
 
   private isUsual({ headroom }: Mempool): boolean {
-    return this.segments.length === 1 && this.length >= TEMPLATE_WORDS * 4 && !this.multiFlow && (headroom & 3) === 0;
+    const same = this.segments.length === 1 && !this.multiFlow && !this.tagging.on;
+    return same && this.length >= TEMPLATE_WORDS * 4 && (headroom & 3) === 0;
   }
 
   /** An engine has one stream, which has one pool. */
@@ -114,7 +125,7 @@ export class TxOnly implements Engine {
     }
     pool.pktLen[first] = this.length;
     pool.nbSegs[first] = segments.length;
-    pool.olFlags[first] = 0;
+    this.tagging.mark(pool, first);
     if (segments[0]! >= IP_SOURCE + 16) this.writeHeaders(pool, first);
     else this.scatterHeaders(pool, first);
     return first;

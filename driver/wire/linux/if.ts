@@ -1,0 +1,27 @@
+/**
+ * <linux/if.h> of Linux 6.1: network interfaces, as requests about them have them.
+ * Written by vfio-bindings-generator, which asked the C compiler; do not edit.
+ */
+import { bytes, s16, u16 } from './fields.js';
+
+export const IFNAMSIZ = 16;
+/** IFF_UP */
+export const IFF_UP = 1;
+/** IFF_RUNNING */
+export const IFF_RUNNING = 64;
+export const IFHWADDRLEN = 6;
+
+/** A request about an interface: its name, and one of the rest. */
+export const ifreq = {
+  sizeof: 40,
+  ifr_ifrn: {
+    ifrn_name: bytes(0, 16),
+  },
+  ifr_ifru: {
+    ifru_flags: s16(16),
+    ifru_hwaddr: {
+      sa_family: u16(16),
+      sa_data: bytes(18, 14),
+    },
+  },
+} as const;
