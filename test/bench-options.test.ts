@@ -84,7 +84,7 @@ test('a mistake is one sentence on stderr and exit code 2', (t) => {
     status: 2,
     stdout: '',
     stderr:
-      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, report; did you mean report?\n",
+      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, exception-path, report; did you mean report?\n",
   });
   const missing = run('report', '/nonexistent.json');
   t.is(missing.status, 2);

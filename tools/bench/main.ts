@@ -4,10 +4,20 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
+import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path.js';
 import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
 import { latencyTable, runLatency } from './latency.js';
 import { describeMachine, type Machine } from './machine.js';
-import { fail, parseForwarding, parseLatency, parseReport, parseScaling, parseTurn, usage } from './options.js';
+import {
+  fail,
+  parseExceptionPath,
+  parseForwarding,
+  parseLatency,
+  parseReport,
+  parseScaling,
+  parseTurn,
+  usage,
+} from './options.js';
 import { root } from './peer.js';
 import { intoPage, markdownReport } from './report.js';
 import { loadResult } from './results.js';
@@ -39,7 +49,7 @@ function machineWithDpdk(): Machine {
   if (machine.dpdk !== 'not installed') return machine;
   throw new VirtioPmdError(
     'ECONFIG',
-    'dpdk-testpmd is not installed, which is at the other end of every measurement: docs/testing.md names the packages',
+    'dpdk-testpmd is not installed, without which there is nothing to compare with: docs/testing.md names the packages',
   );
 }
 
@@ -92,6 +102,19 @@ async function turn(argv: readonly string[]): Promise<number> {
   return signal.aborted ? 130 : 0;
 }
 
+async function exceptionPath(argv: readonly string[]): Promise<number> {
+  const command = parseExceptionPath(argv);
+  if (command === undefined) return help();
+  const { options, json } = command;
+  checkExceptionPath(options.path);
+  const machine = options.sides.includes('dpdk') ? machineWithDpdk() : describeMachine();
+  if (command.build) build();
+  const { signal } = interrupted;
+  const result = await runExceptionPath(options, { program: 'dist', json, machine, print, signal });
+  print(`\n${exceptionPathTable(result)}\n\n${json}`);
+  return signal.aborted ? 130 : 0;
+}
+
 function report(argv: readonly string[]): number {
   const command = parseReport(argv);
   if (command === undefined) return help();
@@ -111,7 +134,9 @@ function help(): number {
 }
 
 type Command = (argv: readonly string[]) => number | Promise<number>;
-const commands: Readonly<Record<string, Command>> = { forwarding, latency, turn, scaling, report };
+const commands: Readonly<Record<string, Command>> = {
+  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, report },
+};
 
 async function main(argv: readonly string[]): Promise<number> {
   const named = argv[0] !== undefined && !argv[0].startsWith('-');

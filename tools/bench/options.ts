@@ -4,10 +4,11 @@ import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../dri
 import { didYouMean } from '../../driver/nearest.js';
 import { recipeNamed, RECIPES, type Recipe } from '../recipes.js';
 import { has, last, parseArgs, table, type Values } from '../testpmd/parse.js';
+import { DIRECTIONS, type ExceptionPathOptions } from './exception-path.js';
 import type { LatencyOptions } from './latency.js';
 import type { ScalingOptions } from './scaling.js';
 import type { TurnOptions } from './turn.js';
-import { MODES, type ForwardingOptions, type Mode } from './results.js';
+import { MODES, SIDES, type ForwardingOptions } from './results.js';
 
 export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
@@ -49,13 +50,14 @@ function sizeOption(values: Values): number {
   return sizes[0]!;
 }
 
-function modesOption(values: Values): readonly Mode[] {
-  const text = last(values, 'mode');
-  if (text === undefined) return MODES;
+/** One or several of `known`, with commas between them; without the option all. */
+function wordsOption<T extends string>(values: Values, name: string, known: readonly T[]): readonly T[] {
+  const text = last(values, name);
+  if (text === undefined) return known;
   return [...new Set(text.split(','))].map((word) => {
-    const mode = MODES.find((name) => name === word);
-    if (mode === undefined) throw fail(`--mode ${word}: must be one of ${MODES.join(', ')}${didYouMean(word, MODES)}`);
-    return mode;
+    const found = known.find((one) => one === word);
+    if (found !== undefined) return found;
+    throw fail(`--${name} ${word}: must be one of ${known.join(', ')}${didYouMean(word, known)}`);
   });
 }
 
@@ -106,7 +108,7 @@ export function parseForwarding(argv: readonly string[]): ForwardingCommand | un
   const options: ForwardingOptions = {
     recipes: recipesOption(values).map(({ name }) => name),
     sizes: sizesOption(values, [64, 1518]),
-    modes: modesOption(values),
+    modes: wordsOption(values, 'mode', MODES),
     pairs: numberOption(values, 'pairs', 5, 1, 1000),
     seconds: numberOption(values, 'seconds', 3, 1, 3600),
     warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
@@ -182,6 +184,35 @@ export function parseScaling(argv: readonly string[]): ScalingCommand | undefine
   return { options, json: last(values, 'json') ?? 'bench-out/scaling.json', build: !has(values, 'no-build') };
 }
 
+export interface ExceptionPathCommand {
+  readonly options: ExceptionPathOptions;
+  readonly json: string;
+  readonly build: boolean;
+}
+
+/** Of a packet that fits an MTU of 1500. */
+const MAX_FRAME = 1514;
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseExceptionPath(argv: readonly string[]): ExceptionPathCommand | undefined {
+  const names = ['path', 'direction', 'size', 'side', 'pairs', 'seconds', 'warm-up', 'senders', 'json'];
+  const values = parseWords(names, ['no-build'], argv);
+  if (has(values, 'help')) return undefined;
+  const sizes = sizesOption(values, [64, MAX_FRAME]);
+  if (sizes.some((size) => size > MAX_FRAME)) throw fail(`--size ${sizes.join(',')}: ${MAX_FRAME} bytes are the most`);
+  const options = {
+    path: last(values, 'path') ?? '/dev/vhost-net',
+    directions: wordsOption(values, 'direction', DIRECTIONS),
+    sizes,
+    sides: wordsOption(values, 'side', SIDES),
+    pairs: numberOption(values, 'pairs', 3, 1, 1000),
+    seconds: numberOption(values, 'seconds', 3, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
+    senders: numberOption(values, 'senders', 2, 1, 64),
+  };
+  return { options, json: last(values, 'json') ?? 'bench-out/exception-path.json', build: !has(values, 'no-build') };
+}
+
 export interface ReportCommand {
   readonly file: string;
   readonly svg: string | undefined;
@@ -200,11 +231,12 @@ export function parseReport(argv: readonly string[]): ReportCommand | undefined 
 
 export const usage = `npm run bench -- [COMMAND] [options]
 
-  (none)       packets per second with DPDK's vhost PMD at the other end: ours and DPDK's virtio_user in turn
-  latency      how long packets take through the driver at half load
-  turn         nanoseconds per packet of the driver alone
-  scaling      several queue pairs and ports; memory; start-up time
-  report FILE  the table of a JSON file of the first kind, again; --svg FILE and --markdown FILE write it
+  (none)          packets per second with DPDK's vhost PMD at the other end: ours and DPDK's virtio_user in turn
+  latency         how long packets take through the driver at half load
+  turn            nanoseconds per packet of the driver alone
+  scaling         several queue pairs and ports; memory; start-up time
+  exception-path  packets per second through /dev/vhost-net and a tap: ours and DPDK's virtio_user in turn
+  report FILE     the table of a JSON file of the first kind, again; --svg FILE and --markdown FILE write it
 
 Options of the first kind:
   --recipe TEXT    only recipes with TEXT in their name (TEXT,TEXT,... for several)
