@@ -7,6 +7,8 @@ import { guestParts } from './packages.js';
 const CASE_MS = 180_000;
 
 type Body = (t: ExecutionContext, guest: Guest) => Promise<void>;
+/** Defines a case. */
+export type InGuest = (title: string, body: Body) => void;
 
 /** Why no guest can run here, or ''. */
 function whyNot(): string {
@@ -22,9 +24,7 @@ function whyNot(): string {
 }
 
 /** @returns the function that defines a case. @param options of the guest; or a function that first starts what it needs */
-export function casesInGuest(
-  options: GuestOptions | ((scope: Scope) => Promise<GuestOptions>),
-): (title: string, body: Body) => void {
+export function casesInGuest(options: GuestOptions | ((scope: Scope) => Promise<GuestOptions>)): InGuest {
   const undos: (() => void | Promise<void>)[] = [];
   const scope = { teardown: (undo: () => void | Promise<void>) => void undos.push(undo) };
   const reason = whyNot();

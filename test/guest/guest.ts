@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import { sleep, startPeer, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
-import { guestImage } from './image.js';
+import { guestImage, type MoreParts } from './image.js';
 import { Incoming } from './incoming.js';
 import { guestParts } from './packages.js';
 import { GuestProcess } from './process.js';
@@ -30,6 +30,7 @@ export interface GuestOptions {
   readonly nics: readonly Nic[];
   /** Hugepages of 2 MiB. */
   readonly hugepages?: number;
+  readonly more?: MoreParts;
 }
 
 export interface Answer {
@@ -151,11 +152,11 @@ function nicArguments(nic: Nic, index: number, path: string): string[] {
 
 /** Boots a guest that ends with the scope. */
 export async function startGuest(scope: Scope, options: GuestOptions): Promise<Guest> {
-  const { iommu, nics, hugepages = 64 } = options;
+  const { iommu, nics, hugepages = 64, more } = options;
   const directory = temporaryDirectory(scope);
   const parts = guestParts();
   const image = join(directory, 'image');
-  writeFileSync(image, guestImage(parts, directory));
+  writeFileSync(image, guestImage(parts, directory, more));
 
   const agent = await listen(scope, join(directory, 'agent'));
   const qmp = await listen(scope, join(directory, 'qmp'));

@@ -15,7 +15,7 @@ const MODULES = [
 ];
 
 /** A program that the loader finds everything for: it and its libraries, at the paths where they are here. */
-function withLibraries(path: string): Entry[] {
+export function withLibraries(path: string): Entry[] {
   const libraries = [
     ...run('ldd', [path])
       .toString()
@@ -55,10 +55,19 @@ function project(scratch: string): Entry[] {
   ];
 }
 
-function modules(folder: string): Entry[] {
-  const index = indexModules(folder);
-  const load = (name: string) => (index.has(name) ? readModule(index.get(name)!) : undefined);
-  const order = loadOrder(MODULES, load);
+/** What a guest has besides. */
+export interface MoreParts {
+  /** Names of kernel modules. */
+  readonly modules?: readonly string[];
+  /** Folders to look for modules in, before the kernel's own. */
+  readonly moduleFolders?: readonly string[];
+  readonly entries?: readonly Entry[];
+}
+
+function modules(names: readonly string[], folders: readonly string[]): Entry[] {
+  const paths = new Map(folders.toReversed().flatMap((folder) => [...indexModules(folder)]));
+  const load = (name: string) => (paths.has(name) ? readModule(paths.get(name)!) : undefined);
+  const order = loadOrder(names, load);
   return [
     file('modules/order', [...order.keys(), ''].join('\n')),
     ...[...order].map(([name, bytes]) => file(`modules/${name}.ko`, bytes)),
@@ -66,7 +75,8 @@ function modules(folder: string): Entry[] {
 }
 
 /** @param scratch a folder for what is built on the way */
-export function guestImage(parts: Parts, scratch: string): Buffer {
+export function guestImage(parts: Parts, scratch: string, more: MoreParts = {}): Buffer {
+  const { modules: names = [], moduleFolders = [], entries = [] } = more;
   return cpio([
     ...['proc', 'sys', 'tmp'].map(directory),
     characterDevice('dev/console', 5, 1),
@@ -74,6 +84,7 @@ export function guestImage(parts: Parts, scratch: string): Buffer {
     file('bin/busybox', readFileSync(parts.busybox), 0o755),
     ...withLibraries(process.execPath),
     ...project(scratch),
-    ...modules(parts.modules),
+    ...modules([...MODULES, ...names], [...moduleFolders, parts.modules]),
+    ...entries,
   ]);
 }

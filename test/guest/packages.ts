@@ -7,10 +7,10 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { run } from './run.js';
 
-const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'virtio-pmd');
+export const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'virtio-pmd');
 
 /** The folder with what the package holds. @throws Error when it cannot be had */
-function unpacked(name: string): string {
+export function unpacked(name: string): string {
   const folder = join(cache, name);
   if (existsSync(folder)) return folder;
   mkdirSync(cache, { recursive: true });
@@ -27,7 +27,7 @@ function unpacked(name: string): string {
 }
 
 /** linux-image-amd64 is empty and depends on the newest kernel. */
-function kernelPackage(): string {
+export function kernelPackage(): string {
   const depends = run('apt-cache', ['depends', '--important', 'linux-image-amd64']).toString();
   const name = /Depends: (linux-image-\d\S*)/.exec(depends)?.[1];
   if (name === undefined) throw new Error('apt knows no linux-image-amd64: run apt-get update');

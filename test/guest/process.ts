@@ -86,6 +86,10 @@ export class GuestProcess {
     return this.exitCode;
   }
 
+  async terminate(): Promise<void> {
+    await this.guest.ok(`kill $(cat ${this.directory}/pid)`);
+  }
+
   /** SIGKILL. */
   async kill(): Promise<void> {
     const { directory: d, guest } = this;

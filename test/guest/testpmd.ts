@@ -7,14 +7,24 @@ import { quote, type GuestProcess } from './process.js';
 export interface TestpmdOptions {
   /** Behind `-a`. */
   readonly devices?: readonly string[];
+  /** With these there is no PCI. */
+  readonly vdevs?: readonly string[];
+  /** Default 2048. */
+  readonly mbufs?: number;
   readonly ealArgs?: readonly string[];
   readonly args?: readonly string[];
 }
 
 /** Main lcore and forwarding lcore on a CPU each. */
-export function testpmdCommand({ devices = [], ealArgs = [], args = [] }: TestpmdOptions): string {
-  const eal = ['--lcores', '0@0,1@1', '--log-level', 'pmd.net.virtio.*:info', ...ealArgs];
-  const words = [...eal, ...devices.flatMap((device) => ['-a', device]), '--', '-i', '--total-num-mbufs=2048', ...args];
+export function testpmdCommand(options: TestpmdOptions): string {
+  const { devices = [], vdevs = [], ealArgs = [], args = [], mbufs = 2048 } = options;
+  const words = [
+    ...['--lcores', '0@0,1@1', '--log-level', 'pmd.net.virtio.*:info', ...ealArgs],
+    ...devices.flatMap((device) => ['-a', device]),
+    ...(vdevs.length > 0 ? ['--no-pci'] : []),
+    ...vdevs.flatMap((vdev) => ['--vdev', vdev]),
+    ...['--', '-i', `--total-num-mbufs=${mbufs}`, ...args],
+  ];
   return `testpmd ${words.map(quote).join(' ')}`;
 }
 
@@ -44,6 +54,12 @@ export async function stop(testpmd: GuestProcess): Promise<string> {
 export async function xstat(testpmd: GuestProcess, name: string, port = 0): Promise<number> {
   const [, value] = await testpmd.ask(`show port xstats ${port}`, new RegExp(`^${name}: (\\d+)$`, 'm'));
   return Number(value);
+}
+
+/** All counters of `show port xstats`. */
+export async function xstats(testpmd: GuestProcess, port = 0): Promise<ReadonlyMap<string, number>> {
+  const [text] = await testpmd.ask(`show port xstats ${port}`, /NIC extended statistics[^]*testpmd> /);
+  return new Map([...text.matchAll(/^(\w+): (\d+)$/gm)].map(([, name, value]) => [name!, Number(value)]));
 }
 
 /** Starts with a burst that goes round for ever, and waits until each of `ports` has received many times as much. */
