@@ -94,7 +94,11 @@ const refused: [string, Omit<PortConfig, 'mempool'>, RegExp][] = [
     { rxOffloads: RX_OFFLOAD_TCP_LRO },
     /requested Rx offloads 0x10 doesn't match/,
   ],
-  ['a Tx offload that the device lacks', { txOffloads: TX_OFFLOAD_TCP_CKSUM }, /requested Tx offloads 0x8 doesn't match/],
+  [
+    'a Tx offload that the device lacks',
+    { txOffloads: TX_OFFLOAD_TCP_CKSUM },
+    /requested Tx offloads 0x8 doesn't match/,
+  ],
 ];
 for (const [what, config, message] of refused) {
   test(`configure refuses ${what}, and the port can be configured after that`, (t) => {

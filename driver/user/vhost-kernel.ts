@@ -5,13 +5,10 @@
  * are off get no packets, and the receive filter is the tap's own.
  */
 import { VirtioPmdError } from '../../native/errors.js';
-import { createEventFd, signalFd } from '../../native/event.js';
-import { closeFd } from '../../native/region.js';
-import type { Doorbell } from '../../paths/guest/queue.js';
 import type { ControlCommand } from '../ctrlq.js';
 import type { Eal } from '../eal.js';
 import { has, netHeaderSize, type FeatureOffer } from '../features.js';
-import type { LogLevel, QueueSetup, Transport } from '../transport.js';
+import type { LogLevel, Transport } from '../transport.js';
 import * as F from '../wire/virtio-features.js';
 import { ControlEmulator, type EmulatedDevice } from './control-emulator.js';
 import { kernelSystem, type KernelSystem } from './kernel-system.js';
@@ -19,6 +16,7 @@ import { openTap, tapFeatures } from './tap-open.js';
 import { tapOffload } from './tap-requests.js';
 import type { Tap } from './tap.js';
 import { USER_SUPPORTED, userConfig } from './user-config.js';
+import { UserRings } from './user-rings.js';
 import { VhostNet, type KernelRegion } from './vhost-net.js';
 
 /** What a tap with net headers does, which the kernel's vhost-net knows nothing of. */
@@ -105,7 +103,7 @@ interface Parts {
   readonly mac: Uint8Array;
 }
 
-export class VhostKernel implements Transport {
+export class VhostKernel extends UserRings implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = USER_SUPPORTED;
   readonly openUntilTold = true;
@@ -125,11 +123,6 @@ export class VhostKernel implements Transport {
   private featuresSent = false;
   /** The device has begun to work once. */
   private begun = false;
-  private readonly pairEnabled: boolean[];
-  private readonly queues = new Map<number, QueueSetup>();
-  /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
-  private readonly kickFds: readonly number[];
-  private readonly callFds: readonly number[];
   private readonly emulator: ControlEmulator;
 
   /** @param parts open; the transport closes them. */
@@ -138,16 +131,13 @@ export class VhostKernel implements Transport {
     private readonly options: VhostKernelOptions,
     parts: Parts,
   ) {
+    super(options.queues, options.queueSize);
     this.mac = parts.mac;
     this.system = parts.system;
     this.nets = parts.nets;
     this.tap = parts.tap;
     this.interfaceName = parts.tap.name;
     this.maxQueuePairs = options.queues;
-    const rings = Array.from({ length: options.queues * 2 });
-    this.kickFds = rings.map(() => createEventFd());
-    this.callFds = rings.map(() => createEventFd());
-    this.pairEnabled = Array.from({ length: options.queues }, () => false);
     this.emulator = new ControlEmulator(this.emulated());
   }
 
@@ -180,7 +170,7 @@ export class VhostKernel implements Transport {
     if (this.closed) return;
     this.closed = true;
     this.disconnect();
-    for (const fd of [...this.kickFds, ...this.callFds]) closeFd(fd);
+    this.closeEventFds();
   }
 
   // ---- Transport -----------------------------------------------------------------------------------------------------
@@ -224,30 +214,6 @@ export class VhostKernel implements Transport {
     return config.slice(offset, offset + length);
   }
 
-  writeConfig(): void {
-    throw new VirtioPmdError('ECONFIG', 'the configuration of a virtio_user device cannot be written: use its devargs');
-  }
-
-  maxQueueSize(index: number): number {
-    return index < this.kickFds.length ? this.options.queueSize : 0;
-  }
-
-  setupQueue(queue: QueueSetup): void {
-    this.queues.set(queue.index, queue);
-  }
-
-  deleteQueue(index: number): void {
-    this.queues.delete(index);
-  }
-
-  doorbell(index: number): Doorbell {
-    return { kind: 'eventfd', fd: this.kickFds[index]! };
-  }
-
-  notify(index: number): void {
-    signalFd(this.kickFds[index]!);
-  }
-
   control(command: ControlCommand): number {
     return this.emulator.run(command);
   }
@@ -284,8 +250,8 @@ export class VhostKernel implements Transport {
     const regions = this.regions();
     for (let pair = 0; pair < this.pairs; pair++) {
       nets[pair]!.setMemory(regions);
-      nets[pair]!.setRing(0, this.ring(2 * pair));
-      nets[pair]!.setRing(1, this.ring(2 * pair + 1));
+      nets[pair]!.setRing(0, this.kernelRing(2 * pair));
+      nets[pair]!.setRing(1, this.kernelRing(2 * pair + 1));
     }
     if (!this.begun && this.options.mac !== undefined) tap.setMac(this.options.mac);
     tap.setHeaderSize(netHeaderSize(this.driverFeatures));
@@ -313,10 +279,9 @@ export class VhostKernel implements Transport {
     );
   }
 
-  private ring(index: number) {
+  private kernelRing(index: number) {
     const { eal } = this;
-    const queue = this.queues.get(index);
-    if (queue === undefined) throw new VirtioPmdError('ESTATE', `virtqueue ${index} was not set up`);
+    const queue = this.ring(index);
     return {
       size: queue.size,
       base: queue.base,

@@ -7,18 +7,17 @@
  * SET_VRING_CALL to SET_STATUS at FEATURES_OK, and the memory table and the rings at DRIVER_OK.
  */
 import { VirtioPmdError } from '../../native/errors.js';
-import { createEventFd, signalFd } from '../../native/event.js';
-import { closeFd, type Region } from '../../native/region.js';
-import type { Doorbell } from '../../paths/guest/queue.js';
+import type { Region } from '../../native/region.js';
 import type { ControlCommand } from '../ctrlq.js';
 import type { Eal } from '../eal.js';
 import { bitsOf, has, type FeatureOffer } from '../features.js';
-import { CONFIG_MAC, type LogLevel, type QueueSetup, type Transport } from '../transport.js';
+import { CONFIG_MAC, type LogLevel, type Transport } from '../transport.js';
 import * as V from '../wire/vhost-user.js';
 import * as F from '../wire/virtio-features.js';
 import { ControlEmulator, type EmulatedDevice } from './control-emulator.js';
 import type { Connector } from './reconnect.js';
 import { USER_SUPPORTED, userConfig } from './user-config.js';
+import { UserRings } from './user-rings.js';
 import { VhostUserClient, type SharedRegion } from './vhost-user-client.js';
 
 const PROTOCOL_FEATURES = V.PROTOCOL_F_MQ | V.PROTOCOL_F_REPLY_ACK | V.PROTOCOL_F_CONFIG | V.PROTOCOL_F_STATUS;
@@ -46,7 +45,7 @@ export interface VirtioUserOptions {
   readonly log: (level: LogLevel, line: string) => void;
 }
 
-export class VirtioUser implements Transport {
+export class VirtioUser extends UserRings implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = USER_SUPPORTED;
   readonly finalLoss = undefined;
@@ -58,11 +57,6 @@ export class VirtioUser implements Transport {
   private driverFeatures = 0n;
   private featuresSent = false;
   private backendMac: Uint8Array | undefined;
-  private readonly pairEnabled: boolean[];
-  private readonly queues = new Map<number, QueueSetup>();
-  /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
-  private readonly kickFds: readonly number[];
-  private readonly callFds: readonly number[];
   private readonly emulator = new ControlEmulator(this.emulated());
   private lastFailure = '';
   private closed = false;
@@ -73,10 +67,7 @@ export class VirtioUser implements Transport {
     private readonly options: VirtioUserOptions,
     private readonly connector: Connector,
   ) {
-    const rings = Array.from({ length: options.queues * 2 });
-    this.kickFds = rings.map(() => createEventFd());
-    this.callFds = rings.map(() => createEventFd());
-    this.pairEnabled = Array.from({ length: options.queues }, () => false);
+    super(options.queues, options.queueSize);
   }
 
   // ---- the connection ------------------------------------------------------------------------------------------------
@@ -161,7 +152,7 @@ export class VirtioUser implements Transport {
     this.closed = true;
     this.disconnect();
     this.connector.close();
-    for (const fd of [...this.kickFds, ...this.callFds]) closeFd(fd);
+    this.closeEventFds();
   }
 
   private get peer(): VhostUserClient {
@@ -242,30 +233,6 @@ export class VirtioUser implements Transport {
     return config.slice(offset, offset + length);
   }
 
-  writeConfig(): void {
-    throw new VirtioPmdError('ECONFIG', 'the configuration of a virtio_user device cannot be written: use its devargs');
-  }
-
-  maxQueueSize(index: number): number {
-    return index < this.kickFds.length ? this.options.queueSize : 0;
-  }
-
-  setupQueue(queue: QueueSetup): void {
-    this.queues.set(queue.index, queue);
-  }
-
-  deleteQueue(index: number): void {
-    this.queues.delete(index);
-  }
-
-  doorbell(index: number): Doorbell {
-    return { kind: 'eventfd', fd: this.kickFds[index]! };
-  }
-
-  notify(index: number): void {
-    signalFd(this.kickFds[index]!);
-  }
-
   control(command: ControlCommand): number {
     return this.emulator.run(command);
   }
@@ -305,8 +272,7 @@ export class VirtioUser implements Transport {
       throw new VirtioPmdError('ESTATE', 'there is no packet memory to share: make a mempool first');
     peer.setMemTable(sharedRegions(eal, memory));
     for (const index of this.rings()) {
-      const queue = this.queues.get(index);
-      if (queue === undefined) throw new VirtioPmdError('ESTATE', `virtqueue ${index} was not set up`);
+      const queue = this.ring(index);
       peer.setVringNum(index, queue.size);
       peer.setVringBase(index, queue.base);
       peer.setVringAddr({
