@@ -93,7 +93,7 @@ for (const packed of [false, true]) {
   const sizes = packed ? fc.integer({ min: 1, max: 256 }) : fc.integer({ min: 0, max: 8 }).map((n) => 2 ** n);
 
   test(`${kind}: what the guest receives is what was sent, in order, in buffers used to the brim`, (t) => {
-    const world = new World(600);
+    const world = new World(2048); // 20 packets of 98 segments
     t.teardown(() => world.destroy());
     fc.assert(
       fc.property(settings, sizes, ({ hdrSize, mergeable, steps, start }, size) => {
