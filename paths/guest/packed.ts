@@ -49,6 +49,12 @@ export function packedQueue(spec: QueueSpec, pool: Mempool): PackedQueue {
   };
 }
 
+/** Rings the doorbell for what a kernel has made available. */
+export function openKick({ spec, words }: PackedQueue): () => void {
+  const ring = openDoorbell(spec.doorbell);
+  return () => ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
+}
+
 /**
  * Makes the descriptors that begin at `first` available, all but whose word 3 is written, with one store to it; and
  * tells the device, if it wants to be told (section 2.8.21). Once per burst. `next` is the next descriptor to fill, with

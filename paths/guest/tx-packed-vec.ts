@@ -5,17 +5,16 @@
  */
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
-import { openDoorbell, type Ring } from './doorbell.js';
 import { COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, openKernel, type RunKernel } from './kernel-block.js';
-import { packedQueue, type PackedQueue } from './packed.js';
-import { AVAIL_IDX, AVAIL_WRAP, BROKEN, STARTED, type QueueSpec, type TxPath } from './queue.js';
+import { openKick, packedQueue, type PackedQueue } from './packed.js';
+import { BROKEN, STARTED, type QueueSpec, type TxPath } from './queue.js';
 import { asksForOffload } from './tx-offload.js';
 import { openTxPacked } from './tx-packed.js';
 
 /** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
 const WORTH_A_CALL = 4;
 
-function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, ring: Ring, threshold: number): TxPath {
+function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, kick: () => void, threshold: number): TxPath {
   const { spec, pool, words } = queue;
   const { anyLayout, txOffload } = spec;
 
@@ -25,7 +24,7 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, ring: R
     if (txOffload && anyAsks(pkts, n)) return scalar.xmit(pkts, n);
     const result = run(pkts, n);
     if ((result & KERNEL_SCALAR) !== 0) return scalar.xmit(pkts, n);
-    if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
+    if ((result & KERNEL_KICK) !== 0) kick();
     return result & COUNT_MASK;
   }
 
@@ -37,11 +36,11 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, ring: R
   return { spec, prepare: scalar.prepare, xmit, cleanup: scalar.cleanup };
 }
 
-const scope = { STARTED, BROKEN, AVAIL_IDX, AVAIL_WRAP, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, asksForOffload };
+const scope = { STARTED, BROKEN, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, asksForOffload };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openTxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): TxPath {
   const run = openKernel(spec, pool, 'txPacked');
-  const ring = openDoorbell(spec.doorbell);
-  return specialize(txPackedVec, scope, packedQueue(spec, pool), openTxPacked(spec, pool), run, ring, threshold);
+  const queue = packedQueue(spec, pool);
+  return specialize(txPackedVec, scope, queue, openTxPacked(spec, pool), run, openKick(queue), threshold);
 }
