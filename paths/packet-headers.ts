@@ -11,7 +11,6 @@ const VLAN_TAG_LEN = 4;
 
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
-export const IPPROTO_SCTP = 132;
 const IPPROTO_HOPOPTS = 0;
 const IPPROTO_ROUTING = 43;
 const IPPROTO_FRAGMENT = 44;
