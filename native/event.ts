@@ -42,6 +42,40 @@ export const POLLOUT = 0x4;
 /** Never asked for, always told: what was behind the descriptor has gone. */
 export const POLLERR = 0x8;
 
+/** Descriptors to wait for together. Its memory is kept, for waits that leave no garbage. */
+export class PollSet {
+  // struct pollfd, two words each: fd; events | revents << 16
+  private readonly words: Int32Array;
+  private count = 0;
+
+  constructor(readonly capacity: number) {
+    this.words = new Int32Array(2 * capacity);
+  }
+
+  clear(): void {
+    this.count = 0;
+  }
+
+  /** Adds `fd`, to be readable. @returns its position */
+  add(fd: number): number {
+    this.words[2 * this.count] = fd;
+    this.words[2 * this.count + 1] = POLLIN;
+    return this.count++;
+  }
+
+  /** @param timeoutMs as pollFd. @returns how many are ready, 0 after the time-out or a signal. */
+  wait(timeoutMs: number): number {
+    const ready = c.poll(this.words, this.count, timeoutMs);
+    if (ready < 0 && lastErrno() !== 'EINTR') check(ready, 'poll');
+    return Math.max(ready, 0);
+  }
+
+  /** What the last wait said of the descriptor at `position`. */
+  isReady(position: number): boolean {
+    return this.words[2 * position + 1]! >>> 16 !== 0;
+  }
+}
+
 // struct pollfd, kept: the driver's timer polls for ever and should leave no garbage
 const entry = new DataView(new ArrayBuffer(8));
 const entryBytes = new Uint8Array(entry.buffer);
@@ -57,4 +91,9 @@ export function pollFd(fd: number, events: number, timeoutMs: number): number {
   const ready = c.poll(entryBytes, 1, timeoutMs);
   if (ready < 0 && lastErrno() !== 'EINTR') check(ready, 'poll');
   return ready > 0 ? entry.getUint16(6, true) : 0;
+}
+
+/** drainFd for a descriptor that a peer has, too, and could make block: asks first. */
+export function drainReadable(fd: number): boolean {
+  return pollFd(fd, POLLIN, 0) !== 0 && drainFd(fd);
 }

@@ -1,6 +1,6 @@
 /**
- * The native helper: the one C library of the project, with the SIGBUS guard (guard.c) and the kernels of the
- * vectorized paths (kernels.c, once per instruction set). tools/build-native.mjs makes it. It is optional: without it
+ * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the kernels of the
+ * vectorized paths (kernels.c, once per instruction set) and sleep until a word changes (monitor.c). tools/build-native.mjs makes it. It is optional: without it
  * the vectorized paths and the guard are off, and `helperStatus` says why.
  *
  * VPMD_HELPER names another library to load, or `none`.
@@ -29,6 +29,12 @@ export interface GuardFunctions {
   readonly hit: (address: bigint) => number;
 }
 
+export interface MonitorFunctions {
+  /** 0 when the CPU cannot. */
+  readonly kind: () => number;
+  readonly wait: (kind: number, address: number, seen: number) => void;
+}
+
 export interface LackingIsa {
   readonly isa: KernelIsa;
   /** Reads on after "AVX512: ". */
@@ -49,11 +55,12 @@ export interface HelperStatus {
 interface Helper {
   readonly status: HelperStatus;
   readonly guard: GuardFunctions | undefined;
+  readonly monitor: MonitorFunctions | undefined;
   readonly library: LibraryHandle | undefined;
 }
 
 /** VPMD_ABI of kernels.h. */
-const ABI = 1;
+const ABI = 2;
 
 /** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
 const bits: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
@@ -70,7 +77,7 @@ const words = (error: unknown) => (error instanceof Error ? error.message : Stri
 
 function absent(path: string, reason: string): Helper {
   const lacking = (isasOfArch[process.arch] ?? []).map((isa) => ({ isa, why: reason }));
-  return { status: { path, reason, isas: [], lacking }, guard: undefined, library: undefined };
+  return { status: { path, reason, isas: [], lacking }, guard: undefined, monitor: undefined, library: undefined };
 }
 
 function open(): Helper {
@@ -91,9 +98,15 @@ function open(): Helper {
       remove: library.func('void vpmd_guard_remove(uintptr_t address)') as GuardFunctions['remove'],
       hit: library.func('int vpmd_guard_hit(uintptr_t address)') as GuardFunctions['hit'],
     };
+    const monitor = {
+      kind: library.func('uint32_t vpmd_monitor_kind()') as MonitorFunctions['kind'],
+      wait: library.func(
+        'void vpmd_monitor_wait(uint32_t kind, uintptr_t word, uint16_t seen)',
+      ) as MonitorFunctions['wait'],
+    };
     const built = (library.func('uint32_t vpmd_isas_built()') as () => number)();
     const ofCpu = (library.func('uint32_t vpmd_isas_of_cpu()') as () => number)();
-    return { status: { path, reason: '', ...sortIsas(built, ofCpu) }, guard, library };
+    return { status: { path, reason: '', ...sortIsas(built, ofCpu) }, guard, monitor, library };
   } catch (error) {
     return absent(path, `the native helper ${basename(path)} cannot be loaded (${words(error)}): ${remedy}`);
   }
@@ -130,6 +143,11 @@ export function helperStatus(): HelperStatus {
 /** Undefined when the helper is not there. */
 export function guardFunctions(): GuardFunctions | undefined {
   return load().guard;
+}
+
+/** Undefined when the helper is not there. */
+export function monitorFunctions(): MonitorFunctions | undefined {
+  return load().monitor;
 }
 
 /** The kernels of one instruction set. @throws VirtioPmdError ECONFIG when they cannot run here */

@@ -12,8 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Changes whenever the block or the meaning of a word does: native/helper.ts refuses a library that says otherwise. */
-#define VPMD_ABI 1
+/* Changes whenever the block, the meaning of a word or the set of functions does: native/helper.ts refuses a library that says otherwise. */
+#define VPMD_ABI 2
 
 /* A descriptor of either ring format: `word3` is flags | next << 16 (split) or id | flags << 16 (packed). */
 struct desc {

@@ -40,4 +40,5 @@ test.serial('kernels with emulated intrinsics can be built and loaded', (t) => {
   t.deepEqual([...helperStatus().isas].sort(), [...isas].sort());
 });
 
-if (loaded) for (const isa of isas) testKernels(isa);
+// CI runs this file twice: the many random lives are for the sanitizers
+if (loaded) for (const isa of isas) testKernels(isa, sanitize ? 1000 : 300);

@@ -96,7 +96,10 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
     if (problem === '') built |= bit;
     else notes.push(`no ${isa} kernels, ${compiler} cannot build them: ${problem}`);
   }
-  let problem = object('guard.c', 'guard', []) || object('cpu.c', 'cpu', [`-DVPMD_ISAS_BUILT=${built}`]);
+  let problem =
+    object('guard.c', 'guard', []) ||
+    object('monitor.c', 'monitor', []) ||
+    object('cpu.c', 'cpu', [`-DVPMD_ISAS_BUILT=${built}`]);
   const sanitizers = sanitize ? ['-fsanitize=address,undefined'] : [];
   problem ||= run(compiler, ['-shared', '-Wl,-z,relro,-z,now', ...sanitizers, '-o', target, ...objects]);
   return { problem: problem && `${compiler} failed: ${problem}`, notes };

@@ -8,14 +8,14 @@ import { vectorShapeArbitrary } from './kernel-shapes.js';
 import { sweep, sweepLies } from './kernel-sweep.js';
 import { runTxLockstep, txStepsArbitrary } from './kernel-tx.js';
 
-const parameters = { numRuns: 1000, includeErrorInReport: true };
-
 /** Lets the events of the tests before this one out. */
 const breathe = () => new Promise((resolve) => setImmediate(resolve));
 
 const paths = ['virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec', 'virtio_xmit_pkts_packed_vec'] as const;
 
-export function testKernels(isa: KernelIsa): void {
+/** @param numRuns random lives */
+export function testKernels(isa: KernelIsa, numRuns = 1000): void {
+  const parameters = { numRuns, includeErrorInReport: true };
   for (const path of paths) {
     test.serial(`${path}, ${isa}: random lives go as those of the scalar path, byte for byte`, async (t) => {
       await breathe();
