@@ -80,6 +80,8 @@ export interface QueueSpec {
   readonly txZoneAddress: bigint;
   readonly mempool: MempoolSpec;
   readonly doorbell: Doorbell;
+  /** Rx: becomes readable when the device notifies us of packets (see interrupt.ts); without Rx interrupts nothing. */
+  readonly interruptFd?: number | undefined;
   /** queueSharedBytes(size) bytes of private state. */
   readonly shared: SharedArrayBuffer;
 }
