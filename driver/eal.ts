@@ -49,9 +49,9 @@ export class Eal {
     if (options.hugeDir !== undefined) {
       this.log(`EAL: --huge-dir ${options.hugeDir} is not needed: hugepages are had without a mount (memfd)`);
     }
-    this.lcores = new Lcores(map, main);
     this.pinned = options.pinMain ?? options.lcores !== undefined;
     if (this.pinned) pinThread(map.get(main)!);
+    this.lcores = new Lcores(map, main);
   }
 
   /** The region behind all packet memory; undefined before the first mempool or ring. */

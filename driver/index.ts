@@ -18,6 +18,8 @@ export {
   type StreamSpec,
 } from './forward-stream.js';
 export { readStreamCounts, streamCountersBytes, type StreamCounts } from './stream-counters.js';
+export { RxInterrupts } from './rx-interrupt.js';
+export { rxReady, type RxReadyOptions } from './rx-ready.js';
 export { openRx, openTx } from '../paths/guest/open.js';
 export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
 export { bigEndian16, swapBytes } from '../paths/bytes.js';

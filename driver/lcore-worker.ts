@@ -22,6 +22,7 @@ import {
   THREAD_ID,
   TICK,
 } from './lcore-control.js';
+import { RxInterrupts } from './rx-interrupt.js';
 import type { LcoreContext, LcoreJob } from './types.js';
 
 /** What lcore.ts gives the thread. */
@@ -29,6 +30,8 @@ export interface LcoreWorkerData {
   readonly lcoreId: number;
   readonly cpus: readonly number[];
   readonly shared: SharedArrayBuffer;
+  /** An eventfd that ends the thread's sleep. */
+  readonly wakeFd: number;
   /** Carries `Posted` to the main thread. */
   readonly port: MessagePort;
 }
@@ -43,12 +46,13 @@ export interface LaunchMessage {
 /** From the thread to the main thread: a job's own message, or (undefined) "the job has ended". */
 export type Posted = { readonly message: unknown } | undefined;
 
-const { lcoreId, cpus, shared, port } = workerData as LcoreWorkerData;
+const { lcoreId, cpus, shared, wakeFd, port } = workerData as LcoreWorkerData;
 const control = createControl(shared);
 const pools = new Map<string, Mempool>();
 
 class Context implements LcoreContext {
   readonly lcoreId = lcoreId;
+  readonly rxInterrupt = new RxInterrupts(wakeFd);
   private readonly words = control.words;
   private tick = this.words[TICK]!;
 

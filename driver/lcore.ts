@@ -8,6 +8,8 @@ import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import { VirtioPmdError } from '../native/errors.js';
+import { createEventFd, signalFd } from '../native/event.js';
+import { closeFd } from '../native/region.js';
 import {
   CLOSING,
   createControl,
@@ -37,10 +39,17 @@ function isBusy(lcore: Lcore): boolean {
   return state === STARTING || state === RUNNING;
 }
 
+/** Ends the lcore's sleep, now or the next one. Without a thread, the descriptor may be somebody else's by now. */
+function rouse({ thread, wakeFd }: Lcore): void {
+  if (thread !== undefined) signalFd(wakeFd);
+}
+
 interface Lcore {
   readonly id: number;
   readonly cpus: readonly number[];
   readonly control: LcoreControl;
+  /** Ends its sleep, if it waits for packets (RxInterrupts.wait). */
+  readonly wakeFd: number;
   /** Undefined before the first job and after the thread's death. */
   thread: { readonly worker: Worker; readonly port: MessagePort } | undefined;
 }
@@ -69,7 +78,8 @@ export class Lcores {
     this.main = main;
     this.workers = [...map.keys()].filter((id) => id !== main).sort((a, b) => a - b);
     for (const id of this.workers) {
-      this.lcores.set(id, { id, cpus: map.get(id)!, control: createControl(), thread: undefined });
+      const wakeFd = createEventFd();
+      this.lcores.set(id, { id, cpus: map.get(id)!, control: createControl(), wakeFd, thread: undefined });
     }
   }
 
@@ -108,7 +118,15 @@ export class Lcores {
 
   /** Asks the job of one lcore, or of all, to return: its next `running()` is false. Does not wait. */
   stop(lcoreId?: number): void {
-    for (const lcore of this.select(lcoreId)) Atomics.store(lcore.control.words, STOP, 1);
+    for (const lcore of this.select(lcoreId)) {
+      Atomics.store(lcore.control.words, STOP, 1);
+      rouse(lcore);
+    }
+  }
+
+  /** Ends the sleep of lcores that wait for packets: there is news, such as a queue that was started. */
+  wake(): void {
+    for (const lcore of this.lcores.values()) rouse(lcore);
   }
 
   /**
@@ -162,6 +180,7 @@ export class Lcores {
     running.forEach((lcore, i) => {
       const { words } = lcore.control;
       do {
+        rouse(lcore); // each time: it may have gone back to sleep after one turn
         Atomics.wait(words, STATE, RUNNING, 1); // wakes early when the job ends
         if (Atomics.load(words, STATE) !== RUNNING) return;
         if (((Atomics.load(words, TICK) - before[i]!) | 0) >= 2) return;
@@ -191,7 +210,10 @@ export class Lcores {
   close(timeoutMs = CLOSE_TIMEOUT_MS): void {
     if (this.closed) return;
     this.closed = true;
-    for (const lcore of this.lcores.values()) Atomics.store(lcore.control.words, STOP, CLOSING);
+    for (const lcore of this.lcores.values()) {
+      Atomics.store(lcore.control.words, STOP, CLOSING);
+      rouse(lcore);
+    }
     const deadline = performance.now() + timeoutMs;
     const stuck: number[] = [];
     for (const lcore of this.lcores.values()) {
@@ -211,6 +233,7 @@ export class Lcores {
       lcore.thread?.worker.unref();
       lcore.thread?.port.close();
       lcore.thread = undefined;
+      closeFd(lcore.wakeFd);
     }
     if (stuck.length > 0) {
       throw new VirtioPmdError(
@@ -238,7 +261,8 @@ export class Lcores {
     const { control, id } = lcore;
     const { port1, port2 } = new MessageChannel();
     control.words[THREAD_ID] = 0;
-    const data: LcoreWorkerData = { lcoreId: id, cpus: lcore.cpus, shared: control.shared, port: port2 };
+    const { cpus, wakeFd } = lcore;
+    const data: LcoreWorkerData = { lcoreId: id, cpus, shared: control.shared, wakeFd, port: port2 };
     const worker = new Worker(new URL('./lcore-worker.js', import.meta.url), {
       workerData: data,
       transferList: [port2],

@@ -143,6 +143,7 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
     mtu,
     maxSimdBitwidth,
     rss: config.rss ?? rxQueues > 1,
+    rxInterrupts: config.rxInterrupts ?? false,
   };
   checkMtu(mtu, resolved, limits);
   return resolved;

@@ -65,6 +65,7 @@ export function activate(
   if (plan.pairs > 1) runCommand(transport, queuesCommand(), 'set queue pairs');
   letBursts([...rx, ...tx], true);
   for (const spec of rx) transport.notify(virtqueueIndex(spec));
+  eal.lcores.wake(); // those that sleep have to ask these queues for interrupts
 }
 
 function holdsBuffers(spec: QueueSpec): boolean {

@@ -249,6 +249,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
       clearInterval(this.timer);
       this.teardown();
       this.transport.close();
+      this.emit('closed');
     }
   }
 
@@ -348,6 +349,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
       this.eal.lcores.quiesce();
       const sent = inject(this.eal, plan.queues.tx[0]!, rarpPacket(macBytes(this.mac)));
       letBursts([...usedRx(plan), ...usedTx(plan)], true);
+      this.eal.lcores.wake();
       if (!sent) this.log('warning', `port ${this.id}: no mbuf, or no room in the ring, to announce ${this.mac} with`);
     }
     runCommand(this.transport, announceCommand(), `acknowledge the announcement of port ${this.id}`);

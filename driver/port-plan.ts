@@ -110,10 +110,25 @@ export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
     lacking,
   });
   const pairs = pairsOf(result, transport);
-  const queues = makeQueues(eal, transport, { portId, pairs, config, negotiation: result, selection });
+  const interruptFds = setInterrupts(transport, config, portId);
+  const queues = makeQueues(eal, transport, { portId, pairs, config, negotiation: result, selection, interruptFds });
   const plan = { config, negotiation: result, selection, pairs, queues };
   for (const spec of allQueues(plan)) resetQueue(spec, eal.mempool(spec.mempool));
   return plan;
+}
+
+/** @returns the descriptors by Rx queue; none unless the configuration wants them. @throws VirtioPmdError ECONFIG */
+function setInterrupts(transport: Transport, { rxInterrupts, rxQueues }: ResolvedConfig, portId: number): number[] {
+  const wanted = rxInterrupts ? rxQueues : 0;
+  transport.setInterrupts?.(wanted);
+  return Array.from({ length: wanted }, (_, queue) => {
+    const fd = transport.rxInterruptFd?.(queue);
+    if (fd !== undefined) return fd;
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `port ${portId}: its device (${transport.driverName}) has no interrupt for Rx queue ${queue}: configure it without rxInterrupts and poll`,
+    );
+  });
 }
 
 function ringFeatures(features: bigint): RingFeatures {

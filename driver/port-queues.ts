@@ -21,6 +21,8 @@ export interface QueuePlan {
   readonly config: ResolvedConfig;
   readonly negotiation: Negotiation;
   readonly selection: Selection;
+  /** By Rx queue, when the configuration wants interrupts. */
+  readonly interruptFds: readonly number[];
 }
 
 /** @throws VirtioPmdError EMEMORY; nothing stays reserved then */
@@ -53,7 +55,7 @@ function makeQueue(
   isTx: boolean,
   reserve: (name: string, byteLength: number, align: number) => Reservation,
 ): QueueSpec {
-  const { portId, config, selection } = plan;
+  const { portId, config, selection, interruptFds } = plan;
   const { acknowledged } = plan.negotiation;
   const index = 2 * queueId + (isTx ? 1 : 0);
   const size = transport.maxQueueSize(index);
@@ -88,6 +90,7 @@ function makeQueue(
     txZoneAddress: eal.deviceAddress(zone),
     mempool: config.mempool,
     doorbell: transport.doorbell(index, acknowledged),
+    interruptFd: isTx ? undefined : interruptFds[queueId],
     shared: new SharedArrayBuffer(queueSharedBytes(size)),
   };
 }

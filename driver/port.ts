@@ -14,6 +14,7 @@ import { PortFilters } from './port-filters.js';
 import { portInfo, queueInfo, pathReport } from './port-info.js';
 import { PortLife, type PortOptions } from './port-life.js';
 import { allQueues, usedRx, usedTx } from './port-plan.js';
+import { rxReady, type RxReadyOptions } from './rx-ready.js';
 import type { LogLevel } from './transport.js';
 import type { PathReport, PortEvents, PortInfo, PortSpec, PortStats, QueueInfo } from './types.js';
 import { probeVirtioUser } from './user/probe.js';
@@ -167,6 +168,14 @@ export class Port extends PortLife {
   /** The port for an lcore. A queue is one thread's at a time. */
   spec(): PortSpec {
     return { portId: this.id, rx: this.usedQueues('rx'), tx: this.usedQueues('tx') };
+  }
+
+  /**
+   * `for await (const queues of port.rxReady())`: the numbers of the Rx queues that have packets, each time that there are
+   * any; between packets the process sleeps. Of `queues`, default: all. Needs `rxInterrupts`; see rx-ready.ts.
+   */
+  rxReady(queues?: readonly number[], options?: RxReadyOptions): AsyncGenerator<readonly number[], void, void> {
+    return rxReady(this, queues, options);
   }
 
   private usedQueues(kind: 'rx' | 'tx'): readonly QueueSpec[] {

@@ -87,7 +87,8 @@ export interface Transport {
   writeConfig(offset: number, bytes: Uint8Array): void;
   /**
    * Wires up interrupts for the next DRIVER_OK: one for configuration changes, one for each of the first `rxQueues`
-   * receive queues (vector i + 1, as in DPDK). Not every transport has any: those that lack it are polled for changes.
+   * receive queues (vector i + 1, as in DPDK). A transport without this is polled for changes, and has its descriptors for
+   * receive queues, if any, from the start.
    * @throws VirtioPmdError ECONFIG when there are fewer vectors
    */
   setInterrupts?(rxQueues: number): void;

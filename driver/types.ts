@@ -5,6 +5,7 @@
 import type { KernelIsa } from '../native/helper.js';
 import type { Mempool, MempoolSpec } from '../paths/mempool.js';
 import type { QueueSpec, RxPathName, TxPathName } from '../paths/guest/queue.js';
+import type { RxInterrupts } from './rx-interrupt.js';
 
 /** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
 export interface EalOptions {
@@ -52,6 +53,8 @@ export interface LcoreContext {
   running(): boolean;
   /** This thread's handle on a mempool. */
   mempool(spec: MempoolSpec): Mempool;
+  /** Sleeping until packets arrive, for queues of ports that are configured with `rxInterrupts`. */
+  readonly rxInterrupt: RxInterrupts;
   /** Posts a plain object to `eal.lcores.onMessage`. */
   post(message: unknown): void;
 }
@@ -91,6 +94,8 @@ export interface PortConfig {
   readonly mtu?: number;
   /** Receive-side scaling, where the device has it. Default: with several Rx queues. */
   readonly rss?: boolean;
+  /** intr_conf.rxq: an interrupt for each Rx queue, so that lcores can sleep (LcoreContext.rxInterrupt). Default: false. */
+  readonly rxInterrupts?: boolean;
   /**
    * --force-max-simd-bitwidth, for vectorized paths: a power of two, or 0 for no limit. Default, as EAL's: 256, on arm64 128.
    */
@@ -202,6 +207,8 @@ export interface PortEvents {
   reconnect: (count: number) => void;
   /** A PCI device was pulled; the port can only be closed. */
   removed: () => void;
+  /** The port was closed, by close(). */
+  closed: () => void;
   /** A queue stopped trusting its ring. */
   broken: (queue: string, why: string) => void;
   /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */

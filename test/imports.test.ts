@@ -37,7 +37,9 @@ const roomOf = (path: string) => path.split('/')[0]!;
 /** Which half of the driver a file belongs to; types and wire formats belong to both. */
 function halfOf(path: string): 'guest' | 'back-end' | 'shared' {
   if (path.startsWith('driver/vhost/')) return 'back-end';
-  return /^driver\/(wire\/|lcore|types\.)/.test(path) || !path.startsWith('driver/') ? 'shared' : 'guest';
+  return /^driver\/(wire\/|lcore|rx-interrupt\.|types\.)/.test(path) || !path.startsWith('driver/')
+    ? 'shared'
+    : 'guest';
 }
 
 test('the rooms have files and imports to look at', (t) => {

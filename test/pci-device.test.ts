@@ -170,6 +170,37 @@ test('too few vectors: how many there are and what to do', (t) => {
   t.false(fn.trace.some((line) => line.startsWith('vectors')));
 });
 
+test('no vectors at all: changes are asked for, Rx queues cannot have an interrupt', (t) => {
+  const { fn, probe } = pciFixture(t, { vectors: 0 });
+  const device = probe();
+  device.setInterrupts!(0);
+  t.is(device.rxInterruptFd!(0), undefined);
+  const error = t.throws(() => device.setInterrupts!(2), { code: 'ECONFIG' });
+  t.regex(
+    error.message,
+    /no MSI-X vectors here, .* 2 Rx queues .*\(Multiple intr vector not supported\): .*vectors=6\)$/,
+  );
+  t.false(fn.trace.some((line) => line.startsWith('vectors')));
+});
+
+test('vectors are wired up when their number changes, and only then; descriptors stay the same', (t) => {
+  const { fn, probe } = pciFixture(t, { vectors: 4 });
+  const device = probe();
+  const wired = () => fn.trace.filter((line) => line.startsWith('vectors'));
+  for (const rxQueues of [0, 0, 2, 2]) device.setInterrupts!(rxQueues);
+  t.deepEqual(wired(), ['vectors 1', 'vectors 3']);
+  const fds = [0, 1].map((queue) => device.rxInterruptFd!(queue));
+  t.throws(() => device.setInterrupts!(4), { code: 'ECONFIG' });
+  t.is(device.rxInterruptFd!(1), fds[1], 'what cannot be had changes nothing');
+  device.setInterrupts!(1);
+  t.is(device.rxInterruptFd!(1), undefined);
+  device.setInterrupts!(2);
+  t.deepEqual(
+    [0, 1].map((queue) => device.rxInterruptFd!(queue)),
+    fds,
+  );
+});
+
 test("vectors that the device refuses: DPDK's words, and no DRIVER_OK", (t) => {
   for (const [refuses, message] of [
     [[0], /failed to set config vector/],

@@ -121,6 +121,20 @@ test('limits that just fit', (t) => {
   t.is(port.rxQueueInfo(0).freeThresh, 32);
 });
 
+test('interrupts: every Rx queue gets its own, or the port is refused and can be configured without', (t) => {
+  const { mempool, port, device } = fakePort(t, { maxQueuePairs: 4, interrupts: 3 }, ',queues=4');
+  t.throws(() => port.configure({ mempool, rxQueues: 4, rxInterrupts: true }), {
+    code: 'ECONFIG',
+    message: /^port 0: its device \(.*\) has no interrupt for Rx queue 3: configure it without rxInterrupts and poll$/,
+  });
+  t.deepEqual(device.trace, []);
+  const fds = () => [...port.spec().rx, ...port.spec().tx].map((spec) => spec.interruptFd);
+  port.configure({ mempool, rxQueues: 3, txQueues: 1, rxInterrupts: true });
+  t.deepEqual(fds(), [1_000_000, 1_000_001, 1_000_002, undefined]);
+  port.configure({ mempool, rxQueues: 4, txQueues: 1 });
+  t.deepEqual(fds(), Array(5).fill(undefined));
+});
+
 test('free thresholds default to a quarter of a small ring', (t) => {
   const { mempool, port } = fakePort(t, { queueSize: 64 });
   port.configure({ mempool });

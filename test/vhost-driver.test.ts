@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
+import { RxInterrupts } from '../driver/rx-interrupt.js';
 import type { LcoreContext } from '../driver/types.js';
 import {
   SUPPORTED_FEATURES,
@@ -216,6 +217,7 @@ test('the embedded job loops packets back until it is told to stop, and gives ev
     lcoreId: 1,
     running: () => !steps.next().done && Date.now() < deadline,
     mempool: (spec) => new Mempool(spec, 1),
+    rxInterrupt: new RxInterrupts(),
     post: () => undefined,
   };
   const data: VhostJobData = { path, mode: 'loopback', mempool, counters };

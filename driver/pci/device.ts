@@ -219,14 +219,23 @@ export class VirtioPci implements Transport {
   // ---- interrupts ----------------------------------------------------------------------------------------------------
 
   setInterrupts(rxQueues: number): void {
+    const { name, vectors } = this.fn;
     const wanted = rxQueues + 1;
-    if (wanted > this.fn.vectors) {
+    if (wanted === this.vectors || (rxQueues === 0 && vectors === 0)) return; // without vectors, changes are asked for
+    if (vectors === 0) {
       throw new VirtioPmdError(
         'ECONFIG',
-        `${this.fn.name} has ${this.fn.vectors} MSI-X vectors, ${wanted} are needed (one for configuration changes, one for each of ${rxQueues} Rx queues): use fewer queues, give the device more vectors (QEMU: vectors=${2 * rxQueues + 2}), or bind it to vfio-pci if it is not`,
+        `${name} has no MSI-X vectors here, and its one line interrupt cannot tell ${rxQueues} Rx queues from configuration changes (Multiple intr vector not supported): bind it to vfio-pci (devbind -b vfio-pci ${name}), and give it vectors (QEMU: vectors=${2 * rxQueues + 2})`,
+      );
+    }
+    if (wanted > vectors) {
+      throw new VirtioPmdError(
+        'ECONFIG',
+        `${name} has ${vectors} MSI-X vectors, ${wanted} are needed (one for configuration changes, one for each of ${rxQueues} Rx queues): use fewer queues, or give the device more vectors (QEMU: vectors=${2 * rxQueues + 2})`,
       );
     }
     while (this.eventFds.length < wanted) this.eventFds.push(createEventFd());
+    this.vectors = 0; // after a failure the function has none
     this.fn.setVectors(this.eventFds.slice(0, wanted));
     this.vectors = wanted;
   }

@@ -57,8 +57,7 @@ export async function probePci(eal: Eal, devargs: string, log: Log): Promise<Tra
   const transport = probeVirtioPci(eal, fn, { log });
   try {
     eal.useAddressing(addressingOf(fn, transport.readFeatures().bits));
-    // for changes of the link; without vectors they are asked for
-    if (fn.vectors > 0) transport.setInterrupts?.(0);
+    transport.setInterrupts?.(0); // for changes of the link
     return transport;
   } catch (error) {
     transport.close();

@@ -56,6 +56,11 @@ export abstract class UserRings {
     return { kind: 'eventfd', fd: this.kickFds[index]! };
   }
 
+  /** Every ring has its call eventfd from the start, so there is nothing to wire up. */
+  rxInterruptFd(queue: number): number | undefined {
+    return this.callFds[2 * queue];
+  }
+
   notify(index: number): void {
     signalFd(this.kickFds[index]!);
   }

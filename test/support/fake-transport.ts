@@ -11,6 +11,8 @@ export interface FakeOptions {
   readonly offered?: bigint;
   readonly maxQueuePairs?: number;
   readonly queueSize?: number;
+  /** Receive queues that have an interrupt. Default: none. */
+  readonly interrupts?: number;
   /** Status bits that the device drops when they are written. */
   readonly drops?: number;
   /** Status bits that the device shows by itself from FEATURES_OK on. */
@@ -106,6 +108,11 @@ export class FakeTransport implements Transport {
 
   maxQueueSize(): number {
     return this.options.queueSize ?? 256;
+  }
+
+  /** Numbers that are no descriptors. */
+  rxInterruptFd(queue: number): number | undefined {
+    return queue < (this.options.interrupts ?? 0) ? 1_000_000 + queue : undefined;
   }
 
   setupQueue(queue: QueueSetup): void {

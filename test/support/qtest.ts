@@ -10,7 +10,6 @@ import { openQtest, type QtestFunction } from '../../driver/pci/qtest.js';
 import { probeVirtioPci } from '../../driver/pci/virtio-pci.js';
 import { attach, Port } from '../../driver/port.js';
 import type { PortOptions } from '../../driver/port-life.js';
-import type { Transport } from '../../driver/transport.js';
 import type { PortConfig } from '../../driver/types.js';
 import { viewsOf } from '../../native/region.js';
 import { layoutOf, type QueueSpec } from '../../paths/guest/queue.js';
@@ -89,8 +88,6 @@ export interface QtestPort {
   readonly mempool: MempoolSpec;
   readonly pool: Mempool;
   readonly port: Port;
-  /** What is below the port; only when it was put together by hand (hideModern, rxInterrupts). */
-  readonly transport: Transport | undefined;
   /** "level line". */
   readonly lines: string[];
 }
@@ -102,40 +99,31 @@ export interface PortRequest extends Omit<PortConfig, 'mempool'> {
   readonly devargs?: string;
   /** The driver is not shown the modern interface of a transitional device, and MSI-X stays off. */
   readonly hideModern?: boolean;
-  /** How many Rx queues have a vector of their own. */
-  readonly rxInterrupts?: number;
 }
 
 /** A port on the machine, configured and started; closed with the test. */
 export async function startPort(t: ExecutionContext, machine: Machine, request: PortRequest = {}): Promise<QtestPort> {
-  const { dataRoom = 2048, devargs: more = '', hideModern = false, rxInterrupts, ...config } = request;
+  const { dataRoom = 2048, devargs: more = '', hideModern = false, ...config } = request;
   const eal = createEal({ noHuge: true, log: () => undefined });
   t.teardown(() => eal.close());
   const lines: string[] = [];
   const log: PortOptions['log'] = (level, line) => void lines.push(`${level} ${line}`);
   const devargs = machine.devargs + more;
   let port: Port;
-  let transport: Transport | undefined;
-  if (!hideModern && rxInterrupts === undefined) {
+  if (!hideModern) {
     port = await attach(eal, devargs, { log });
   } else {
     const args = parseQtest(devargs);
     const fn = await openQtest(args);
     eal.useAddressing(fn.addressing);
-    transport = probeVirtioPci(eal, hideModern ? withoutModern(fn) : fn, { log });
-    try {
-      if (rxInterrupts !== undefined) transport.setInterrupts!(rxInterrupts);
-    } catch (error) {
-      transport.close();
-      throw error;
-    }
+    const transport = probeVirtioPci(eal, withoutModern(fn), { log });
     port = new Port({ eal, id: 0, devargs, args, transport, log });
   }
   t.teardown(() => port.close());
   const mempool = eal.createMempool({ count: 2048, dataRoom });
   port.configure({ mempool, ...config });
   port.start();
-  return { eal, mempool, pool: eal.mempool(mempool), port, transport, lines };
+  return { eal, mempool, pool: eal.mempool(mempool), port, lines };
 }
 
 /** The same function, with no vendor-specific capability to be seen. */
@@ -145,7 +133,7 @@ function withoutModern(fn: QtestFunction): PciFunction {
     name: fn.name,
     bus: fn.bus,
     addressing: fn.addressing,
-    vectors: fn.vectors,
+    vectors: 0,
     get present() {
       return fn.present;
     },
