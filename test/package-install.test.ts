@@ -103,6 +103,15 @@ test.serial('the package holds the libraries that could be built, and what it ta
   }
 });
 
+test.serial('the installed l3fwd-power runs', (t) => {
+  if (!isReady(t)) return;
+  const { folder, env } = install();
+  const program = join(dirname(folder), '.bin/l3fwd-power');
+  const { status, stdout } = run(process.execPath, [program, '--', '--help'], folder, env);
+  t.is(status, 0);
+  t.regex(stdout, /^\nUsage: l3fwd-power /);
+});
+
 /** The installed testpmd, at its prompt. */
 async function startInstalled(t: ExecutionContext): Promise<Peer> {
   const { folder, env } = install();

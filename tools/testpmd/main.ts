@@ -3,9 +3,9 @@
 import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
-import { boundPciDevices, leftToVdpa } from '../../driver/pci/probe.js';
 import { attach, type Port } from '../../driver/port.js';
 import type { PortEvents } from '../../driver/types.js';
+import { devicesOf } from '../devices.js';
 import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
 import { portStatsText } from './commands-display.js';
 import { warnOddPorts } from './commands-config.js';
@@ -51,22 +51,10 @@ function makeEal(args: EalArguments): Eal {
   });
 }
 
-/** PCI devices come first, as in DPDK. */
-function pciDevices({ allowed, blocked, noPci }: EalArguments, log: PortEvents['log']): string[] {
-  if (noPci) return [];
-  const wanted = allowed.length > 0 ? allowed : boundPciDevices(blocked);
-  return wanted.filter((device) => {
-    const skipped = leftToVdpa(device);
-    if (skipped) log('info', `EAL: ${device} is left to a vDPA driver (vdpa=1)`);
-    return !skipped;
-  });
-}
-
 async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: PortEvents['log']): Promise<Port[]> {
   const ports: Port[] = [];
   try {
-    const devices = [...pciDevices(args, log), ...args.vdevs];
-    for (const device of devices) ports.push(await attach(eal, device, { signal, log }));
+    for (const device of devicesOf(args, log)) ports.push(await attach(eal, device, { signal, log }));
   } catch (error) {
     for (const port of ports) port.close();
     throw error;

@@ -1,0 +1,76 @@
+/** What an lcore does in a turn that found no packet: it polls on, lingers, pauses, or sleeps until an interrupt. */
+import type { RxInterrupts } from '../../driver/rx-interrupt.js';
+import { openRxMonitor } from '../../paths/guest/monitor.js';
+import type { RxPath } from '../../paths/guest/queue.js';
+import { allEmptyFor, lcoreHint, SUSPEND_THRESHOLD } from './heuristics.js';
+import { MISSED, SLEEPS, SPURIOUS, WAKEUPS } from './lcore-counters.js';
+import type { Router } from './router.js';
+
+export type Idle = () => void;
+
+/** What happens to a sleeping lcore. */
+export interface SleepEvents {
+  asleep(): void;
+  /** After its first turn, so that telling of it costs no packet time. */
+  awake(queues: readonly RxPath[]): void;
+}
+
+export const pollOn: Idle = () => {};
+
+/**
+ * Interrupt-only mode. A sleep that ends without packets, because the lcore was wanted, goes on silently; one that never began,
+ * because the last look found packets, counts like the others.
+ */
+export function sleepUntilInterrupt(
+  router: Router,
+  rx: readonly RxPath[],
+  interrupts: RxInterrupts,
+  counters: Float64Array,
+  events: SleepEvents,
+): Idle {
+  let told = false;
+
+  function sleep(): void {
+    if (!told) {
+      told = true;
+      counters[SLEEPS]!++;
+      events.asleep();
+    }
+    const ready = interrupts.wait(rx);
+    counters[SPURIOUS] = interrupts.spurious;
+    counters[MISSED] = interrupts.missed;
+    if (ready.length === 0) return;
+    told = false;
+    counters[WAKEUPS]!++;
+    router.turn();
+    events.awake(ready);
+  }
+
+  return () => {
+    const hint = lcoreHint(router.emptyPolls);
+    if (hint >= SUSPEND_THRESHOLD) sleep();
+    else if (hint > 0) delay(hint);
+  };
+}
+
+/** --pmd-mgmt=pause. The CPU is free for others meanwhile; the kernel's timers add 50 to 100 us to each pause. */
+export function pause(router: Router, maxEmptyPolls: number, durationUs: number): Idle {
+  const nobody = new Int32Array(new SharedArrayBuffer(4));
+  return () => {
+    if (allEmptyFor(router.emptyPolls, maxEmptyPolls)) Atomics.wait(nobody, 0, 0, durationUs / 1000);
+  };
+}
+
+/** --pmd-mgmt=monitor, of one queue. */
+export function monitor(router: Router, rx: RxPath, maxEmptyPolls: number): Idle {
+  const sleep = openRxMonitor(rx.spec);
+  return () => {
+    if (allEmptyFor(router.emptyPolls, maxEmptyPolls)) sleep();
+  };
+}
+
+/** Too short for the kernel (rte_delay_us). */
+function delay(us: number): void {
+  const end = performance.now() + us / 1000;
+  while (performance.now() < end);
+}

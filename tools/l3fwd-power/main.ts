@@ -1,0 +1,181 @@
+#!/usr/bin/env node
+/** l3fwd-power: dpdk-l3fwd-power's command line and output, on this driver. See `usage`. */
+import { readFileSync } from 'node:fs';
+import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { monitorStatus } from '../../native/monitor.js';
+import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
+import { chooseMainLcore } from '../../driver/lcore-list.js';
+import type { Port } from '../../driver/port.js';
+import { parseEalOptions, type EalArguments } from '../testpmd/eal-options.js';
+import { byLcore, checkConfig, checkMonitor, checkPresent } from './lcore-config.js';
+import { logsInfo } from './log-level.js';
+import { parseOptions, type L3fwdOptions, type Mode } from './options.js';
+import { attachAll, setUpPorts, watchLinks, type Output } from './ports.js';
+import { defaultRoutes, enabledRoutes, parseRoutes, routeLines, type Routes } from './routes.js';
+import { Forwarding } from './forwarding.js';
+import { usage } from './usage.js';
+
+const TELEMETRY_MS = 1000;
+/** syslog's numbers, as in --log-level. */
+const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
+
+const print = (text: string) => void process.stdout.write(`${text}\n`);
+const complain = (text: string) => void process.stderr.write(`${text}\n`);
+const info = (text: string) => complain(`L3FWD_POWER: ${text}`);
+
+/**
+ * The sample's main lcore forwards like the others. Here the main thread looks after ports and signals, so that it gets an lcore
+ * id of its own, on the same CPUs.
+ */
+function withMainLcore(asked: LcoreMap | undefined, mainLcore: number | undefined): { map: LcoreMap; main: number } {
+  const map = asked ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
+  const cpus = map.get(chooseMainLcore(map, mainLcore))!;
+  let main = 0;
+  while (map.has(main)) main++;
+  return { map: new Map([...map, [main, cpus]]), main };
+}
+
+function makeEal(args: EalArguments): Eal {
+  const { memoryMiB, filePrefix, noHuge } = args;
+  const { map, main } = withMainLcore(args.lcores, args.mainLcore);
+  complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
+  return createEal({
+    noHuge,
+    lcores: map,
+    mainLcore: main,
+    pinMain: args.lcores !== undefined,
+    log: complain,
+    ...(memoryMiB === undefined ? {} : { memoryMiB }),
+    ...(filePrefix === undefined ? {} : { filePrefix }),
+  });
+}
+
+function chooseMode({ mode }: L3fwdOptions): Mode {
+  if (mode === undefined) {
+    info('Operating mode not specified, probing frequency scaling support...');
+    info('Frequency scaling not supported, selecting interrupt-only mode');
+  }
+  info(`Selected operation mode: ${mode ?? 'interrupt-only'}`);
+  return mode ?? 'interrupt-only';
+}
+
+function readRules(option: string, path: string): Routes {
+  try {
+    return parseRoutes(readFileSync(path, 'utf8'), path);
+  } catch (cause) {
+    if (isVirtioPmdError(cause)) throw cause;
+    throw new VirtioPmdError('EOPTION', `--${option}=${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Each of the two files has the routes of its family; without one they are the sample's. */
+function chooseRoutes({ ruleIpv4, ruleIpv6 }: L3fwdOptions): Routes {
+  const ipv4 = ruleIpv4 === undefined ? defaultRoutes() : readRules('rule_ipv4', ruleIpv4);
+  const ipv6 = ruleIpv6 === undefined ? defaultRoutes() : readRules('rule_ipv6', ruleIpv6);
+  if (ruleIpv4 !== undefined && ipv4.ipv6.length > 0) {
+    throw new VirtioPmdError('EOPTION', `--rule_ipv4=${ruleIpv4} has IPv6 routes: give those by --rule_ipv6`);
+  }
+  if (ruleIpv6 !== undefined && ipv6.ipv4.length > 0) {
+    throw new VirtioPmdError('EOPTION', `--rule_ipv6=${ruleIpv6} has IPv4 routes: give those by --rule_ipv4`);
+  }
+  return { ipv4: ipv4.ipv4, ipv6: ipv6.ipv6 };
+}
+
+const idsOf = (ports: readonly Port[]) => ports.map((port) => port.id);
+
+/** Until a signal, or until an lcore fails. */
+async function forward(forwarding: Forwarding, mode: Mode, signal: AbortSignal): Promise<void> {
+  const show = () => print(forwarding.statistics());
+  process.on('SIGUSR1', show);
+  const telemetry = mode === 'telemetry' ? setInterval(() => print(forwarding.telemetry()), TELEMETRY_MS) : undefined;
+  try {
+    await forwarding.run(signal);
+  } finally {
+    clearInterval(telemetry);
+    process.off('SIGUSR1', show);
+    show();
+  }
+}
+
+async function run(
+  eal: Eal,
+  args: EalArguments,
+  options: L3fwdOptions,
+  tellSleeps: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  const output: Output = {
+    print,
+    complain,
+    log: (level, line) => logLevels[level] <= args.logLevel && complain(line),
+  };
+  const lcores = byLcore(options.config);
+  checkConfig(options.config, options.ports, eal.lcores.workers);
+  const mode = chooseMode(options);
+  if (options.mode === 'pmd mgmt' && options.pmdMgmt === 'monitor') checkMonitor(lcores, monitorStatus());
+  if (!options.parsePtype) {
+    throw new VirtioPmdError(
+      'EOPTION',
+      'PMD can not provide needed ptypes: virtio reports no packet types, add --parse-ptype to find them out by software',
+    );
+  }
+  const routes = chooseRoutes(options);
+  const attached: Port[] = [];
+  let unwatch = () => {};
+  try {
+    await attachAll(eal, attached, args, signal, output);
+    checkPresent(options.config, idsOf(attached));
+    const { maxSimdBitwidth } = args;
+    const ports = setUpPorts(attached, { eal, options, mode, lcores, maxSimdBitwidth, output });
+    const enabled = enabledRoutes(routes, idsOf(ports));
+    for (const line of routeLines(enabled)) print(line);
+    unwatch = watchLinks(ports, output);
+    const idle = eal.lcores.workers.filter((id) => !lcores.some(({ lcoreId }) => lcoreId === id));
+    for (const id of idle) info(`lcore ${id} has nothing to do`);
+    await forward(
+      new Forwarding({ eal, ports, options, mode, lcores, routes: enabled, tellSleeps, info }),
+      mode,
+      signal,
+    );
+  } finally {
+    unwatch();
+    for (const port of attached) port.close();
+  }
+}
+
+/** dpdk-l3fwd-power leaves with 0 after a signal, and with 1 after any error. */
+async function main(argv: readonly string[]): Promise<number> {
+  const separator = argv.indexOf('--');
+  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
+  const interrupt = new AbortController();
+  let eal: Eal | undefined;
+  try {
+    const args = parseEalOptions(ealArgv);
+    const options = args.help ? undefined : parseOptions(separator < 0 ? [] : argv.slice(separator + 1));
+    if (options === undefined || options.help) {
+      print(usage);
+      return 0;
+    }
+    if (args.showVersion) complain('EAL: l3fwd-power of virtio-pmd, compatible with dpdk-l3fwd-power 22.11');
+    for (const note of [...args.notes, ...options.notes]) complain(note);
+    const onSignal = () => {
+      if (interrupt.signal.aborted) process.exit(1);
+      interrupt.abort();
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    eal = makeEal(args);
+    await run(eal, args, options, logsInfo(ealArgv), interrupt.signal);
+    eal.close();
+    return 0;
+  } catch (error) {
+    if (!isVirtioPmdError(error)) throw error;
+    eal?.close();
+    if (interrupt.signal.aborted) return 0;
+    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
+    return 1;
+  }
+}
+
+// a reader that has gone away (`l3fwd-power ... | head`) is no reason for a stack trace
+process.stdout.on('error', () => process.exit(1));
+process.exitCode = await main(process.argv.slice(2));
