@@ -3,7 +3,14 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { RECIPES } from '../tools/recipes.js';
-import { parseForwarding, parseLatency, parseReport, parseScaling, parseTurn } from '../tools/bench/options.js';
+import {
+  parseForwarding,
+  parseInterrupt,
+  parseLatency,
+  parseReport,
+  parseScaling,
+  parseTurn,
+} from '../tools/bench/options.js';
 import { rowsOf, stepsOf } from '../tools/bench/results.js';
 
 test('without options: all eleven recipes, both sizes, all modes, five pairs', (t) => {
@@ -52,6 +59,10 @@ const bad: [(argv: string[]) => unknown, string[], RegExp][] = [
   [parseLatency, ['--rate', '0'], /--rate 0: a number from 0.001 to 100/],
   [parseTurn, ['--simd', '100'], /--simd 100: a power of two/],
   [parseTurn, ['--burst', '0'], /--burst 0: /],
+  [parseInterrupt, ['--ring', 'pack'], /--ring pack: must be one of split, packed; did you mean packed\?/],
+  [parseInterrupt, ['--side', 'ours'], /--side ours: must be one of interrupt, polling, dpdk/],
+  [parseInterrupt, ['--wake-ups', '0'], /--wake-ups 0: a whole number from 1/],
+  [parseInterrupt, ['--recipe', 'x'], /unrecognized option '--recipe'/],
   [parseScaling, ['--recipe', 'packed'], /--recipe: one recipe is expected/],
 ];
 
@@ -62,7 +73,7 @@ for (const [parse, argv, sentence] of bad) {
 }
 
 test('--help wins over everything', (t) => {
-  for (const parse of [parseForwarding, parseLatency, parseTurn, parseScaling, parseReport]) {
+  for (const parse of [parseForwarding, parseInterrupt, parseLatency, parseTurn, parseScaling, parseReport]) {
     t.is(parse(['--help']), undefined);
   }
 });
@@ -71,6 +82,20 @@ test('the rate of the latency benchmark is in millions, or half of what is possi
   t.is(parseLatency(['--rate', '1.5'])!.options.pps, 1.5e6);
   t.is(parseLatency(['--rate', 'auto'])!.options.pps, undefined);
   t.is(parseLatency([])!.options.pps, undefined);
+});
+
+test('the interrupt benchmark: both rings, all sides, 2000 wake-ups; --quick is less of everything not given', (t) => {
+  const { options, json, build } = parseInterrupt([])!;
+  t.deepEqual(options, {
+    ...{ rings: ['split', 'packed'], sides: ['interrupt', 'polling', 'dpdk'], pairs: 3, seconds: 3, warmUpSeconds: 1 },
+    ...{ idleSeconds: 2, wakeUps: 2000 },
+  });
+  t.deepEqual([json, build], ['bench-out/interrupt.json', true]);
+  const quick = parseInterrupt(['--quick', '--ring', 'packed', '--wake-ups', '7', '--no-build'])!;
+  t.deepEqual(quick.options, {
+    ...{ ...options, rings: ['packed'], pairs: 1, seconds: 1, warmUpSeconds: 0.2, idleSeconds: 0.5, wakeUps: 7 },
+  });
+  t.false(quick.build);
 });
 
 test('a mistake is one sentence on stderr and exit code 2', (t) => {
@@ -84,7 +109,7 @@ test('a mistake is one sentence on stderr and exit code 2', (t) => {
     status: 2,
     stdout: '',
     stderr:
-      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, exception-path, report; did you mean report?\n",
+      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, exception-path, interrupt, report; did you mean report?\n",
   });
   const missing = run('report', '/nonexistent.json');
   t.is(missing.status, 2);

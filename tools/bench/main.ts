@@ -6,12 +6,15 @@ import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
 import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path.js';
 import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
+import { runInterrupt } from './interrupt.js';
+import { interruptTable } from './interrupt-table.js';
 import { latencyTable, runLatency } from './latency.js';
 import { describeMachine, type Machine } from './machine.js';
 import {
   fail,
   parseExceptionPath,
   parseForwarding,
+  parseInterrupt,
   parseLatency,
   parseReport,
   parseScaling,
@@ -115,6 +118,18 @@ async function exceptionPath(argv: readonly string[]): Promise<number> {
   return signal.aborted ? 130 : 0;
 }
 
+async function interrupt(argv: readonly string[]): Promise<number> {
+  const command = parseInterrupt(argv);
+  if (command === undefined) return help();
+  const { options, json } = command;
+  const machine = machineWithDpdk();
+  if (command.build) build();
+  const { signal } = interrupted;
+  const result = await runInterrupt(options, { program: 'dist', json, machine, print, signal });
+  print(`\n${interruptTable(result)}\n\n${json}`);
+  return signal.aborted ? 130 : 0;
+}
+
 function report(argv: readonly string[]): number {
   const command = parseReport(argv);
   if (command === undefined) return help();
@@ -135,7 +150,7 @@ function help(): number {
 
 type Command = (argv: readonly string[]) => number | Promise<number>;
 const commands: Readonly<Record<string, Command>> = {
-  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, report },
+  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, interrupt, report },
 };
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -5,6 +5,8 @@ import { didYouMean } from '../../driver/nearest.js';
 import { recipeNamed, RECIPES, type Recipe } from '../recipes.js';
 import { has, last, parseArgs, table, type Values } from '../testpmd/parse.js';
 import { DIRECTIONS, type ExceptionPathOptions } from './exception-path.js';
+import { ringNames, type InterruptOptions } from './interrupt.js';
+import { INTERRUPT_SIDES } from './interrupt-front.js';
 import type { LatencyOptions } from './latency.js';
 import type { ScalingOptions } from './scaling.js';
 import type { TurnOptions } from './turn.js';
@@ -213,6 +215,30 @@ export function parseExceptionPath(argv: readonly string[]): ExceptionPathComman
   return { options, json: last(values, 'json') ?? 'bench-out/exception-path.json', build: !has(values, 'no-build') };
 }
 
+export interface InterruptCommand {
+  readonly options: InterruptOptions;
+  readonly json: string;
+  readonly build: boolean;
+}
+
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseInterrupt(argv: readonly string[]): InterruptCommand | undefined {
+  const names = ['ring', 'side', 'pairs', 'seconds', 'warm-up', 'idle', 'wake-ups', 'json'];
+  const values = parseWords(names, ['quick', 'no-build'], argv);
+  if (has(values, 'help')) return undefined;
+  const quick = has(values, 'quick');
+  const options = {
+    rings: wordsOption(values, 'ring', ringNames),
+    sides: wordsOption(values, 'side', INTERRUPT_SIDES),
+    pairs: numberOption(values, 'pairs', quick ? 1 : 3, 1, 1000),
+    seconds: numberOption(values, 'seconds', quick ? 1 : 3, 1, 3600),
+    warmUpSeconds: numberOption(values, 'warm-up', quick ? 0.2 : 1, 0.1, 3600, 1),
+    idleSeconds: numberOption(values, 'idle', quick ? 0.5 : 2, 0.1, 3600, 1),
+    wakeUps: numberOption(values, 'wake-ups', quick ? 50 : 2000, 1, 1_000_000),
+  };
+  return { options, json: last(values, 'json') ?? 'bench-out/interrupt.json', build: !has(values, 'no-build') };
+}
+
 export interface ReportCommand {
   readonly file: string;
   readonly svg: string | undefined;
@@ -236,6 +262,7 @@ export const usage = `npm run bench -- [COMMAND] [options]
   turn            nanoseconds per packet of the driver alone
   scaling         several queue pairs and ports; memory; start-up time
   exception-path  packets per second through /dev/vhost-net and a tap: ours and DPDK's virtio_user in turn
+  interrupt       an idle lcore's CPU time, how long it takes to wake up, and its packets per second under load
   report FILE     the table of a JSON file of the first kind, again; --svg FILE and --markdown FILE write it
 
 Options of the first kind:
