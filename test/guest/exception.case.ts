@@ -3,6 +3,7 @@ import { casesInGuest } from './cases.js';
 import { guideCases } from './exception-guide.js';
 import { lifeCases } from './exception-life.js';
 import { exceptionParts } from './exception-parts.js';
+import { interruptCases } from './interrupt-exception.js';
 import { refusalCases } from './exception-refusals.js';
 import { trafficCases } from './exception-traffic.js';
 
@@ -11,4 +12,5 @@ const inGuest = casesInGuest({ iommu: false, hugepages: 0, nics: [], more: { ent
 guideCases(inGuest);
 trafficCases(inGuest);
 lifeCases(inGuest);
+interruptCases(inGuest);
 refusalCases(inGuest);

@@ -30,6 +30,8 @@ export interface GuestOptions {
   readonly nics: readonly Nic[];
   /** Hugepages of 2 MiB. */
   readonly hugepages?: number;
+  /** A command that QEMU runs under, as the same process: `unshare --net`. */
+  readonly launcher?: readonly string[];
   readonly more?: MoreParts;
 }
 
@@ -63,6 +65,11 @@ export class Guest {
   /** Waits until the guest takes commands. */
   async booted(): Promise<void> {
     await this.explain(this.agent.line(BOOT_MS));
+  }
+
+  /** QEMU's. */
+  get pid(): number {
+    return this.qemu.pid;
   }
 
   /** What the kernel and the guest's process 1 have said. */
@@ -152,7 +159,7 @@ function nicArguments(nic: Nic, index: number, path: string): string[] {
 
 /** Boots a guest that ends with the scope. */
 export async function startGuest(scope: Scope, options: GuestOptions): Promise<Guest> {
-  const { iommu, nics, hugepages = 64, more } = options;
+  const { iommu, nics, hugepages = 64, launcher = [], more } = options;
   const directory = temporaryDirectory(scope);
   const parts = guestParts();
   const image = join(directory, 'image');
@@ -169,7 +176,8 @@ export async function startGuest(scope: Scope, options: GuestOptions): Promise<G
     'no_timer_check', // a host with much else to do may let the ticks that the kernel waits for come late
     ...(iommu ? ['intel_iommu=on'] : []),
   ];
-  const qemu = startPeer(scope, 'guest', 'qemu-system-x86_64', [
+  const [program, ...qemuArguments] = [
+    ...[...launcher, 'qemu-system-x86_64'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-M', 'q35,kernel-irqchip=split,memory-backend=ram', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2'],
     // shared, for back-ends in other processes
@@ -179,7 +187,8 @@ export async function startGuest(scope: Scope, options: GuestOptions): Promise<G
     ...['-chardev', `socket,id=qmp,path=${qmp.path}`, '-mon', 'chardev=qmp,mode=control'],
     ...(iommu ? ['-device', 'intel-iommu,intremap=on,caching-mode=on'] : []),
     ...nics.flatMap((nic, index) => nicArguments(nic, index, listening.get(nic.name)?.path ?? '')),
-  ]);
+  ];
+  const qemu = startPeer(scope, 'guest', program!, qemuArguments);
   const failed = qemu.end().then((how) => {
     throw new Error(`QEMU ended (${how}):\n${qemu.output.slice(-3000)}`);
   });

@@ -86,8 +86,17 @@ export class GuestProcess {
     return this.exitCode;
   }
 
+  async pid(): Promise<number> {
+    return Number(await this.guest.ok(`cat ${this.directory}/pid`));
+  }
+
   async terminate(): Promise<void> {
-    await this.guest.ok(`kill $(cat ${this.directory}/pid)`);
+    await this.signal('TERM');
+  }
+
+  /** @param name without SIG */
+  async signal(name: string): Promise<void> {
+    await this.guest.ok(`kill -${name} $(cat ${this.directory}/pid)`);
   }
 
   /** SIGKILL. */

@@ -1,5 +1,6 @@
 /** A guest without an IOMMU: uio_pci_generic, physical addresses of hugepages, no MSI-X; and what vfio-pci says there. */
 import { casesInGuest } from './cases.js';
+import { checkRefused } from './interrupt-program.js';
 import { checkRecipe, recipe } from './recipes.js';
 import { bind, checkPulled, driverOf, goRound, quit, start, startTestpmd, testpmdCommand } from './testpmd.js';
 
@@ -82,6 +83,10 @@ for (const nic of ['modern', 'legacy']) {
     await quit(t, testpmd);
   });
 }
+
+inGuest('a line interrupt is none for Rx queues: refused, with what to do', (t, guest) =>
+  checkRefused(t, guest, 'modern', /Multiple intr vector not supported.*devbind -b vfio-pci 0000:00:10\.0/),
+);
 
 inGuest('two NICs on a hub: packets go round between them', async (t, guest) => {
   const testpmd = await startTestpmd(t, guest, {

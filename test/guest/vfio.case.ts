@@ -1,6 +1,7 @@
 /** A guest with an IOMMU: NICs that belong to the kernel at first, then to vfio-pci, and to us. */
+import { TAP_LAUNCHER, whyNoTap } from '../support/tap.js';
 import { casesInGuest } from './cases.js';
-import type { Guest } from './guest.js';
+import { interruptCases, interruptNics, vectors } from './interrupt-vfio.js';
 import { checkRecipe, recipe } from './recipes.js';
 import { bind, checkPulled, driverOf, quit, start, startTestpmd, stop, testpmdCommand } from './testpmd.js';
 
@@ -10,14 +11,16 @@ const behind = 'disable-legacy=on,iommu_platform=on';
 const inGuest = casesInGuest({
   iommu: true,
   hugepages: 80,
+  launcher: whyNoTap() === '' ? TAP_LAUNCHER : [],
   nics: [
     { name: 'split', properties: `${behind},${recipe('split mergeable').properties},host_mtu=9000` },
     { name: 'single', properties: `${behind},${recipe('split non-mergeable').properties}` },
     { name: 'packed', properties: `${behind},${recipe('packed mergeable').properties},host_mtu=9000` },
-    { name: 'packed-single', properties: `${behind},${recipe('packed non-mergeable').properties}` },
+    { name: 'packed-single', properties: `${behind},${recipe('packed non-mergeable').properties},vectors=1` },
     { name: 'transitional', properties: `disable-legacy=off,${recipe('split mergeable').properties}` },
     { name: 'legacy', properties: `disable-modern=on,${recipe('split mergeable').properties}` },
     { name: 'pulled', properties: behind, hotplug: true },
+    ...interruptNics(behind),
   ],
 });
 
@@ -69,22 +72,6 @@ for (const nic of ['transitional', 'legacy']) {
   );
 }
 
-/** Interrupts that the kernel has seen from a NIC, by vector. */
-async function vectors(guest: Guest, nic: string): Promise<Map<number, number>> {
-  const lines = (await guest.ok('cat /proc/interrupts')).split('\n');
-  const found = new Map<number, number>();
-  for (const line of lines) {
-    const match = /:((?: +\d+)+) .*vfio-msix\[(\d+)\]\((\S+)\)/.exec(line);
-    if (match === null || match[3] !== guest.bdf(nic)) continue;
-    const counts = match[1]!.trim().split(/ +/).map(Number);
-    found.set(
-      Number(match[2]),
-      counts.reduce((sum, count) => sum + count),
-    );
-  }
-  return found;
-}
-
 inGuest('the cable pulled and put back: two interrupts, two events, and packets again', async (t, guest) => {
   const testpmd = await startTestpmd(t, guest, { devices: [guest.bdf('split')], args: ['--port-topology=loop'] });
   await start(testpmd);
@@ -112,6 +99,8 @@ inGuest('two NICs in one process: what comes in on one goes out on the other', a
   t.regex(summary, /RX-packets: 128 /);
   await quit(t, testpmd);
 });
+
+interruptCases(inGuest);
 
 inGuest('a NIC in use by one process is refused to another', async (t, guest) => {
   const testpmd = await startTestpmd(t, guest, { devices: [guest.bdf('split')] });

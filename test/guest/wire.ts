@@ -37,15 +37,15 @@ export class Wire {
     this.socket.write(Buffer.concat([length, bytes]));
   }
 
-  /** The next frame of ours. */
-  async receive(ms: number): Promise<Buffer> {
+  /** The next frame of ours. @param etherType of those that are */
+  async receive(ms: number, etherType = ETHERTYPE): Promise<Buffer> {
     const deadline = Date.now() + ms;
     for (;;) {
       const bytes = await this.incoming.take((all) => {
         const end = all.length < 4 ? Infinity : 4 + all.readUInt32BE(0);
         return all.length < end ? undefined : [all.subarray(4, end), end];
       }, deadline - Date.now());
-      if (bytes.length > HEADER + 4 && bytes.readUInt16BE(12) === ETHERTYPE) return bytes;
+      if (bytes.length > HEADER + 4 && bytes.readUInt16BE(12) === etherType) return bytes;
     }
   }
 
