@@ -10,6 +10,7 @@ import { fold, rawSum } from '../../paths/checksum.js';
 import { resetMbuf } from '../../paths/mbuf.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
 import type { Guest } from './generator.js';
+import { checkTime, START_MS } from './generator-process.js';
 
 export interface WakeUpOptions {
   readonly count: number;
@@ -54,14 +55,6 @@ const STALL_MS = 0.05;
 const PATIENCE_MS = 1000;
 /** So many lost packets, one after the other, are the end of it. */
 const HOPELESS = 5;
-/** For a front-end to connect and forward its first packet. */
-export const START_MS = 60_000;
-
-/** @throws VirtioPmdError ETIMEOUT */
-export function checkTime(inTime: boolean): void {
-  if (!inTime) throw new VirtioPmdError('ETIMEOUT', 'the front-end does not connect, or sends no packet back');
-}
-
 /** An IPv4 packet with everything in place that a router looks at. */
 export function packet(): Uint8Array {
   const bytes = new Uint8Array(PACKET_BYTES);

@@ -2,13 +2,9 @@
  * `node latency-generator.ts '{...}'`: a vhost-user back-end with a Generator behind it, for one front-end. Prints
  * `listening`, then, when it has measured, its result as one line of JSON.
  */
-import { pinThread } from '../../native/cpu.js';
-import { VirtioPmdError } from '../../native/errors.js';
-import { createEal } from '../../driver/eal.js';
-import { VhostDriver } from '../../driver/vhost/index.js';
 import { Generator } from './generator.js';
+import { checkTime, runGenerator, START_MS, type FrontEnd } from './generator-process.js';
 import type { Histogram } from './histogram.js';
-import { peerCpu } from './testpmd.js';
 
 export interface GeneratorJob {
   readonly socket: string;
@@ -43,10 +39,8 @@ export interface GeneratorResult {
   readonly longestStallNs: number;
 }
 
-const GUEST_TIMEOUT_MS = 60_000;
 /** Patience with packets on their way; those that are still missing then are lost. */
 const DRAIN_MS = 1000;
-const POLL_MS = 100;
 
 const percentiles = (histogram: Histogram): Percentiles => ({
   count: histogram.count,
@@ -57,40 +51,20 @@ const percentiles = (histogram: Histogram): Percentiles => ({
   max: histogram.max,
 });
 
-/** @throws VirtioPmdError ETIMEOUT when no packet comes back, EPEER when the front-end goes away. */
-function generate(job: GeneratorJob): GeneratorResult {
-  using eal = createEal({ noHuge: true, log: () => {} });
-  pinThread([peerCpu]);
-  const pool = eal.mempool(eal.createMempool({ name: 'generator', count: 2048 }));
-  using driver = new VhostDriver(job.socket, {}, {});
-  driver.start();
-  process.stdout.write('listening\n');
-  const clock = () => performance.now();
-  const deadline = clock() + GUEST_TIMEOUT_MS;
-  const sleeper = new Int32Array(new SharedArrayBuffer(4));
-  const device = () => driver.devices.find((candidate) => candidate.isRunning(0) && candidate.isRunning(1));
-  while (device() === undefined) {
-    driver.poll();
-    Atomics.wait(sleeper, 0, 0, 1);
-    checkTime(clock() < deadline);
-  }
-  const guest = device()!;
+function generate(job: GeneratorJob, { guest, pool, clock, lookAfter }: FrontEnd): GeneratorResult {
   const perMs = job.pps === 0 ? Infinity : job.pps / 1000;
   const generator = new Generator(guest, pool, { size: job.size, perMs, clock });
 
-  let polledAt = 0;
   /** Turns until `end`, or until `enough`. */
   const run = (end: number, making: boolean, enough = () => false) => {
     for (;;) {
       const now = generator.turn(making);
       if (now >= end || enough()) return now;
-      if (now - polledAt < POLL_MS) continue;
-      polledAt = now;
-      driver.poll();
-      if (!guest.isRunning(0)) throw new VirtioPmdError('EPEER', 'the front-end has gone away');
+      lookAfter(now);
     }
   };
   const drain = () => run(clock() + DRAIN_MS, false, () => generator.outstanding === 0);
+  const deadline = clock() + START_MS;
   checkTime(run(deadline, true, () => generator.received > 0) < deadline);
   run(clock() + job.warmUpSeconds * 1000, true);
   drain();
@@ -109,14 +83,4 @@ function generate(job: GeneratorJob): GeneratorResult {
   };
 }
 
-function checkTime(inTime: boolean): void {
-  if (inTime) return;
-  throw new VirtioPmdError('ETIMEOUT', `no packet came back within ${GUEST_TIMEOUT_MS / 1000} s`);
-}
-
-try {
-  process.stdout.write(`${JSON.stringify(generate(JSON.parse(process.argv[2]!) as GeneratorJob))}\n`);
-} catch (error) {
-  process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = 1;
-}
+runGenerator(2048, generate);

@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { monitorStatus } from '../../native/monitor.js';
-import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
+import { processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
 import { chooseMainLcore } from '../../driver/lcore-list.js';
 import type { Port } from '../../driver/port.js';
-import { parseEalOptions, type EalArguments } from '../testpmd/eal-options.js';
+import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
+import type { EalArguments } from '../testpmd/eal-options.js';
 import { byLcore, checkConfig, checkMonitor, checkPresent } from './lcore-config.js';
 import { logsInfo } from './log-level.js';
 import { parseOptions, type L3fwdOptions, type Mode } from './options.js';
@@ -16,11 +17,6 @@ import { Forwarding } from './forwarding.js';
 import { usage } from './usage.js';
 
 const TELEMETRY_MS = 1000;
-/** syslog's numbers, as in --log-level. */
-const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
-
-const print = (text: string) => void process.stdout.write(`${text}\n`);
-const complain = (text: string) => void process.stderr.write(`${text}\n`);
 const info = (text: string) => complain(`L3FWD_POWER: ${text}`);
 
 /**
@@ -36,18 +32,8 @@ function withMainLcore(asked: LcoreMap | undefined, mainLcore: number | undefine
 }
 
 function makeEal(args: EalArguments): Eal {
-  const { memoryMiB, filePrefix, noHuge } = args;
   const { map, main } = withMainLcore(args.lcores, args.mainLcore);
-  complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
-  return createEal({
-    noHuge,
-    lcores: map,
-    mainLcore: main,
-    pinMain: args.lcores !== undefined,
-    log: complain,
-    ...(memoryMiB === undefined ? {} : { memoryMiB }),
-    ...(filePrefix === undefined ? {} : { filePrefix }),
-  });
+  return ealOf(args, map, main);
 }
 
 function chooseMode({ mode }: L3fwdOptions): Mode {
@@ -101,14 +87,11 @@ async function run(
   eal: Eal,
   args: EalArguments,
   options: L3fwdOptions,
-  tellSleeps: boolean,
   signal: AbortSignal,
+  ealArgv: readonly string[],
 ): Promise<void> {
-  const output: Output = {
-    print,
-    complain,
-    log: (level, line) => logLevels[level] <= args.logLevel && complain(line),
-  };
+  process.on('SIGUSR1', () => {}); // with nobody listening, Node would open its debugger
+  const output: Output = { print, complain, log: logOf(args) };
   const lcores = byLcore(options.config);
   checkConfig(options.config, options.ports, eal.lcores.workers);
   const mode = chooseMode(options);
@@ -132,50 +115,13 @@ async function run(
     unwatch = watchLinks(ports, output);
     const idle = eal.lcores.workers.filter((id) => !lcores.some(({ lcoreId }) => lcoreId === id));
     for (const id of idle) info(`lcore ${id} has nothing to do`);
-    await forward(
-      new Forwarding({ eal, ports, options, mode, lcores, routes: enabled, tellSleeps, info }),
-      mode,
-      signal,
-    );
+    const tellSleeps = logsInfo(ealArgv);
+    const plan = { eal, ports, options, mode, lcores, routes: enabled, tellSleeps, info };
+    await forward(new Forwarding(plan), mode, signal);
   } finally {
     unwatch();
     for (const port of attached) port.close();
   }
 }
 
-/** dpdk-l3fwd-power leaves with 0 after a signal, and with 1 after any error. */
-async function main(argv: readonly string[]): Promise<number> {
-  const separator = argv.indexOf('--');
-  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
-  const interrupt = new AbortController();
-  let eal: Eal | undefined;
-  try {
-    const args = parseEalOptions(ealArgv);
-    const options = args.help ? undefined : parseOptions(separator < 0 ? [] : argv.slice(separator + 1));
-    if (options === undefined || options.help) {
-      print(usage);
-      return 0;
-    }
-    if (args.showVersion) complain('EAL: l3fwd-power of virtio-pmd, compatible with dpdk-l3fwd-power 22.11');
-    for (const note of [...args.notes, ...options.notes]) complain(note);
-    const onSignal = () => {
-      if (interrupt.signal.aborted) process.exit(1);
-      interrupt.abort();
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-    eal = makeEal(args);
-    await run(eal, args, options, logsInfo(ealArgv), interrupt.signal);
-    eal.close();
-    return 0;
-  } catch (error) {
-    if (!isVirtioPmdError(error)) throw error;
-    eal?.close();
-    if (interrupt.signal.aborted) return 0;
-    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
-    return 1;
-  }
-}
-
-// a reader that has gone away (`l3fwd-power ... | head`) is no reason for a stack trace
-process.stdout.on('error', () => process.exit(1));
-process.exitCode = await main(process.argv.slice(2));
+await runProgram({ name: 'l3fwd-power', usage, parse: parseOptions, makeEal, run });

@@ -2,14 +2,15 @@
 /** testpmd: dpdk-testpmd's command line, commands and output, on this driver. */
 import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
-import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
+import { processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
 import { attach, type Port } from '../../driver/port.js';
 import type { PortEvents } from '../../driver/types.js';
 import { devicesOf } from '../devices.js';
+import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
 import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
 import { portStatsText } from './commands-display.js';
 import { warnOddPorts } from './commands-config.js';
-import { parseEalOptions, type EalArguments } from './eal-options.js';
+import type { EalArguments } from './eal-options.js';
 import { loadMode } from './load-mode.js';
 import { mbufsNeeded } from './mbufs.js';
 import { isUserMode } from './modes.js';
@@ -19,12 +20,6 @@ import { settingsFrom } from './settings.js';
 import { Testpmd } from './testpmd.js';
 import { usage } from './usage.js';
 import { parseMac } from './values.js';
-
-const print = (text: string) => void process.stdout.write(`${text}\n`);
-const complain = (text: string) => void process.stderr.write(`${text}\n`);
-
-/** syslog's numbers, as in --log-level. */
-const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
 
 /** A single lcore would leave none to forward: a second one shares its CPUs. */
 function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {
@@ -38,17 +33,7 @@ function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {
 }
 
 function makeEal(args: EalArguments): Eal {
-  const { memoryMiB, filePrefix, mainLcore, noHuge } = args;
-  complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
-  return createEal({
-    noHuge,
-    lcores: withForwardingLcore(args.lcores),
-    pinMain: args.lcores !== undefined,
-    log: complain,
-    ...(memoryMiB === undefined ? {} : { memoryMiB }),
-    ...(filePrefix === undefined ? {} : { filePrefix }),
-    ...(mainLcore === undefined ? {} : { mainLcore }),
-  });
+  return ealOf(args, withForwardingLcore(args.lcores), args.mainLcore);
 }
 
 async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: PortEvents['log']): Promise<Port[]> {
@@ -190,9 +175,8 @@ async function runInteractive(testpmd: Testpmd): Promise<void> {
 }
 
 async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: AbortSignal): Promise<void> {
-  const log: PortEvents['log'] = (level, line) => {
-    if (logLevels[level] <= args.logLevel) complain(line);
-  };
+  if (isUserMode(app.mode)) await loadMode(app.mode); // better now than at `start`
+  const log = logOf(args);
   const ports = await probe(eal, args, signal, log);
   const interactive = app.interactive || app.autoStart;
   if (app.interactive) print('Interactive-mode selected');
@@ -216,40 +200,4 @@ async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: Abor
   }
 }
 
-/** dpdk-testpmd leaves with 0 after a signal, and with 1 after any error. */
-async function main(argv: readonly string[]): Promise<number> {
-  const separator = argv.indexOf('--');
-  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
-  const interrupt = new AbortController();
-  let eal: Eal | undefined;
-  try {
-    const args = parseEalOptions(ealArgv);
-    const app = parseAppOptions(separator < 0 ? [] : argv.slice(separator + 1));
-    if (args.help || app.help) {
-      print(usage);
-      return 0;
-    }
-    if (args.showVersion) complain(`EAL: testpmd of virtio-pmd, compatible with dpdk-testpmd 22.11`);
-    for (const note of [...args.notes, ...app.notes]) complain(note);
-    if (isUserMode(app.mode)) await loadMode(app.mode); // better now than at `start`
-    const onSignal = () => {
-      if (interrupt.signal.aborted) process.exit(1);
-      interrupt.abort();
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-    eal = makeEal(args);
-    await run(eal, args, app, interrupt.signal);
-    eal.close();
-    return 0;
-  } catch (error) {
-    if (!isVirtioPmdError(error)) throw error;
-    eal?.close();
-    if (interrupt.signal.aborted) return 0;
-    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
-    return 1;
-  }
-}
-
-// a reader that has gone away (`testpmd ... | head`) is no reason for a stack trace
-process.stdout.on('error', () => process.exit(1));
-process.exitCode = await main(process.argv.slice(2));
+await runProgram({ name: 'testpmd', usage, parse: parseAppOptions, makeEal, run });

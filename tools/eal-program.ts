@@ -1,0 +1,91 @@
+/**
+ * What programs with DPDK's command line have in common: EAL options, `--` and options of their own; output, signals and
+ * exit codes.
+ */
+import { isVirtioPmdError } from '../native/errors.js';
+import { createEal, processCpus, type Eal, type LcoreMap } from '../driver/eal.js';
+import type { PortEvents } from '../driver/types.js';
+import { parseEalOptions, type EalArguments } from './testpmd/eal-options.js';
+
+export const print = (text: string) => void process.stdout.write(`${text}\n`);
+export const complain = (text: string) => void process.stderr.write(`${text}\n`);
+
+/** syslog's numbers, as in --log-level. */
+const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
+
+/** What --log-level lets through goes to stderr. */
+export function logOf({ logLevel }: EalArguments): PortEvents['log'] {
+  return (level, line) => {
+    if (logLevels[level] <= logLevel) complain(line);
+  };
+}
+
+/** @param lcores instead of those of the options */
+export function ealOf(args: EalArguments, lcores: LcoreMap, mainLcore: number | undefined): Eal {
+  const { memoryMiB, filePrefix, noHuge } = args;
+  complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
+  return createEal({
+    noHuge,
+    lcores,
+    pinMain: args.lcores !== undefined,
+    log: complain,
+    ...(memoryMiB === undefined ? {} : { memoryMiB }),
+    ...(filePrefix === undefined ? {} : { filePrefix }),
+    ...(mainLcore === undefined ? {} : { mainLcore }),
+  });
+}
+
+export interface EalProgram<A extends { readonly help: boolean; readonly notes: readonly string[] }> {
+  /** `testpmd`, of which DPDK has a `dpdk-testpmd`. */
+  readonly name: string;
+  readonly usage: string;
+  /** The options behind `--`. @throws VirtioPmdError */
+  parse(argv: readonly string[]): A;
+  makeEal(args: EalArguments): Eal;
+  /** Ends when its work is done, or when `signal` says so. @throws VirtioPmdError */
+  run(eal: Eal, args: EalArguments, own: A, signal: AbortSignal, ealArgv: readonly string[]): Promise<void>;
+}
+
+/** Sets the exit code: DPDK's programs leave with 0 after a signal, and with 1 after any error. */
+export async function runProgram<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
+  program: EalProgram<A>,
+): Promise<void> {
+  // a reader that has gone away (`testpmd ... | head`) is no reason for a stack trace
+  process.stdout.on('error', () => process.exit(1));
+  process.exitCode = await exitCode(program, process.argv.slice(2));
+}
+
+async function exitCode<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
+  { name, usage, parse, makeEal, run }: EalProgram<A>,
+  argv: readonly string[],
+): Promise<number> {
+  const separator = argv.indexOf('--');
+  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
+  const interrupt = new AbortController();
+  let eal: Eal | undefined;
+  try {
+    const args = parseEalOptions(ealArgv);
+    const own = args.help ? undefined : parse(separator < 0 ? [] : argv.slice(separator + 1));
+    if (own === undefined || own.help) {
+      print(usage);
+      return 0;
+    }
+    if (args.showVersion) complain(`EAL: ${name} of virtio-pmd, compatible with dpdk-${name} 22.11`);
+    for (const note of [...args.notes, ...own.notes]) complain(note);
+    const onSignal = () => {
+      if (interrupt.signal.aborted) process.exit(1);
+      interrupt.abort();
+    };
+    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    eal = makeEal(args);
+    await run(eal, args, own, interrupt.signal, ealArgv);
+    eal.close();
+    return 0;
+  } catch (error) {
+    if (!isVirtioPmdError(error)) throw error;
+    eal?.close();
+    if (interrupt.signal.aborted) return 0;
+    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
+    return 1;
+  }
+}
