@@ -2,9 +2,11 @@
  * The kernel's vdpa simulator behind vhost-vdpa: a device that gives back what it is sent, broadcasts and frames to its own
  * address at least. Frames go from the wire through a NIC to the simulator, and the same way back.
  */
+import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { requirePeer } from '../support/peers.js';
 import { casesInGuest } from './cases.js';
+import { file } from './cpio.js';
 import type { Guest } from './guest.js';
 import { withLibraries } from './image.js';
 import { quote, type GuestProcess } from './process.js';
@@ -16,7 +18,10 @@ import { frame } from './wire.js';
 // without zeros, at which the simulator stops to compare
 const MAC = '02:5d:5d:5d:5d:01';
 const OTHER_MAC = '02:5d:5d:5d:5d:02';
+const ROUNDS = 8;
 const SIZES = [60, 64, 65, 127, 128, 512, 1024, 1513, 1514];
+
+const asleep = readFileSync(new URL('./vdpa-asleep.mjs', import.meta.url));
 
 let folder = '';
 let tool = '';
@@ -34,7 +39,11 @@ const inGuest = missing
       iommu: false,
       hugepages: 80,
       nics: [{ name: 'wired', properties: 'disable-legacy=on' }],
-      more: { modules: VDPA_MODULES, moduleFolders: [folder], entries: withLibraries(tool) },
+      more: {
+        modules: VDPA_MODULES,
+        moduleFolders: [folder],
+        entries: [...withLibraries(tool), file('app/vdpa-asleep.mjs', asleep)],
+      },
     });
 
 /** Makes a simulator. @returns the file of its vhost-vdpa */
@@ -99,6 +108,18 @@ inGuest(
     await quit(t, testpmd);
   },
 );
+
+inGuest('asleep until the simulator interrupts: every frame wakes it', async (t, guest) => {
+  const path = await simulate(guest, 'waking');
+  const { code, output } = await guest.run(
+    `ulimit -l unlimited; exec ${process.execPath} /app/vdpa-asleep.mjs ${path} ${ROUNDS}`,
+  );
+  t.is(code, 0, output);
+  t.log(output.trim().split('\n').at(-1));
+  const { received, wakeups } = JSON.parse(/^\{.*\}$/m.exec(output)![0]) as { received: number; wakeups: number };
+  t.is(received, ROUNDS);
+  t.true(wakeups > ROUNDS / 2, output); // the rest came while it looked
+});
 
 inGuest('mac= is stored in the device', async (t, guest) => {
   const testpmd = await unlimited(t, guest, paired(guest, await simulate(guest, 'told'), `,mac=${OTHER_MAC}`));
