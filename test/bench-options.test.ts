@@ -9,8 +9,10 @@ import {
   parseLatency,
   parseReport,
   parseScaling,
+  parseLookup,
   parseTurn,
 } from '../tools/bench/options.js';
+import { runLookup } from '../tools/bench/lookup.js';
 import { rowsOf, stepsOf } from '../tools/bench/results.js';
 
 test('without options: all eleven recipes, both sizes, all modes, five pairs', (t) => {
@@ -59,6 +61,7 @@ const bad: [(argv: string[]) => unknown, string[], RegExp][] = [
   [parseLatency, ['--rate', '0'], /--rate 0: a number from 0.001 to 100/],
   [parseTurn, ['--simd', '100'], /--simd 100: a power of two/],
   [parseTurn, ['--burst', '0'], /--burst 0: /],
+  [parseLookup, ['--routes', '0'], /--routes 0: a whole number from 1 to 20000 is expected/],
   [parseInterrupt, ['--ring', 'pack'], /--ring pack: must be one of split, packed; did you mean packed\?/],
   [parseInterrupt, ['--side', 'ours'], /--side ours: must be one of interrupt, polling, dpdk/],
   [parseInterrupt, ['--wake-ups', '0'], /--wake-ups 0: a whole number from 1/],
@@ -72,8 +75,30 @@ for (const [parse, argv, sentence] of bad) {
   });
 }
 
+test('lookup: ten thousand routes of each family, and shares and rates of both', (t) => {
+  t.deepEqual(parseLookup([]), { routes: 10_000, windows: 20 });
+  const runs = runLookup({ routes: 100, windows: 2 });
+  t.deepEqual(
+    runs.map(({ family, windows }) => [family, windows.length]),
+    [
+      ['IPv4', 2],
+      ['IPv6', 2],
+    ],
+  );
+  t.true(runs.every(({ found, windows }) => found > 0 && found <= 1 && windows.every((rate) => rate > 0)));
+  t.true(runs[1]!.found >= 0.5, 'every other address has a route');
+});
+
 test('--help wins over everything', (t) => {
-  for (const parse of [parseForwarding, parseInterrupt, parseLatency, parseTurn, parseScaling, parseReport]) {
+  for (const parse of [
+    parseForwarding,
+    parseInterrupt,
+    parseLatency,
+    parseLookup,
+    parseTurn,
+    parseScaling,
+    parseReport,
+  ]) {
     t.is(parse(['--help']), undefined);
   }
 });
@@ -109,7 +134,7 @@ test('a mistake is one sentence on stderr and exit code 2', (t) => {
     status: 2,
     stdout: '',
     stderr:
-      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, exception-path, interrupt, report; did you mean report?\n",
+      "error[EOPTION]: bench: there is no 'repotr': the commands are forwarding, latency, turn, scaling, exception-path, interrupt, lookup, report; did you mean report?\n",
   });
   const missing = run('report', '/nonexistent.json');
   t.is(missing.status, 2);

@@ -9,13 +9,15 @@ import { newResult, publish, resumeResult, runForwarding } from './forwarding.js
 import { runInterrupt } from './interrupt.js';
 import { interruptTable } from './interrupt-table.js';
 import { latencyTable, runLatency } from './latency.js';
-import { describeMachine, type Machine } from './machine.js';
+import { lookupTable, runLookup } from './lookup.js';
+import { describeMachine, machineLine, type Machine } from './machine.js';
 import {
   fail,
   parseExceptionPath,
   parseForwarding,
   parseInterrupt,
   parseLatency,
+  parseLookup,
   parseReport,
   parseScaling,
   parseTurn,
@@ -130,6 +132,13 @@ async function interrupt(argv: readonly string[]): Promise<number> {
   return signal.aborted ? 130 : 0;
 }
 
+function lookup(argv: readonly string[]): number {
+  const options = parseLookup(argv);
+  if (options === undefined) return help();
+  print(`${machineLine(describeMachine())}\n\n${lookupTable(runLookup(options))}`);
+  return 0;
+}
+
 function report(argv: readonly string[]): number {
   const command = parseReport(argv);
   if (command === undefined) return help();
@@ -150,7 +159,7 @@ function help(): number {
 
 type Command = (argv: readonly string[]) => number | Promise<number>;
 const commands: Readonly<Record<string, Command>> = {
-  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, interrupt, report },
+  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, interrupt, lookup, report },
 };
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -8,6 +8,7 @@ import { DIRECTIONS, type ExceptionPathOptions } from './exception-path.js';
 import { ringNames, type InterruptOptions } from './interrupt.js';
 import { INTERRUPT_SIDES } from './interrupt-front.js';
 import type { LatencyOptions } from './latency.js';
+import type { LookupOptions } from './lookup.js';
 import type { ScalingOptions } from './scaling.js';
 import type { TurnOptions } from './turn.js';
 import { MODES, SIDES, type ForwardingOptions } from './results.js';
@@ -164,6 +165,16 @@ export function parseTurn(argv: readonly string[]): TurnCommand | undefined {
   return { options, json: last(values, 'json') ?? 'bench-out/turn.json' };
 }
 
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseLookup(argv: readonly string[]): LookupOptions | undefined {
+  const values = parseWords(['routes', 'windows'], [], argv);
+  if (has(values, 'help')) return undefined;
+  return {
+    routes: numberOption(values, 'routes', 10_000, 1, 20_000),
+    windows: numberOption(values, 'windows', 20, 1, 1000),
+  };
+}
+
 export interface ScalingCommand {
   readonly options: ScalingOptions;
   readonly json: string;
@@ -263,6 +274,7 @@ export const usage = `npm run bench -- [COMMAND] [options]
   scaling         several queue pairs and ports; memory; start-up time
   exception-path  packets per second through /dev/vhost-net and a tap: ours and DPDK's virtio_user in turn
   interrupt       an idle lcore's CPU time, how long it takes to wake up, and its packets per second under load
+  lookup          routes that l3fwd-power's longest prefix match finds per second (--routes N, --windows N)
   report FILE     the table of a JSON file of the first kind, again; --svg FILE and --markdown FILE write it
 
 Options of the first kind:
