@@ -3,7 +3,7 @@
  * those of ports configured with `rxInterrupts`.
  */
 import { VirtioPmdError } from '../native/errors.js';
-import { drainFd, drainReadable, PollSet } from '../native/event.js';
+import { drainFd, PollSet } from '../native/event.js';
 import { openRxInterrupt, type RxInterrupt } from '../paths/guest/interrupt.js';
 import { BROKEN, FREE_COUNT, queueState, STARTED, type QueueSpec, type RxPath } from '../paths/guest/queue.js';
 
@@ -123,7 +123,7 @@ export class RxInterrupts {
   /** Reads the interrupts of the queues that have packets. @returns whether there were any */
   private drainReady(): boolean {
     let any = false;
-    for (const queue of this.ready) if (drainReadable(this.sleeper(queue).fd)) any = true;
+    for (const queue of this.ready) if (drainFd(this.sleeper(queue).fd)) any = true;
     return any;
   }
 

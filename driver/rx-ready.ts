@@ -3,7 +3,7 @@
  * and the process sleeps. The lcores' way to sleep is rx-interrupt.ts.
  */
 import { setImmediate } from 'node:timers/promises';
-import { drainFd, pollFd, POLLIN } from '../native/event.js';
+import { drainFd } from '../native/event.js';
 import { BROKEN, queueState, STARTED, type QueueSpec, type RxPath } from '../paths/guest/queue.js';
 import type { Port } from './port.js';
 import { RxInterrupts } from './rx-interrupt.js';
@@ -51,7 +51,7 @@ export async function* rxReady(
   const disarm = () => armed.forEach((rx) => interrupts.disable(rx));
 
   /** Reads the interrupts that there were. @returns whether there were any */
-  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainReadable(spec.interruptFd!)).length > 0;
+  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd!)).length > 0;
 
   async function sleep(): Promise<End> {
     const specs = armed.map((rx) => rx.spec).filter(mayInterrupt);
@@ -109,9 +109,4 @@ export async function* rxReady(
 function mayInterrupt(spec: QueueSpec): boolean {
   const { words } = queueState(spec);
   return words[STARTED] !== 0 && words[BROKEN] === 0;
-}
-
-/** Asks first: a peer has these descriptors too, and could make reads of them block. */
-function drainReadable(fd: number): boolean {
-  return pollFd(fd, POLLIN, 0) !== 0 && drainFd(fd);
 }

@@ -1,5 +1,5 @@
 /** Event counters (eventfd) and waiting for file descriptors. */
-import { c, check, lastErrno } from './libc.js';
+import { addressOf, c, check, lastErrno, lastErrnoNumber } from './libc.js';
 
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
@@ -22,8 +22,19 @@ export function signalFd(fd: number): boolean {
   return c.write(fd, one, 8) === 8;
 }
 
-/** Reads an eventfd (or pipe) empty. @returns true when it had been signalled. */
+// struct iovec: address and length of `scratch`
+const scratchIov = new BigUint64Array([addressOf(scratch), 8n]);
+const RWF_NOWAIT = 8;
+const EAGAIN = 11;
+
+/**
+ * Reads an eventfd (or pipe) empty. Never waits: not even when a peer, who has the same open file, made it a blocking one.
+ * Only what the kernel cannot read so, an older one's pipes, is read as its flags say.
+ * @returns true when it had been signalled.
+ */
 export function drainFd(fd: number): boolean {
+  const got = c.preadv2(fd, scratchIov, 1, -1, RWF_NOWAIT);
+  if (got >= 0 || lastErrnoNumber() === EAGAIN) return got > 0;
   return c.read(fd, scratch, 8) > 0;
 }
 
@@ -91,9 +102,4 @@ export function pollFd(fd: number, events: number, timeoutMs: number): number {
   const ready = c.poll(entryBytes, 1, timeoutMs);
   if (ready < 0 && lastErrno() !== 'EINTR') check(ready, 'poll');
   return ready > 0 ? entry.getUint16(6, true) : 0;
-}
-
-/** drainFd for a descriptor that a peer has, too, and could make block: asks first. */
-export function drainReadable(fd: number): boolean {
-  return pollFd(fd, POLLIN, 0) !== 0 && drainFd(fd);
 }

@@ -19,6 +19,7 @@ export const c = {
   close: bind('int close(int fd)'),
   read: bind('int64_t read(int fd, void *buf, size_t count)'),
   write: bind('int64_t write(int fd, const void *buf, size_t count)'),
+  preadv2: bind('int64_t preadv2(int fd, const void *iov, int count, int64_t offset, int flags)'),
   pread: bind('int64_t pread(int fd, void *buf, size_t count, int64_t offset)'),
   pwrite: bind('int64_t pwrite(int fd, const void *buf, size_t count, int64_t offset)'),
   // the third argument is a number with some requests and a structure with others
@@ -52,6 +53,11 @@ export const c = {
 export function lastErrno(): string {
   const number = koffi.errno();
   return number > 0 ? getSystemErrorName(-number) : `errno ${number}`;
+}
+
+/** The same as a number, which leaves no garbage. */
+export function lastErrnoNumber(): number {
+  return koffi.errno();
 }
 
 /** The result of a call that reports failure as -1. @throws SystemError */

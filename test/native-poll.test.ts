@@ -1,6 +1,7 @@
 /** Waiting for several descriptors at once. */
 import test, { type ExecutionContext } from 'ava';
 import { createEventFd, drainFd, PollSet, signalFd } from '../native/event.js';
+import { c } from '../native/libc.js';
 import { closeFd } from '../native/region.js';
 import { acceptUnix, connectUnix, listenUnix } from '../native/socket.js';
 import { join } from 'node:path';
@@ -76,4 +77,15 @@ test('a descriptor that does not exist is told of at once, and does not hide the
   t.true(set.isReady(0));
   t.true(set.isReady(1));
   t.false(drainFd(1_000_000));
+});
+
+test('an eventfd that somebody made a blocking one is read without waiting', (t) => {
+  const fd = eventFd(t);
+  const F_SETFL = 4;
+  t.is(c.fcntl(fd, F_SETFL, 0), 0);
+  t.false(drainFd(fd), 'nothing is there');
+  signalFd(fd);
+  signalFd(fd);
+  t.true(drainFd(fd));
+  t.false(drainFd(fd));
 });
