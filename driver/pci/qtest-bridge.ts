@@ -5,7 +5,7 @@
  * It looks every millisecond, and more often for a while after it found something. It ends when it is told to, and when QEMU
  * is gone.
  */
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { drainFd, signalFd } from '../../native/event.js';
 import { viewsOf, type Mapping } from '../../native/region.js';
 import { QtestSocket, type QtestLink } from './qtest-protocol.js';
@@ -32,6 +32,8 @@ const IDLE_MS = 1;
 const BUSY_MS = 0.1;
 /** Turns without anything to do before it looks less often. */
 const PATIENCE = 100;
+
+parentPort!.postMessage('loaded');
 
 const { link, messages } = workerData as BridgeData;
 const words = new Int32Array(link.shared);

@@ -7,6 +7,7 @@
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { createEventFd } from '../../native/event.js';
@@ -32,6 +33,17 @@ import {
   STOP,
   TABLE_LOCK,
 } from './qtest-shared.js';
+
+/**
+ * Bridges that have not loaded yet. They keep the process alive, as one that ends meanwhile crashes: Node stops the thread, and
+ * koffi aborts when it is loaded by a thread that is being stopped.
+ */
+const loading = new Set<Worker>();
+
+/** Resolves when every bridge has loaded: for those who leave by process.exit(). */
+export async function bridgesLoaded(): Promise<void> {
+  while (loading.size > 0) await sleep(1);
+}
 
 const MIB = 1024 * 1024;
 /** Where MSI-X messages go: a page for each function. */
@@ -261,7 +273,12 @@ export class QtestMachine {
     if (Atomics.compareExchange(this.words, BRIDGE, NOT_STARTED, STARTING) !== NOT_STARTED) return;
     const workerData: BridgeData = { link: this.link, messages: this.messages };
     const worker = new Worker(new URL('./qtest-bridge.js', import.meta.url), { workerData, name: 'qtest bridge' });
-    worker.unref();
+    loading.add(worker);
+    const loaded = () => {
+      loading.delete(worker);
+      worker.unref();
+    };
+    worker.once('message', loaded).once('exit', loaded);
     worker.on('error', (error) => {
       Atomics.store(this.words, BRIDGE, ENDED);
       this.options.log?.(`the bridge to the QEMU at ${this.socketPath} has failed: ${error.message}`);

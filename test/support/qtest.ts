@@ -6,6 +6,7 @@ import { createEal, type Eal } from '../../driver/eal.js';
 import type { PciFunction } from '../../driver/pci/function.js';
 import { parseQtest } from '../../driver/pci/qtest-devargs.js';
 import { startQtestQemu, type QemuDevice, type QtestQemu } from '../../driver/pci/qtest-qemu.js';
+import { bridgesLoaded } from '../../driver/pci/qtest-machine.js';
 import { openQtest, type QtestFunction } from '../../driver/pci/qtest.js';
 import { probeVirtioPci } from '../../driver/pci/virtio-pci.js';
 import { attach, Port } from '../../driver/port.js';
@@ -58,6 +59,7 @@ export async function startMachine(t: ExecutionContext, request: MachineRequest 
   // in memory where there is a file system for that: a disk would be told of every packet
   const ram = join(existsSync('/dev/shm') ? '/dev/shm' : directory, `vpmd-${process.pid}-${machines++}`);
   t.teardown(() => rmSync(ram, { force: true }));
+  t.teardown(bridgesLoaded); // ava ends its process by process.exit()
   const wires: Wire[] = [];
   const nics: QemuDevice[] = [];
   for (const [i, device] of devices.entries()) {
