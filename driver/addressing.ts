@@ -4,6 +4,7 @@
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { HUGEPAGE_SIZE } from '../native/region.js';
+import { formatMiB } from '../native/sizes.js';
 
 /** First and last byte of what an IOMMU translates. */
 export type AddressRange = readonly [first: bigint, last: bigint];
@@ -63,7 +64,7 @@ export function chooseBase(byteLength: number, all: readonly (readonly AddressRa
   if (base !== undefined) return base;
   throw new VirtioPmdError(
     'EMEMORY',
-    `the IOMMU leaves no room for ${byteLength >> 20} MiB of packet memory in one piece below a multiple of 4 GiB: use a smaller -m`,
+    `the IOMMU leaves no room for ${formatMiB(byteLength)} of packet memory in one piece below a multiple of 4 GiB: use a smaller -m`,
   );
 }
 

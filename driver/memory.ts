@@ -5,8 +5,17 @@
  */
 import { fstatSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../native/errors.js';
-import { createRegion, destroyRegion, HUGEPAGE_SIZE, hugepages, mapFileRegion, viewsOf } from '../native/region.js';
+import {
+  createRegion,
+  destroyRegion,
+  HUGEPAGE_SIZE,
+  hugepages,
+  mapFileRegion,
+  MAX_REGION_SIZE,
+  viewsOf,
+} from '../native/region.js';
 import type { Mapping, Region } from '../native/region.js';
+import { formatMiB } from '../native/sizes.js';
 import { checkReach, chooseBase, runOf, runsOfPages, type AddressRange, type Addressing } from './addressing.js';
 import type { DmaRun, RamFile } from './addressing.js';
 import { physicalPages } from './pci/physical.js';
@@ -80,7 +89,13 @@ export class Memory {
    * @throws VirtioPmdError EMEMORY
    */
   reserve(name: string, byteLength: number, align = 64, more = UNKNOWN_MEMPOOL, onePiece = true): Reservation {
-    const region = (this.made ??= this.create(byteLength + more));
+    if (byteLength > MAX_REGION_SIZE) {
+      throw new VirtioPmdError(
+        'EMEMORY',
+        `no room for ${name}: ${formatMiB(byteLength)} asked for, and packet memory is one file of at most ${formatMiB(MAX_REGION_SIZE)}: ask for fewer or smaller mbufs`,
+      );
+    }
+    const region = (this.made ??= this.create(byteLength, more));
     const mapping = (this.mappingData ??= { address: region.address, byteLength: region.byteLength });
     const place = (from: number) => (onePiece ? this.inOnePiece(from, byteLength) : from);
     let offset = place(0);
@@ -173,8 +188,8 @@ export class Memory {
     this.reservations.length = 0;
   }
 
-  private create(wanted: number): Region {
-    const region = this.ram === undefined ? this.createMemory(wanted) : mapFileRegion(this.ram);
+  private create(wanted: number, more: number): Region {
+    const region = this.ram === undefined ? this.createMemory(this.sizesFor(wanted, more)) : mapFileRegion(this.ram);
     try {
       this.runs = this.addresses(region);
       if (this.ram !== undefined) this.highWater = region.byteLength; // what its machine left there
@@ -191,19 +206,36 @@ export class Memory {
     return [{ offset: 0, byteLength, deviceAddress: this.ram?.base ?? chooseBase(byteLength, this.ranges) }];
   }
 
-  private createMemory(wanted: number): Region {
-    const { memoryMiB, noHuge, filePrefix } = this.options;
+  /**
+   * How much to make. A -m beyond one file is for the memory of a whole machine, of which DPDK takes mempools as they
+   * come: what one file holds is as good, until a mempool does not fit.
+   */
+  private sizesFor(wanted: number, more: number): { readonly huge: number; readonly ordinary: number } {
+    const { memoryMiB } = this.options;
+    if (memoryMiB === undefined) {
+      const atLeast = (minimum: number) => Math.min(Math.max(wanted + more + ROOM_FOR_RINGS, minimum), MAX_REGION_SIZE);
+      return { huge: atLeast(HUGE_MINIMUM), ordinary: atLeast(ORDINARY_MINIMUM) };
+    }
+    const size = Math.min(memoryMiB * MIB, MAX_REGION_SIZE);
+    if (size < memoryMiB * MIB) {
+      this.log(
+        `EAL: ${memoryMiB} MiB of packet memory were asked for: ${formatMiB(size)} are used, the most that one memory file holds`,
+      );
+    }
+    return { huge: size, ordinary: size };
+  }
+
+  private createMemory(size: { readonly huge: number; readonly ordinary: number }): Region {
+    const { noHuge, filePrefix } = this.options;
     const name = `${filePrefix ?? 'virtio-pmd'}-memory`;
-    const sizeOr = (minimum: number) =>
-      memoryMiB === undefined ? Math.max(wanted + ROOM_FOR_RINGS, minimum) : memoryMiB * MIB;
-    const huge = noHuge ? undefined : this.tryHuge(name, sizeOr(HUGE_MINIMUM));
+    const huge = noHuge ? undefined : this.tryHuge(name, size.huge);
     if (huge === undefined && this.physical) {
       throw new VirtioPmdError(
         'EMEMORY',
         'a device that no IOMMU translates for reads physical addresses, which only hugepages keep: reserve some (sysctl -w vm.nr_hugepages=256) and leave out --no-huge, or put the device behind an IOMMU (QEMU: iommu_platform=on) and bind it to vfio-pci',
       );
     }
-    return huge ?? this.system.createRegion(name, sizeOr(ORDINARY_MINIMUM), false);
+    return huge ?? this.system.createRegion(name, size.ordinary, false);
   }
 
   private tryHuge(name: string, byteLength: number): Region | undefined {
@@ -227,11 +259,12 @@ export class Memory {
 
   private full(name: string, byteLength: number, region: Region): VirtioPmdError {
     const used = this.reservations.reduce((sum, r) => sum + r.byteLength, 0);
-    const mib = (bytes: number) => `${(bytes / MIB).toFixed(1)} MiB`;
-    const advice = Math.ceil((used + byteLength) / MIB) + ROOM_FOR_RINGS / MIB;
+    const needed = Math.ceil((used + byteLength) / MIB) + ROOM_FOR_RINGS / MIB;
+    const more = needed <= MAX_REGION_SIZE / MIB && this.ram === undefined;
+    const advice = more ? `use -m ${needed}` : 'ask for fewer or smaller mbufs, or smaller rings';
     return new VirtioPmdError(
       'EMEMORY',
-      `no room for ${name}: ${mib(byteLength)} asked for, ${mib(region.byteLength - used)} of ${mib(region.byteLength)} free: use -m ${advice}`,
+      `no room for ${name}: ${formatMiB(byteLength)} asked for, ${formatMiB(region.byteLength - used)} of ${formatMiB(region.byteLength)} free: ${advice}`,
     );
   }
 }

@@ -5,6 +5,7 @@
 import { openSync, readFileSync } from 'node:fs';
 import { VirtioPmdError } from './errors.js';
 import { addressOf, c, check, viewOf } from './libc.js';
+import { formatMiB } from './sizes.js';
 
 const PROT_READ_WRITE = 0x3;
 const MAP_SHARED = 0x01;
@@ -52,7 +53,7 @@ export function createRegion(name: string, byteLength: number, hugepages: boolea
   if (size > MAX_REGION_SIZE) {
     throw new VirtioPmdError(
       'EMEMORY',
-      `a memory region of ${size >> 20} MiB was asked for; one region holds at most ${MAX_REGION_SIZE >> 20} MiB: ask for fewer or smaller mbufs`,
+      `a memory region of ${formatMiB(size)} was asked for; one region holds at most ${formatMiB(MAX_REGION_SIZE)}: ask for fewer or smaller mbufs`,
     );
   }
   const flags = MFD_CLOEXEC | MFD_ALLOW_SEALING | (hugepages ? MFD_HUGETLB | MFD_HUGE_2MB : 0);

@@ -185,7 +185,7 @@ test('nearest: swapped letters and case count little, other words do not match',
 });
 
 test('default mbufs: every ring full both ways, bursts, caches, and room for two more ports', (t) => {
-  const needs = { queues: 1, burst: 32, lcores: 2, cacheSize: 250 };
+  const needs = { queues: 1, burst: 32, lcores: 2, cacheSize: 250, headroom: 128, dataRoom: 2048 };
   t.is(mbufsNeeded({ ...needs, queueSizes: [256] }), 16384);
   t.is(mbufsNeeded({ ...needs, queueSizes: [32768] }), 3 * (2 * 32768 + 32) + 1000);
 });

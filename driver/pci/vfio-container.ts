@@ -1,5 +1,6 @@
 /** A container of vfio: an IOMMU's address space, or none, for the groups that are put into it. */
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
+import { formatMiB } from '../../native/sizes.js';
 import type { AddressRange } from '../addressing.js';
 import * as V from '../wire/linux/vfio.js';
 import { attempt, errnoOf, words, type PciSystem } from './system.js';
@@ -144,7 +145,7 @@ function openContainer(system: PciSystem): number {
 
 function whyNotMapped(error: unknown, byteLength: number, deviceAddress: bigint): unknown {
   if (!(error instanceof SystemError)) return error;
-  const what = `${byteLength >> 20} MiB of packet memory at 0x${deviceAddress.toString(16)} cannot be mapped for DMA`;
+  const what = `${formatMiB(byteLength)} of packet memory at 0x${deviceAddress.toString(16)} cannot be mapped for DMA`;
   const why: Record<string, string> = {
     ENOMEM: 'more memory would be locked than this user may: raise the limit (ulimit -l unlimited), or run as root',
     EEXIST: 'these addresses are mapped already',

@@ -3,6 +3,7 @@
  * keeps mappings over a reset of the device.
  */
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
+import { formatMiB } from '../../native/sizes.js';
 import {
   VHOST_ACCESS_RW,
   VHOST_IOTLB_BATCH_BEGIN,
@@ -94,7 +95,7 @@ export class VdpaIotlb {
     if (!(error instanceof SystemError)) return error;
     return new VirtioPmdError(
       'EMEMORY',
-      `${this.path}: ${byteLength >> 20n} MiB of packet memory at 0x${iova.toString(16)} cannot be mapped for the device (${error.errno}): raise the limit on locked memory (ulimit -l unlimited), which counts for root too, and use hugepages (sysctl -w vm.nr_hugepages=256), as the kernel takes only so many pieces (max_iotlb_entries of the module vhost_vdpa)`,
+      `${this.path}: ${formatMiB(byteLength)} of packet memory at 0x${iova.toString(16)} cannot be mapped for the device (${error.errno}): raise the limit on locked memory (ulimit -l unlimited), which counts for root too, and use hugepages (sysctl -w vm.nr_hugepages=256), as the kernel takes only so many pieces (max_iotlb_entries of the module vhost_vdpa)`,
     );
   }
 }

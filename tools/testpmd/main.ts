@@ -48,7 +48,23 @@ async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: Por
   return ports;
 }
 
+/** Before memory is made for queues that no port has, in dpdk-testpmd's words. */
+function checkQueues(ports: readonly Port[], app: AppArguments): void {
+  const check = (direction: 'rx' | 'tx', count: number, most: (port: Port) => number) => {
+    const port = ports.find((candidate) => most(candidate) < count);
+    if (port === undefined) return;
+    const max = most(port);
+    throw new VirtioPmdError(
+      'EOPTION',
+      `Fail: input ${direction}q (${count}) can't be greater than max_${direction}_queues (${max}) of port ${port.id}: give --${direction}q=${max} or less, or attach the port with queues=${count} if its back-end has as many`,
+    );
+  };
+  check('rx', app.rxQueues, (port) => port.info().maxRxQueues);
+  check('tx', app.txQueues, (port) => port.info().maxTxQueues);
+}
+
 function makeSession(eal: Eal, ports: readonly Port[], args: EalArguments, app: AppArguments, log: PortEvents['log']) {
+  checkQueues(ports, app);
   const settings = settingsFrom(app);
   const count =
     app.totalMbufs ??
@@ -58,6 +74,8 @@ function makeSession(eal: Eal, ports: readonly Port[], args: EalArguments, app: 
       burst: app.burst,
       lcores: eal.lcores.workers.length + 1,
       cacheSize: app.mbufCache,
+      headroom: HEADROOM,
+      dataRoom: app.mbufSize - HEADROOM,
     });
   complain(`testpmd: create a new mbuf pool <mb_pool_0>: n=${count}, size=${app.mbufSize}, socket=0`);
   const mempool = eal.createMempool({
