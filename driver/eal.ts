@@ -6,6 +6,7 @@ import { pinThread } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { HUGEPAGE_SIZE } from '../native/region.js';
 import { createMempool, Mempool, mempoolStride, type MempoolSpec } from '../paths/mempool.js';
+import { sharedCodeNote } from '../paths/specialize.js';
 import type { Addressing, DmaRun } from './addressing.js';
 import { checkLcores, chooseMainLcore, processCpus } from './lcore-list.js';
 import { Lcores } from './lcore.js';
@@ -25,6 +26,9 @@ const DEFAULT_CACHE_SIZE = 250;
 const MAX_CACHE_SIZE = 512;
 /** `dataOff` and `dataLen` are 16 bits. */
 const MAX_BUFFER = 65535;
+
+/** Told by the first Eal of the process. */
+let noteToTell = sharedCodeNote;
 
 /** @throws VirtioPmdError EOPTION, ELCORE: options that cannot be served. Memory is made later, at the first use. */
 export function createEal(options: EalOptions = {}): Eal {
@@ -52,6 +56,8 @@ export class Eal {
     this.pinned = options.pinMain ?? options.lcores !== undefined;
     if (this.pinned) pinThread(map.get(main)!);
     this.lcores = new Lcores(map, main);
+    if (noteToTell !== undefined) this.log(`EAL: ${noteToTell}`);
+    noteToTell = undefined;
   }
 
   /** The region behind all packet memory; undefined before the first mempool or ring. */

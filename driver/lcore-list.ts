@@ -11,9 +11,16 @@ export type LcoreMap = ReadonlyMap<number, readonly number[]>;
 export type LcoreOption = '-l' | '-c' | '--lcores';
 
 /** CPUs of this process as it was when this module was loaded: pinning the main thread must not make the others vanish. */
-const cpusAtStart = availableCpus();
+let cpusAtStart: readonly number[] | undefined;
+try {
+  cpusAtStart = availableCpus();
+} catch {
+  // no system calls here (native/koffi.ts): whoever needs to know gets the error
+}
+
+/** @throws VirtioPmdError ESYSTEM where no system calls can be made */
 export function processCpus(): readonly number[] {
-  return cpusAtStart;
+  return (cpusAtStart ??= availableCpus());
 }
 
 /**

@@ -8,8 +8,9 @@
 import { existsSync } from 'node:fs';
 import { basename, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
 import { VirtioPmdError } from './errors.js';
+import { getKoffi } from './koffi.js';
 
 /** Instruction sets for which there are kernels. */
 export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
@@ -88,7 +89,7 @@ function open(): Helper {
   if (!existsSync(path))
     return absent(path, `there is no native helper ${override ? path : basename(path)}: ${remedy}`);
   try {
-    const library = koffi.load(path);
+    const library = getKoffi().load(path);
     const abi = (library.func('uint32_t vpmd_abi()') as () => number)();
     if (abi !== ABI) {
       return absent(path, `the native helper ${basename(path)} has ABI ${abi}, ${ABI} is expected: ${remedy}`);

@@ -6,10 +6,10 @@
  * reports with worker threads.
  */
 import { getSystemErrorName } from 'node:util';
-import koffi from 'koffi';
 import { SystemError } from './errors.js';
+import { getKoffi, hasKoffi, loadLibc } from './koffi.js';
 
-const lib = koffi.load('libc.so.6');
+const lib = loadLibc();
 
 const bind = (prototype: string) => lib.func(prototype) as (...args: unknown[]) => number;
 const bindPointer = (prototype: string) => lib.func(prototype) as (...args: unknown[]) => bigint | number;
@@ -51,13 +51,13 @@ export const c = {
 
 /** Symbolic errno of the last failed call of this thread ("ENOENT"). */
 export function lastErrno(): string {
-  const number = koffi.errno();
+  const number = getKoffi().errno();
   return number > 0 ? getSystemErrorName(-number) : `errno ${number}`;
 }
 
 /** The same as a number, which leaves no garbage. */
 export function lastErrnoNumber(): number {
-  return koffi.errno();
+  return getKoffi().errno();
 }
 
 /** The result of a call that reports failure as -1. @throws SystemError */
@@ -68,14 +68,16 @@ export function check(result: number, syscall: string, detail?: string): number 
 
 /** An ArrayBuffer over foreign memory. Touching it after the memory is unmapped is a crash: see region.ts. */
 export function viewOf(address: bigint, byteLength: number): ArrayBuffer {
-  return koffi.view(address, byteLength) as ArrayBuffer;
+  return getKoffi().view(address, byteLength) as ArrayBuffer;
 }
 
 /**
  * Address of a typed array's first byte, for structures that hold pointers. Whoever uses it keeps the array. A small
- * array lives in V8's heap, which moves it, until its buffer is asked for.
+ * array lives in V8's heap, which moves it, until its buffer is asked for. 0 where there is no koffi, and so no call to
+ * give it to: modules ask for addresses while they are loaded.
  */
 export function addressOf(array: ArrayBufferView): bigint {
+  if (!hasKoffi) return 0n;
   void array.buffer;
-  return BigInt(koffi.address(array) as bigint | number);
+  return BigInt(getKoffi().address(array) as bigint | number);
 }

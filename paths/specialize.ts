@@ -16,8 +16,23 @@ let serial = 0;
 
 type Factory<A extends unknown[], R> = (...args: A) => R;
 
+/** False with Node's --disallow-code-generation-from-strings, for example. */
+const canMakeCode = (() => {
+  try {
+    new Function('');
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
 /** VPMD_SHARED_CODE=1: one code for all queues, slower, but visible to coverage tools and debuggers. */
-const shared = process.env['VPMD_SHARED_CODE'] === '1';
+const shared = process.env['VPMD_SHARED_CODE'] === '1' || !canMakeCode;
+
+/** What to tell the user once, or undefined when all is as it should be. */
+export const sharedCodeNote = canMakeCode
+  ? undefined
+  : 'queues share code, which is slower: no code can be made from strings here (--disallow-code-generation-from-strings)';
 
 /** Calls a fresh copy of `factory`. `scope`: by name, all that its source refers to and that is not global. */
 export function specialize<A extends unknown[], R>(

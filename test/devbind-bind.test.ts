@@ -111,7 +111,7 @@ test('several devices: one in use, one that fails; the others go through, each i
   machine.failures.set('/sys/bus/pci/devices/0000:00:04.0/driver_override', 'EACCES');
   const { code, err } = machine.run('-b', 'vfio-pci', 'eth0', 'eth1', '00:05.0', 'eth2', '0000:00:05.0');
   t.is(code, 1);
-  t.is(err.match(/^Error: /gm)?.length, 2);
+  t.is(err.match(/^error\[E\w+\]: /gm)?.length, 2);
   t.is(machine.driverOf('0000:00:03.0'), 'virtio-pci');
   t.is(machine.driverOf('0000:00:04.0'), 'virtio-pci');
   t.is(machine.driverOf('0000:00:05.0'), 'vfio-pci');
@@ -120,12 +120,18 @@ test('several devices: one in use, one that fails; the others go through, each i
 
 test('one unknown device among several: nothing is touched', (t) => {
   const unknown: readonly [string, RegExp][] = [
-    ['eth9', /^Error: Unknown device: eth9\. Please specify device in "bus:slot\.func" format\n$/],
-    ['00:09.0', /^Error: Unknown device: 00:09\.0; no PCI device has the address 0000:00:09\.0, see --status\n$/],
+    ['eth9', /^error\[E\w+\]: Unknown device: eth9\. Please specify device in "bus:slot\.func" format\n$/],
+    [
+      '00:09.0',
+      /^error\[E\w+\]: Unknown device: 00:09\.0; no PCI device has the address 0000:00:09\.0, see --status\n$/,
+    ],
     ['00:1f.*', /Unknown device: 00:1f\.\*/],
     ['00:03', /Unknown device: 00:03\./],
     ['dpdk', /Unknown device: dpdk\./],
-    ['00:00.0', /^Error: 0000:00:00\.0 is of PCI class 0x060000, which is none of the devices that --status lists\n$/],
+    [
+      '00:00.0',
+      /^error\[E\w+\]: 0000:00:00\.0 is of PCI class 0x060000, which is none of the devices that --status lists\n$/,
+    ],
   ];
   for (const [word, sentence] of unknown) {
     const machine = new FakeMachine(t, {
@@ -150,7 +156,7 @@ test('--status shows how it is after the bind, also after one that failed', (t) 
   t.regex(out, /drv=vfio-pci/);
   t.is(
     err,
-    `Error: unbind failed for ${NIC} - cannot write to ${unbindPath('vfio-pci')}: permission denied, run as root [EPERM]\n`,
+    `error[ESYSTEM]: unbind failed for ${NIC} - cannot write to ${unbindPath('vfio-pci')}: permission denied, run as root [EPERM]\n`,
   );
 });
 
@@ -161,7 +167,7 @@ test('a bind that fails gives the device back to its driver, interface and all',
   t.is(code, 1);
   t.is(
     err,
-    `Error: bind failed for ${NIC} - Cannot bind to driver vfio-pci: cannot write to ${bindPath('vfio-pci')}: ` +
+    `error[ESYSTEM]: bind failed for ${NIC} - Cannot bind to driver vfio-pci: cannot write to ${bindPath('vfio-pci')}: ` +
       'the device is in use [EBUSY]; the device is with virtio-pci, as before\n',
   );
   t.is(machine.driverOf(NIC), 'virtio-pci');
@@ -216,7 +222,7 @@ test('a kernel that takes what is written and does nothing is found out', (t) =>
   machine.ignored.add(unbindPath('virtio-pci'));
   const { code, err } = machine.run('-u', NIC);
   t.is(code, 1);
-  t.is(err, `Error: unbind failed for ${NIC} - the kernel left it with virtio-pci\n`);
+  t.is(err, `error[ESYSTEM]: unbind failed for ${NIC} - the kernel left it with virtio-pci\n`);
 });
 
 test('without the right to write nothing has changed', (t) => {

@@ -67,7 +67,7 @@ for (const [line, pattern] of wrong) {
     const { code, out, err } = new FakeMachine(t, { devices: {} }).run(...line.split(' '));
     t.is(code, 2);
     t.is(out, '');
-    t.regex(err, /^Error: [^\n]+\n$/);
+    t.regex(err, /^error\[E\w+\]: [^\n]+\n$/);
     t.regex(err, pattern);
   });
 }
@@ -154,7 +154,7 @@ test('whatever the words, there is an answer, and nothing is written outside the
   fc.assert(
     fc.property(fc.array(word, { maxLength: 5 }), (argv) => {
       const { code, err } = machine.run(...argv);
-      return [0, 1, 2].includes(code) && (code === 0 || err.includes('Error: '));
+      return [0, 1, 2].includes(code) && (code === 0 || err.includes('error[E'));
     }),
     { numRuns: 300 },
   );

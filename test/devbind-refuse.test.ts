@@ -43,7 +43,7 @@ for (const [what, iface, files, sentence] of inUse) {
       const { code, out, err } = machine.run(...line);
       t.is(code, 1);
       t.is(out, '');
-      t.regex(err, /^Error: 0000:00:03\.0: [^\n]+ --force\n$/);
+      t.regex(err, /^error\[E\w+\]: 0000:00:03\.0: [^\n]+ --force\n$/);
       t.regex(err, sentence);
       t.deepEqual(machine.writes, []);
       t.deepEqual(machine.run('--force', ...line), { code: 0, out: '', err: '' });
@@ -63,7 +63,7 @@ test('no IOMMU: refused, switched on when asked, and not again when it is on', (
   const asleep = machineWith(t, bare, parameter('N'));
   const { code, err } = asleep.run('-b', 'vfio-pci', NIC);
   t.is(code, 1);
-  t.is(err, `Error: ${NIC}: IOMMU support is disabled, use --noiommu-mode for binding in noiommu mode\n`);
+  t.is(err, `error[ECONFIG]: ${NIC}: IOMMU support is disabled, use --noiommu-mode for binding in noiommu mode\n`);
   t.deepEqual(asleep.writes, []);
   t.deepEqual(asleep.run('-b', 'vfio-pci', NIC, '--noiommu-mode'), {
     code: 0,
@@ -89,7 +89,7 @@ test('no IOMMU: refused, switched on when asked, and not again when it is on', (
   forbidden.failures.set(NOIOMMU, 'EACCES');
   t.regex(
     forbidden.run('--noiommu-mode', '-b', 'vfio-pci', NIC).err,
-    /^Error: cannot write to .*noiommu_mode: permission denied/,
+    /^error\[E\w+\]: cannot write to .*noiommu_mode: permission denied/,
   );
 });
 
@@ -140,7 +140,7 @@ test('a driver that is not loaded: which module, and how to load it', (t) => {
     ],
   ];
   for (const [driver, sentence] of missing) {
-    t.deepEqual(machine.run('-b', driver, NIC), { code: 1, out: '', err: `Error: ${sentence}\n` });
+    t.deepEqual(machine.run('-b', driver, NIC), { code: 1, out: '', err: `error[ECONFIG]: ${sentence}\n` });
   }
   for (const driver of ['../..', '..', '/etc']) t.regex(machine.run('-b', driver, NIC).err, /is not loaded/);
   t.deepEqual(machine.writes, []);

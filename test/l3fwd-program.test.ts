@@ -157,6 +157,6 @@ test.serial('what cannot be is one sentence and exit code 1: virtio has no packe
   t.is(await peer.end(), 'exit code 1');
   t.regex(
     peer.output,
-    /EAL: Error - exiting with code: 1\n {2}Cause: PMD can not provide needed ptypes: [^\n]*--parse-ptype[^\n]*\n$/,
+    /EAL: Error - exiting with code: 1\n {2}Cause: error\[E[A-Z]+\]: PMD can not provide needed ptypes: [^\n]*--parse-ptype[^\n]*\n$/,
   );
 });

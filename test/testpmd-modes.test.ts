@@ -155,9 +155,9 @@ test.serial('a mode that never returns: stop gives up and says so, quit still en
 });
 
 const failures: readonly [title: string, mode: string, sentence: RegExp][] = [
-  ['a missing file', 'nowhere.ts', /Cause: testpmd: forwarding mode [^\n]*nowhere\.ts: no such file[^\n]*\n$/],
+  ['a missing file', 'nowhere.ts', /Cause: error\[E[A-Z]+\]: testpmd: forwarding mode [^\n]*nowhere\.ts: no such file[^\n]*\n$/],
   ['a name that is no mode', '../nothing', /no such file/],
-  ['a module without the export', 'none.mjs', /Cause: testpmd: forwarding mode none\.mjs has no default export[^\n]*\n$/],
+  ['a module without the export', 'none.mjs', /Cause: error\[E[A-Z]+\]: testpmd: forwarding mode none\.mjs has no default export[^\n]*\n$/],
 ]; // prettier-ignore
 for (const [title, mode, sentence] of failures) {
   test.serial(`${title} on the command line: one sentence and exit code 1`, async (t) => {
@@ -173,8 +173,8 @@ for (const [title, mode, sentence] of failures) {
 test.serial('without -i: a mode that cannot be made, or that throws, ends testpmd with exit code 1', async (t) => {
   const directory = modeDirectory(t);
   for (const [mode, sentence] of [
-    ['throws-made.mjs', /throws-made\.mjs:2: not today\n[^]*Cause: Start packet forwarding failed\n$/],
-    ['throws.ts', /throws\.ts:6: RangeError: enough of it\n[^]*Port 0 is closed[^]*Cause: Packet forwarding failed on every lcore\n$/],
+    ['throws-made.mjs', /throws-made\.mjs:2: not today\n[^]*Cause: error\[E[A-Z]+\]: Start packet forwarding failed\n$/],
+    ['throws.ts', /throws\.ts:6: RangeError: enough of it\n[^]*Port 0 is closed[^]*Cause: error\[E[A-Z]+\]: Packet forwarding failed on every lcore\n$/],
   ] as const) {
     const ours = await startTestpmd(t, { args: ['--tx-first', '--burst=128', `--forward-mode=${directory}/${mode}`] });
     t.is(await ours.end(), 'exit code 1', ours.output);

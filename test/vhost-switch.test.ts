@@ -188,12 +188,12 @@ test('the program: help and version, exit 2 for a wrong option, exit 1 for a soc
   t.regex(run('--version').stdout, /^vhost-switch \d+\.\d+\.\d+\n$/);
   const wrong = run('--bogus');
   t.is(wrong.status, 2);
-  t.regex(wrong.stderr, /^vhost-switch: [^\n]*--bogus[^\n]*\n$/);
+  t.regex(wrong.stderr, /^error\[EOPTION\]: [^\n]*--bogus[^\n]*\n$/);
   const path = join(temporaryDirectory(t), 's');
   writeFileSync(path, '');
   const taken = run('--socket-file', path);
   t.is(taken.status, 1);
-  t.regex(taken.stderr, /^vhost-switch: failed to bind to [^\n]*remove it and try again\n$/);
+  t.regex(taken.stderr, /^error\[E\w+\]: failed to bind to [^\n]*remove it and try again\n$/);
 });
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -5,6 +5,7 @@
 import { isVirtioPmdError } from '../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../driver/eal.js';
 import type { PortEvents } from '../driver/types.js';
+import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './testpmd/eal-options.js';
 
 export const print = (text: string) => void process.stdout.write(`${text}\n`);
@@ -52,7 +53,7 @@ export async function runProgram<A extends { readonly help: boolean; readonly no
 ): Promise<void> {
   // a reader that has gone away (`testpmd ... | head`) is no reason for a stack trace
   process.stdout.on('error', () => process.exit(1));
-  process.exitCode = await exitCode(program, process.argv.slice(2));
+  await runMain(() => exitCode(program, process.argv.slice(2)), 'rte_exit');
 }
 
 async function exitCode<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
@@ -77,15 +78,18 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
       interrupt.abort();
     };
     process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+    endOrderly(() => interrupt.abort());
     eal = makeEal(args);
     await run(eal, args, own, interrupt.signal, ealArgv);
     eal.close();
     return 0;
   } catch (error) {
-    if (!isVirtioPmdError(error)) throw error;
-    eal?.close();
-    if (interrupt.signal.aborted) return 0;
-    complain(`EAL: Error - exiting with code: 1\n  Cause: ${error.message}`);
-    return 1;
+    try {
+      eal?.close();
+    } catch (second) {
+      complain(isVirtioPmdError(second) ? errorLine(second) : String(second)); // the first one says more
+    }
+    if (interrupt.signal.aborted && isVirtioPmdError(error)) return 0;
+    throw error;
   }
 }

@@ -44,7 +44,7 @@ export function spawnTestpmd(
 }
 
 export async function waitForSocket(path: string): Promise<string> {
-  await eventually('back-end socket', () => isListening(path), Boolean);
+  await eventually('back-end socket', () => isListening(path), Boolean, 60_000); // a busy machine compiles slowly
   return path;
 }
 

@@ -2,8 +2,9 @@
 /** `npm run bench`: see `usage` in options.ts. */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
+import { runMain } from '../program.js';
 import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path.js';
 import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
 import { runInterrupt } from './interrupt.js';
@@ -173,10 +174,4 @@ async function main(argv: readonly string[]): Promise<number> {
   return command(named ? argv.slice(1) : argv);
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  if (!isVirtioPmdError(error)) throw error;
-  process.stderr.write(`error[${error.code}]: ${error.message}\n`);
-  process.exitCode = error.code === 'EOPTION' ? 2 : 1;
-}
+await runMain(() => main(process.argv.slice(2)));

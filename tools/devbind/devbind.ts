@@ -1,5 +1,6 @@
 /** What devbind does, on any machine: options, then the devices one after the other, then the status. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
+import { errorLine, exitCodeOf } from '../program.js';
 import { resolveDevice } from './address.js';
 import { DRIVERS, dpdkDrivers, readDevices, type PciDevice } from './devices.js';
 import { belongs, groups } from './groups.js';
@@ -30,7 +31,7 @@ export function devbind(argv: readonly string[], machine: Machine, print: Printe
     return failures > 0 ? 1 : 0;
   } catch (error) {
     printError(error, print);
-    return isVirtioPmdError(error, 'EOPTION') ? 2 : 1;
+    return exitCodeOf(error);
   }
 }
 
@@ -152,5 +153,5 @@ function kernelRelease(machine: Machine): string {
 
 function printError(error: unknown, print: Printer): void {
   if (!isVirtioPmdError(error)) throw error;
-  print.err(`Error: ${error.message}\n`);
+  print.err(`${errorLine(error)}\n`);
 }

@@ -2,7 +2,7 @@
 /** `npm start`: packets through each of the eleven path recipes, against our own back-end, and a table at the end. */
 import { featureName } from '../../driver/wire/virtio-features.js';
 import { bitsOf } from '../../driver/features.js';
-import { isVirtioPmdError } from '../../native/errors.js';
+import { runMain } from '../program.js';
 import { RECIPES } from '../recipes.js';
 import { formatTable, thousands } from '../table.js';
 import { runRecipe, type Row } from './run.js';
@@ -51,15 +51,13 @@ async function main(): Promise<number> {
   return rows.every((row) => row.errors.length === 0) ? 0 : 1;
 }
 
-try {
-  process.exitCode = await main();
-} catch (error) {
-  if (interrupted.signal.aborted) {
-    out.write(`${clear}interrupted\n`);
-    process.exitCode = 130;
-  } else if (isVirtioPmdError(error)) {
+await runMain(async () => {
+  try {
+    return await main();
+  } catch (error) {
     out.write(clear);
-    console.error(`error[${error.code}]: ${error.message}`);
-    process.exitCode = 1;
-  } else throw error;
-}
+    if (!interrupted.signal.aborted) throw error;
+    out.write('interrupted\n');
+    return 130;
+  }
+});

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** vfio-bindings-generator: see `usage` in options.ts. */
 import { readFileSync } from 'node:fs';
-import { isVirtioPmdError } from '../../native/errors.js';
+import { runMain } from '../program.js';
 import { parseConfig } from './config.js';
 import { generate } from './generate.js';
 import { parseOptions, usage, type GeneratorOptions } from './options.js';
@@ -21,12 +21,9 @@ function run({ config, out, check, compiler }: GeneratorOptions): number {
   return 1;
 }
 
-try {
+await runMain(() => {
   const options = parseOptions(process.argv.slice(2), process.env);
-  if (options === undefined) process.stdout.write(usage);
-  else process.exitCode = run(options);
-} catch (error) {
-  if (!isVirtioPmdError(error)) throw error;
-  process.stderr.write(`error[${error.code}]: ${error.message}\n`);
-  process.exitCode = error.code === 'EOPTION' ? 2 : 1;
-}
+  if (options !== undefined) return run(options);
+  process.stdout.write(usage);
+  return 0;
+});

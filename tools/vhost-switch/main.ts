@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /** vhost-switch: see `usage` in options.ts. */
 import { pinThread } from '../../native/cpu.js';
-import { isVirtioPmdError } from '../../native/errors.js';
 import { createRegion, destroyRegion } from '../../native/region.js';
 import { VhostDriver, type VhostCallbacks } from '../../driver/vhost/index.js';
 import { VIRTIO_NET_F_MRG_RXBUF } from '../../driver/wire/virtio-features.js';
 import { createMempool, Mempool, mempoolStride } from '../../paths/mempool.js';
+import { sharedCodeNote } from '../../paths/specialize.js';
+import { endOrderly, runMain } from '../program.js';
 import { parseOptions, type SwitchOptions } from './options.js';
 import { statsScreen } from './stats-screen.js';
 import { Switch } from './switch.js';
@@ -21,6 +22,7 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 function run(options: SwitchOptions): void {
   if (options.cpu !== undefined) pinThread([options.cpu]);
+  if (sharedCodeNote !== undefined) print(sharedCodeNote);
   const count = options.mbufs;
   const mapping = createRegion('vhost-switch', count * mempoolStride(HEADROOM, DATA_ROOM), false);
   const pool = new Mempool(
@@ -69,6 +71,7 @@ function run(options: SwitchOptions): void {
   };
   process.once('SIGINT', stop);
   process.once('SIGTERM', stop);
+  endOrderly(stop);
 
   let idle = 0;
   let printAt = performance.now() + options.stats * 1000;
@@ -98,12 +101,9 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-try {
+await runMain(() => {
   const options = parseOptions(process.argv.slice(2));
   if (typeof options === 'string') process.stdout.write(options);
   else run(options);
-} catch (error) {
-  if (!isVirtioPmdError(error)) throw error;
-  process.stderr.write(`vhost-switch: ${error.message}\n`);
-  process.exitCode = error.code === 'EOPTION' ? 2 : 1;
-}
+  return 0;
+});
