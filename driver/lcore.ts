@@ -174,7 +174,9 @@ export class Lcores {
    * @throws VirtioPmdError ELCORE after `timeoutMs`, naming the lcore.
    */
   quiesce(timeoutMs = CLOSE_TIMEOUT_MS): void {
-    const running = [...this.lcores.values()].filter((l) => Atomics.load(l.control.words, STATE) === RUNNING);
+    const running = [...this.lcores.values()].filter(
+      (l) => l.thread !== undefined && Atomics.load(l.control.words, STATE) === RUNNING,
+    );
     const before = running.map((lcore) => Atomics.load(lcore.control.words, TICK));
     const deadline = performance.now() + timeoutMs;
     running.forEach((lcore, i) => {

@@ -96,7 +96,7 @@ export class Memory {
       );
     }
     const region = (this.made ??= this.create(byteLength, more));
-    const mapping = (this.mappingData ??= { address: region.address, byteLength: region.byteLength });
+    const mapping = (this.mappingData ??= plainMapping(region));
     const place = (from: number) => (onePiece ? this.inOnePiece(from, byteLength) : from);
     let offset = place(0);
     let index = 0;
@@ -180,12 +180,13 @@ export class Memory {
   }
 
   destroy(): void {
-    if (!this.made) return;
-    destroyRegion(this.made);
+    const { made } = this;
+    if (!made) return;
     this.made = undefined;
     this.runs = [];
     this.mappingData = undefined;
     this.reservations.length = 0;
+    destroyRegion(made);
   }
 
   private create(wanted: number, more: number): Region {
@@ -267,6 +268,11 @@ export class Memory {
       `no room for ${name}: ${formatMiB(byteLength)} asked for, ${formatMiB(region.byteLength - used)} of ${formatMiB(region.byteLength)} free: ${advice}`,
     );
   }
+}
+
+/** Without what only this thread may have: the descriptor. */
+function plainMapping({ address, byteLength, holders }: Region): Mapping {
+  return { address, byteLength, ...(holders && { holders }) };
 }
 
 function sameFile(a: RamFile | undefined, b: RamFile): boolean {

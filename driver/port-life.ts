@@ -74,6 +74,8 @@ export abstract class PortLife extends Emitter<PortEvents> {
   private readonly reportedBroken = new Set<QueueSpec>();
   private readonly sink: PortOptions['log'];
   private readonly timer: NodeJS.Timeout;
+  /** Takes back that the Eal closes this port. */
+  private readonly forget: () => void;
 
   constructor({ eal, id, devargs, args, transport, log }: PortOptions) {
     super();
@@ -86,6 +88,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.name = args.name;
     this.offer = transport.readFeatures();
     this.firstMac = this.chooseMac();
+    this.forget = eal.beforeClose(() => this.close());
     this.timer = setInterval(() => this.monitor(), MONITOR_MS);
     this.timer.unref();
   }
@@ -246,6 +249,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
       this.stop();
     } finally {
       this.closed = true;
+      this.forget();
       clearInterval(this.timer);
       this.teardown();
       this.transport.close();

@@ -4,7 +4,16 @@
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { helperStatus } from '../native/helper.js';
-import { BROKEN, isTx, queueState, reclaim, resetQueue, STARTED, type QueueSpec } from '../paths/guest/queue.js';
+import {
+  BROKEN,
+  isTx,
+  queueState,
+  reclaim,
+  resetQueue,
+  retireQueue,
+  STARTED,
+  type QueueSpec,
+} from '../paths/guest/queue.js';
 import { openTx } from '../paths/guest/open.js';
 import { selectPaths, type RingFeatures, type Selection } from '../paths/select.js';
 import type { PortArgs } from './devargs.js';
@@ -144,6 +153,7 @@ function ringFeatures(features: bigint): RingFeatures {
 export function releasePlan(eal: Eal, transport: Transport, plan: Plan): void {
   for (const spec of allQueues(plan)) {
     reclaim(spec, eal.mempool(spec.mempool));
+    retireQueue(spec);
     transport.deleteQueue(virtqueueIndex(spec));
   }
   releaseQueues(eal, plan.queues);

@@ -56,9 +56,18 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   const pci = isPci(devargs);
   const args = pci ? parsePci(devargs) : parseVirtioUser(devargs);
   checkName(eal, args.name);
-  const transport = pci
-    ? await probePci(eal, devargs, log)
-    : await probeVirtioUser(eal, parseVirtioUser(devargs), { signal, replyTimeoutMs, log });
+  // in server mode there may never be a client
+  const closed = new AbortController();
+  const forget = eal.beforeClose(() => closed.abort());
+  const wanted = signal === undefined ? closed.signal : AbortSignal.any([signal, closed.signal]);
+  let transport;
+  try {
+    transport = pci
+      ? await probePci(eal, devargs, log)
+      : await probeVirtioUser(eal, parseVirtioUser(devargs), { signal: wanted, replyTimeoutMs, log });
+  } finally {
+    forget();
+  }
   try {
     checkName(eal, args.name);
     return new Port({ eal, id: freeId(eal), devargs, args, transport, log });

@@ -10,6 +10,7 @@ import { formatMiB } from './sizes.js';
 const PROT_READ_WRITE = 0x3;
 const MAP_SHARED = 0x01;
 const MAP_POPULATE = 0x8000;
+const MAP_PRIVATE_ZEROS = 0x2 | 0x10 | 0x20 | 0x4000; // MAP_PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE
 const MFD_CLOEXEC = 0x1;
 const MFD_ALLOW_SEALING = 0x2;
 const MFD_HUGETLB = 0x4;
@@ -31,6 +32,8 @@ export interface Mapping {
   readonly address: bigint;
   /** Length in bytes. */
   readonly byteLength: number;
+  /** Of memory that users of the API have views of: who still has some (newHolders, unmap). */
+  readonly holders?: SharedArrayBuffer;
 }
 
 /** Shared memory that we made and may hand to a peer. */
@@ -63,7 +66,7 @@ export function createRegion(name: string, byteLength: number, hugepages: boolea
     // hugepages that cannot be had fail here, not as SIGBUS at the first touch
     if (hugepages) check(c.fallocate(fd, 0, 0, size), 'fallocate', `${size / HUGEPAGE_SIZE} hugepages of 2 MiB`);
     check(c.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 'fcntl(F_ADD_SEALS)');
-    return { fd, hugepages, byteLength: size, address: mapFd(fd, size, 0, hugepages) };
+    return { fd, hugepages, byteLength: size, address: mapFd(fd, size, 0, hugepages), holders: newHolders() };
   } catch (error) {
     c.close(fd);
     throw error;
@@ -79,10 +82,58 @@ export function mapFd(fd: number, byteLength: number, offset: number, populate =
   return address;
 }
 
-/** Unmaps. Every thread must have dropped its views: touching one afterwards ends the process. */
+/**
+ * Unmaps. Without `holders`, every thread must have dropped its views: touching one afterwards ends the process. With them,
+ * zero pages take the memory's place, atomically: the memory is given back now, the range of addresses when the last view of
+ * it is collected. docs/decisions/0011-views-outlive-the-memory.md says why so.
+ */
 export function unmap(mapping: Mapping): void {
   viewCache.delete(mapping.address);
-  check(c.munmap(mapping.address, mapping.byteLength), 'munmap');
+  if (mapping.holders === undefined) {
+    check(c.munmap(mapping.address, mapping.byteLength), 'munmap');
+    return;
+  }
+  const { address, byteLength } = mapping;
+  const at = BigInt(c.mmap(address, byteLength, PROT_READ_WRITE, MAP_PRIVATE_ZEROS, -1, 0));
+  if (BigInt.asIntN(64, at) === -1n) check(-1, 'mmap', `zero pages for ${byteLength} bytes`);
+  letGo(mapping, OPEN);
+}
+
+/** In the count of holders: the memory has not been given back. */
+const OPEN = 1 << 30;
+
+/** For a mapping that `unmap` has to leave safe to touch: how many threads have views of it. */
+export function newHolders(): SharedArrayBuffer {
+  const holders = new SharedArrayBuffer(4);
+  new Int32Array(holders)[0] = OPEN;
+  return holders;
+}
+
+function letGo({ address, byteLength, holders }: Mapping, count: number): void {
+  if (Atomics.sub(new Int32Array(holders!), 0, count) === count) c.munmap(address, byteLength);
+}
+
+const collected = new FinalizationRegistry<Mapping>((mapping) => letGo(mapping, 1));
+
+/** @throws VirtioPmdError ESTATE when the memory has been given back */
+function checkOpen({ holders }: Mapping): void {
+  if (holders === undefined || (Atomics.load(new Int32Array(holders), 0) & OPEN) !== 0) return;
+  throw new VirtioPmdError(
+    'ESTATE',
+    'this memory has been given back, as its Eal was closed: make another Eal, and mempools and ports of it',
+  );
+}
+
+/** The views keep the range of addresses, and with it whatever a thread does with them harmless. */
+function hold(mapping: Mapping, buffer: ArrayBuffer): void {
+  const words = new Int32Array(mapping.holders!);
+  for (;;) {
+    checkOpen(mapping);
+    const count = Atomics.load(words, 0);
+    if ((count & OPEN) !== 0 && Atomics.compareExchange(words, 0, count, count + 1) === count) break;
+  }
+  const { address, byteLength, holders } = mapping;
+  collected.register(buffer, { address, byteLength, holders: holders! });
 }
 
 /**
@@ -94,14 +145,15 @@ export function mapFileRegion(file: { fd: number; offset: number; byteLength: nu
   const byteLength = Math.min(file.byteLength, MAX_REGION_SIZE);
   const fd = openSync(`/proc/self/fd/${file.fd}`, 'r+'); // a descriptor of our own, to close
   try {
-    return { fd, fdOffset: offset, hugepages: false, byteLength, address: mapFd(fd, byteLength, offset) };
+    const address = mapFd(fd, byteLength, offset);
+    return { fd, fdOffset: offset, hugepages: false, byteLength, address, holders: newHolders() };
   } catch (error) {
     c.close(fd);
     throw error;
   }
 }
 
-/** Unmaps and closes a region that we made. */
+/** Unmaps and closes a region that we made. Views of it are zeros from now on. */
 export function destroyRegion(region: Region): void {
   unmap(region);
   closeFd(region.fd);
@@ -128,11 +180,13 @@ export interface Views {
 /** One set of views per mapping and thread: several ArrayBuffers over one address buy nothing but garbage. */
 const viewCache = new Map<bigint, { byteLength: number; views: Views }>();
 
-/** The typed arrays of `mapping` in this thread. */
+/** The typed arrays of `mapping` in this thread. @throws VirtioPmdError ESTATE when it has been given back */
 export function viewsOf(mapping: Mapping): Views {
+  checkOpen(mapping);
   const known = viewCache.get(mapping.address);
   if (known?.byteLength === mapping.byteLength) return known.views;
   const buffer = viewOf(mapping.address, mapping.byteLength);
+  if (mapping.holders !== undefined) hold(mapping, buffer);
   const views = {
     u8: new Uint8Array(buffer),
     u16: new Uint16Array(buffer),

@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { createEventFd } from '../../native/event.js';
-import { closeFd, mapFd, unmap, viewsOf, type Mapping } from '../../native/region.js';
+import { closeFd, mapFd, newHolders, unmap, viewsOf, type Mapping } from '../../native/region.js';
 import { connectUnix } from '../../native/socket.js';
 import type { RamFile } from '../addressing.js';
 import * as P from '../wire/linux/pci-regs.js';
@@ -135,7 +135,8 @@ export class QtestMachine {
     try {
       this.ram = openRam(ramPath);
       this.undo.push(() => closeSync(this.ram.fd));
-      this.messages = { address: mapFd(this.ram.fd, MESSAGES_BYTES, MESSAGES), byteLength: MESSAGES_BYTES };
+      const address = mapFd(this.ram.fd, MESSAGES_BYTES, MESSAGES);
+      this.messages = { address, byteLength: MESSAGES_BYTES, holders: newHolders() };
       this.undo.push(() => unmap(this.messages));
       this.checkRam();
       // what an earlier program left switched on could be where another function will be put

@@ -2,7 +2,7 @@
 import * as file from '../../native/device-file.js';
 import { SystemError } from '../../native/errors.js';
 import { createEventFd, drainFd } from '../../native/event.js';
-import { closeFd, mapFd, unmap, type Mapping } from '../../native/region.js';
+import { closeFd, mapFd, newHolders, unmap, type Mapping } from '../../native/region.js';
 import type { LogLevel } from '../transport.js';
 import * as linux from '../wire/linux/vfio.js';
 
@@ -63,7 +63,11 @@ export function systemAt(root = ''): PciSystem {
     read: file.readNow,
     write: file.writeNow,
     ioctl: (fd, request, argument) => file.ioctl(fd, linux[request], argument, request),
-    map: (fd, byteLength, position) => ({ byteLength, address: mapFd(fd, byteLength, position) }),
+    map: (fd, byteLength, position) => ({
+      byteLength,
+      address: mapFd(fd, byteLength, position),
+      holders: newHolders(),
+    }),
     unmap,
     hollowOut: file.hollowOut,
     hollowOutMapping: file.hollowOutMapping,

@@ -1,9 +1,10 @@
 /**
  * The way into a kernel of the native helper: `struct vpmd_queue` of native/kernels.h, filled when a queue is opened, and
- * one call per burst with its address. The memory behind the addresses is a mapping, which the driver keeps while a
- * queue exists, or a buffer that this file keeps a reference to.
+ * one call per burst with its address. The memory behind the addresses is a mapping or a buffer, and this file keeps a
+ * reference to each (see `unmap` in native/region.ts).
  */
 import { addressOf, kernelFunctions, type KernelFunctions } from '../../native/helper.js';
+import { viewsOf } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { layoutOf, queueState, type QueueSpec } from './queue.js';
@@ -57,7 +58,8 @@ function makeBlock(spec: QueueSpec, pool: Mempool): Block {
     ],
     N_32,
   );
-  return { u32, u64, keep: [...state, ...columns] };
+  const memory = [viewsOf(mapping).u8, viewsOf(pool.spec.mapping).u8];
+  return { u32, u64, keep: [...state, ...columns, ...memory] };
 }
 
 function runner(block: Block, address: bigint, kernel: (block: bigint) => number): RunKernel {

@@ -129,6 +129,7 @@ export const BROKEN_ID = 2;
 export const BROKEN_TWICE = 3;
 export const BROKEN_ORDER = 4;
 export const BROKEN_STALLED = 5;
+export const BROKEN_RELEASED = 6;
 
 const reasons: readonly string[] = [
   '',
@@ -137,6 +138,7 @@ const reasons: readonly string[] = [
   'the device used a descriptor that was not outstanding',
   'the device used descriptors out of order although IN_ORDER was negotiated',
   'the device announced a packet of several buffers and never delivered the rest',
+  'its port was closed or configured anew: there is another queue',
 ];
 
 export function brokenReason(code: number): string {
@@ -222,6 +224,13 @@ export function reclaim(spec: QueueSpec, pool: Mempool): number {
     returned++;
   }
   return returned;
+}
+
+/** Ends a queue whose memory is given back: paths of it that somebody still has touch neither ring nor mempool. */
+export function retireQueue(spec: QueueSpec): void {
+  const { words } = queueState(spec);
+  words[FREE_COUNT] = 0;
+  words[BROKEN] = BROKEN_RELEASED;
 }
 
 export function isTx(spec: QueueSpec): boolean {
