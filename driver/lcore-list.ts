@@ -102,6 +102,7 @@ function malformed(option: LcoreOption, text: string, why: string): VirtioPmdErr
 function parseMask(text: string): number[] {
   const digits = text.trim().replace(/^0x/i, '');
   if (!/^[0-9a-f]+$/i.test(digits)) throw malformed('-c', text, 'not a hexadecimal mask');
+  if (digits.length > 256) throw malformed('-c', `of ${digits.length} digits`, 'there are 1024 CPUs in a CPU set');
   const cpus: number[] = [];
   let mask = BigInt(`0x${digits}`);
   for (let cpu = 0; mask !== 0n; cpu++, mask >>= 1n) if (mask & 1n) cpus.push(cpu);

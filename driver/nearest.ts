@@ -19,10 +19,10 @@ function distance(a: string, b: string): number {
   return last[b.length]!;
 }
 
-/** The candidate nearest to `word`, or undefined when none is near enough to be what was meant. */
+/** The candidate nearest to `word`, or undefined when none is near enough to be what was meant: one slip, or one in three letters. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1;
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
     const d = distance(word.toLowerCase(), candidate.toLowerCase());
     if (d < bestDistance) {

@@ -48,9 +48,9 @@ test('each spelling of each option is understood', (t) => {
 });
 
 const wrong: readonly [line: string, pattern: RegExp][] = [
-  ['--bindd vfio-pci eth1', /unknown or unexpected option: --bindd; see --help/],
-  ['-b', /option requires argument: -b/],
-  ['--status-dev', /option requires argument: --status-dev/],
+  ['--bindd vfio-pci eth1', /unrecognized option '--bindd'; did you mean --bind\?/],
+  ['-b', /option '--bind' requires an argument/],
+  ['--status-dev', /option '--status-dev' requires an argument/],
   [
     '--status-dev nets',
     /--status-dev nets: expected one of baseband, compress, crypto, dma, event, mempool, misc, net, regex/,

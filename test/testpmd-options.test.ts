@@ -85,7 +85,7 @@ test('offloads: bits, names, and what is asked for only where a port has it', (t
 });
 
 const badEal: readonly [line: string, pattern: RegExp][] = [
-  ['--no-hug', /unrecognized option '--no-hug'; did you mean --no-huge\?/],
+  ['--nohuge', /unrecognized option '--nohuge'; did you mean --no-huge\?/],
   ['--vdevs=x', /'--vdevs'; did you mean --vdev\?/],
   ['-m 0', /-m 0: give MiB/],
   ['-m abc', /-m abc/],
@@ -93,7 +93,7 @@ const badEal: readonly [line: string, pattern: RegExp][] = [
   ['--log-level loud', /--log-level loud/],
   ['--main-lcore x', /--main-lcore x/],
   ['stray', /unexpected argument 'stray'/],
-  ['--vdev', /requires argument/],
+  ['--vdev', /option '--vdev' requires an argument/],
 ];
 for (const [line, pattern] of badEal) {
   test(`EAL option refused in one sentence: ${line}`, (t) => {
@@ -167,7 +167,7 @@ const badApp: readonly [line: string, pattern: RegExp][] = [
   ['--eth-peer=0', /PORT,MAC/],
   ['--tx-ip=1.2.3', /--tx-ip=1.2.3/],
   ['--tx-ip=1.2.3.4,5.6.7.300', /--tx-ip/],
-  ['--nb-core=2', /'--nb-core'; did you mean --nb-cores\?/],
+  ['--nbcores=2', /'--nbcores'; did you mean --nb-cores\?/],
   ['--rx-offloads=zz', /hexadecimal/],
   ['--tx-offloads=0x80000000', /--tx-offloads=0x80000000: must be hexadecimal bits, up to 0x7fffffff/],
 ];

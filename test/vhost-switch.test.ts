@@ -173,7 +173,7 @@ test('options: each mistake is one sentence that names it', (t) => {
     [[...socket, '--stats', 'x'], /--stats x: a number from 0/],
     [[...socket, '--mergeable', '2'], /--mergeable 2/],
     [[...socket, '--queues', '0'], /--queues 0/],
-    [[...socket, 'extra'], /unexpected argument extra/],
+    [[...socket, 'extra'], /unexpected argument 'extra'/],
     [[...socket, ...socket], /given twice/],
   ] as const) {
     t.throws(() => parseOptions(argv), { code: 'EOPTION', message: says });

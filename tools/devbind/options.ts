@@ -1,6 +1,6 @@
 /** The command line of devbind: that of dpdk-devbind.py. */
-import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
+import { has, last, parseWords, table } from '../testpmd/parse.js';
 import { groups } from './groups.js';
 
 export interface DevbindOptions {
@@ -35,40 +35,34 @@ With --unbind, dpdk is every device that a driver of DPDK's has.
   devbind -b virtio-pci 02:00.0 02:00.1
 `;
 
-const spec = {
-  '--status': Boolean,
-  '-s': '--status' as const,
-  '--status-dev': String,
-  '--bind': String,
-  '-b': '--bind' as const,
-  '--unbind': Boolean,
-  '-u': '--unbind' as const,
-  '--noiommu-mode': Boolean,
-  '--force': Boolean,
-  '--help': Boolean,
-  '-h': '--help' as const,
-};
+export const devbindTable = table(['status', 'unbind', 'noiommu-mode', 'force', 'help'], ['status-dev', 'bind'], [], {
+  s: 'status',
+  b: 'bind',
+  u: 'unbind',
+  h: 'help',
+});
+
+const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
 /** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION with one sentence. */
 export function parseOptions(argv: readonly string[]): DevbindOptions | string {
-  let given;
-  try {
-    given = arg(spec, { argv: argv.flatMap(detachDriver) });
-  } catch (error) {
-    throw new VirtioPmdError('EOPTION', `${error instanceof Error ? error.message : String(error)}; see --help`);
-  }
-  if (given['--help']) return usage;
-  const group = given['--status-dev'];
+  const { values, others } = parseWords('', devbindTable, argv);
+  if (has(values, 'help')) return usage;
+  const group = last(values, 'status-dev');
   const names = groups.map(({ name }) => name);
   if (group !== undefined && !names.includes(group)) {
-    throw new VirtioPmdError('EOPTION', `--status-dev ${group}: expected one of ${[...names].sort().join(', ')}`);
+    throw fail(`--status-dev ${group}: expected one of ${[...names].sort().join(', ')}`);
   }
-  const driver = given['--bind'];
-  const unbind = given['--unbind'] ?? false;
+  // argparse takes -b=DRIVER, too
+  const driver = last(values, 'bind')?.replace(/^=/, '');
+  if (driver && !/^[\w-]*\w$/.test(driver)) {
+    throw fail(`--bind ${driver}: the name of a driver is expected, such as vfio-pci, or none`);
+  }
+  const unbind = has(values, 'unbind');
   if (driver !== undefined && unbind) {
-    throw new VirtioPmdError('EOPTION', '--unbind and --bind exclude each other; see --help');
+    throw fail('--unbind and --bind exclude each other; see --help');
   }
-  const status = given['--status'] ? names : group === undefined ? [] : [group];
+  const status = has(values, 'status') ? names : group === undefined ? [] : [group];
   const action =
     unbind || driver?.toLowerCase() === 'none'
       ? { kind: 'unbind' as const }
@@ -76,23 +70,14 @@ export function parseOptions(argv: readonly string[]): DevbindOptions | string {
         ? { kind: 'bind' as const, driver }
         : undefined;
   if (action === undefined && status.length === 0) {
-    throw new VirtioPmdError(
-      'EOPTION',
-      'No action specified for devices. Please give a --bind, --unbind or --status option',
-    );
+    throw fail('No action specified for devices. Please give a --bind, --unbind or --status option');
   }
-  if (action !== undefined && given._.length === 0) throw new VirtioPmdError('EOPTION', 'No devices specified.');
+  if (action !== undefined && others.length === 0) throw fail('No devices specified.');
   return {
     status,
     action,
-    force: given['--force'] ?? false,
-    noiommuMode: given['--noiommu-mode'] ?? false,
-    devices: given._,
+    force: has(values, 'force'),
+    noiommuMode: has(values, 'noiommu-mode'),
+    devices: others,
   };
-}
-
-/** `-bvfio-pci` and `-b=vfio-pci`, which arg takes for a row of one-letter options. */
-function detachDriver(word: string): string[] {
-  const attached = /^-b=?(.+)$/.exec(word);
-  return attached ? ['-b', attached[1]!] : [word];
 }

@@ -2,6 +2,7 @@
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../testpmd/parse.js';
+import { appChecks, checkValues } from '../testpmd/value-checks.js';
 import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../testpmd/values.js';
 import { parseConfig, type RxAssignment } from './lcore-config.js';
 
@@ -58,28 +59,20 @@ const values = [
   'p', 'config', 'pmd-mgmt', 'max-empty-polls', 'pause-duration', 'max-pkt-len', 'rule_ipv4', 'rule_ipv6', 'eth-link-speed',
   'i', 'perf-config', 'high-perf-cores', 'scale-freq-min', 'scale-freq-max', 'cpu-resume-latency',
 ]; // prettier-ignore
-const spec = table(flags, values, ['eth-dest'], { h: 'help' });
+export const l3fwdTable = table(flags, values, ['eth-dest'], { h: 'help' });
 
 /** Options that choose a mode, and what the sample calls it when there are two. */
 const modeOptions: Readonly<Record<string, string>> = {
-  '--legacy': 'legacy',
-  '--telemetry': 'telemetry',
-  '--pmd-mgmt': 'power mgmt',
-  '--interrupt-only': 'interrupt-only',
+  legacy: 'legacy',
+  telemetry: 'telemetry',
+  'pmd-mgmt': 'power mgmt',
+  'interrupt-only': 'interrupt-only',
 };
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `${PROGRAM}: ${sentence}`);
 
-/** getopt's -p1, which `arg` does not know. */
-function normalise(argv: readonly string[]): string[] {
-  return argv.flatMap((word) => {
-    const attached = /^-p(.+)$/.exec(word);
-    return attached ? ['-p', attached[1]!] : [word];
-  });
-}
-
-function checkModes(argv: readonly string[]): void {
-  const given = argv.map((word) => modeOptions[word.split('=')[0]!]).filter((name) => name !== undefined);
+function checkModes(parsed: Values): void {
+  const given = [...parsed].flatMap(([option, times]) => times.map(() => modeOptions[option])).filter(Boolean);
   if (given.length > 1) throw fail(`${given[1]} mode is mutually exclusive with other modes: leave all but one out`);
 }
 
@@ -97,6 +90,12 @@ function number(parsed: Values, name: string, min: number, max: number): number 
   const value = parseUnsigned(text, min, max);
   if (value === undefined) throw fail(`--${name}=${text}: must be a number from ${min} to ${max}`);
   return value;
+}
+
+function pathOf(parsed: Values, name: string): string | undefined {
+  const path = last(parsed, name);
+  if (path === '') throw fail(`--${name}=: must be the path of a file`);
+  return path;
 }
 
 function parsePmdMgmt(text: string): PmdMgmt {
@@ -138,9 +137,10 @@ function parseDestination(text: string): readonly [number, string] {
 
 /** @throws VirtioPmdError EOPTION: one sentence naming the option. */
 export function parseOptions(argv: readonly string[]): L3fwdOptions {
-  const parsed = parseArgs(PROGRAM, spec, normalise(argv));
+  const parsed = parseArgs(PROGRAM, l3fwdTable, argv);
   const help = has(parsed, 'help');
-  checkModes(argv);
+  checkValues(PROGRAM, parsed, { 'eth-link-speed': appChecks['eth-link-speed']! });
+  checkModes(parsed);
   checkRefused(parsed);
   const config = last(parsed, 'config');
   if (config === undefined && !help) {
@@ -160,8 +160,8 @@ export function parseOptions(argv: readonly string[]): L3fwdOptions {
     pauseDurationUs: number(parsed, 'pause-duration', 1, MAX_PAUSE_US) ?? DEFAULT_PAUSE_US,
     maxPacketLength: number(parsed, 'max-pkt-len', MIN_PACKET_LENGTH, MAX_PACKET_LENGTH),
     destinations: new Map(all(parsed, 'eth-dest').map(parseDestination)),
-    ruleIpv4: last(parsed, 'rule_ipv4'),
-    ruleIpv6: last(parsed, 'rule_ipv6'),
+    ruleIpv4: pathOf(parsed, 'rule_ipv4'),
+    ruleIpv6: pathOf(parsed, 'rule_ipv6'),
     help,
     notes: ignoredNotes(PROGRAM, parsed, ignored, new Set(['no-numa'])),
   };

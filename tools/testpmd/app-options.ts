@@ -11,10 +11,11 @@ import {
 import { didYouMean } from '../../driver/nearest.js';
 import { locateMode } from './load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from './modes.js';
-import { appFlags, appValues } from './ignored-options.js';
+import { appFlags, appOptional, appValues } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
 import { RSS_IP, RSS_UDP } from './rss-types.js';
 import { topologies, type Topology } from './topology.js';
+import { appChecks, checkValues } from './value-checks.js';
 import {
   parseHex,
   parseIpv4,
@@ -30,6 +31,8 @@ export const MAX_BURST = 512;
 /** Room for Ethernet, IPv4 and UDP headers in the first bytes of a generated packet. */
 export const MIN_TX_LENGTH = 42;
 export const HEADROOM = 128;
+/** RTE_MAX_QUEUES_PER_PORT */
+const MAX_QUEUES = 1024;
 const TX_OFFLOAD_MBUF_FAST_FREE = 0x10000;
 
 export interface AppArguments {
@@ -92,11 +95,13 @@ const values = [
   'tx-ip', 'tx-udp', 'rxfreet', 'txfreet', 'rx-offloads', 'tx-offloads', 'flowgen-flows',
 ]; // prettier-ignore
 
-const spec = table([...flags, ...Object.keys(appFlags)], [...values, ...Object.keys(appValues)], ['eth-peer'], {
-  i: 'interactive',
-  a: 'auto-start',
-  h: 'help',
-});
+export const appTable = table(
+  [...flags, ...Object.keys(appFlags)],
+  [...values, ...Object.keys(appValues)],
+  ['eth-peer'],
+  { i: 'interactive', a: 'auto-start', h: 'help' },
+  Object.keys(appOptional),
+);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `testpmd: ${sentence}`);
 
@@ -141,6 +146,12 @@ function parsePeer(text: string): { port: number; mac: string } {
   return { port, mac };
 }
 
+function checkProcess(parsed: Values): void {
+  const [processes, id] = [Number(last(parsed, 'num-procs') ?? 1), Number(last(parsed, 'proc-id') ?? 0)];
+  if (id >= processes) throw fail(`--proc-id=${id}: must be less than --num-procs, which is ${processes}`);
+  if (id > 0) throw fail(`--proc-id=${id}: there is no primary process to share ports with: leave it out`);
+}
+
 /** @throws VirtioPmdError EOPTION when the lengths cannot make a packet. */
 export function checkTxSegments(segments: readonly number[], dataRoom: number): string | undefined {
   const total = segments.reduce((sum, length) => sum + length, 0);
@@ -156,7 +167,7 @@ function parseMode(text: string): { mode: Mode; retry: boolean } {
   if (found) return found;
   if (isModePath(text)) return { mode: locateMode(text), retry: false };
   throw fail(
-    `Invalid ${text} packet forwarding mode: must be one of ${modeNames.join(', ')}, or the path of a module such as ./my-mode.ts${didYouMean(text, modeNames)}`,
+    `--forward-mode=${text}: Invalid ${text} packet forwarding mode: must be one of ${modeNames.join(', ')}, or the path of a module such as ./my-mode.ts${didYouMean(text, modeNames)}`,
   );
 }
 
@@ -194,9 +205,15 @@ function rssHf(parsed: Values): bigint {
   return has(parsed, 'rss-udp') && !has(parsed, 'rss-ip') ? RSS_UDP : RSS_IP;
 }
 
+function pathOf(parsed: Values, name: string): string | undefined {
+  const path = last(parsed, name);
+  if (path === '') throw fail(`--${name}=: must be the path of a file`);
+  return path;
+}
+
 function cmdlineFile(parsed: Values) {
-  const noEcho = last(parsed, 'cmdline-file-noecho');
-  const path = noEcho ?? last(parsed, 'cmdline-file');
+  const noEcho = pathOf(parsed, 'cmdline-file-noecho');
+  const path = noEcho ?? pathOf(parsed, 'cmdline-file');
   return path === undefined ? undefined : { path, echo: noEcho === undefined };
 }
 
@@ -209,7 +226,9 @@ function topologyOf(parsed: Values): Topology {
 
 /** @throws VirtioPmdError EOPTION: one sentence naming the option, the value and what is accepted. */
 export function parseAppOptions(argv: readonly string[]): AppArguments {
-  const parsed = parseArgs('testpmd', spec, argv);
+  const parsed = parseArgs('testpmd', appTable, argv);
+  checkValues('testpmd', parsed, appChecks);
+  checkProcess(parsed);
   const mbufSizes = listOf(parsed, 'mbuf-size', parseNumberList, '2176 or 2176,8192') ?? [2048 + HEADROOM];
   const mbufSize = mbufSizes[0]!;
   if (mbufSize < HEADROOM + 64 || mbufSize > U16_MAX) {
@@ -220,10 +239,10 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
   const txSegments = listOf(parsed, 'txpkts', parseNumberList, '64 or 64,128') ?? [64];
   const bad = checkTxSegments(txSegments, mbufSize - HEADROOM);
   if (bad) throw fail(`bad txpkts: ${bad}`);
-  const rxQueues = number(parsed, 'rxq', 0, U16_MAX) ?? 1;
-  const txQueues = number(parsed, 'txq', 0, U16_MAX) ?? 1;
+  const rxQueues = number(parsed, 'rxq', 0, MAX_QUEUES) ?? 1;
+  const txQueues = number(parsed, 'txq', 0, MAX_QUEUES) ?? 1;
   if (rxQueues === 0 || txQueues === 0) throw fail('--rxq and --txq must be above 0: virtio queues come in pairs');
-  const notes = ignoredNotes('testpmd', parsed, { ...appFlags, ...appValues });
+  const notes = ignoredNotes('testpmd', parsed, { ...appFlags, ...appValues, ...appOptional });
   if (mbufSizes.length > 1)
     notes.push(`testpmd: --mbuf-size: the first size, ${mbufSize}, is used; there is one mempool`);
   return {
@@ -248,7 +267,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
     maxPacketLength: number(parsed, 'max-pkt-len', 64, U16_MAX),
     ...parseMode(last(parsed, 'forward-mode') ?? 'io'),
     ethPeers: all(parsed, 'eth-peer').map(parsePeer),
-    ethPeersFile: last(parsed, 'eth-peers-configfile'),
+    ethPeersFile: pathOf(parsed, 'eth-peers-configfile'),
     topology: topologyOf(parsed),
     flushRx: !has(parsed, 'no-flush-rx'),
     txSegments,

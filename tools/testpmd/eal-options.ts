@@ -1,10 +1,12 @@
 /** The options before `--`: dpdk-testpmd's EAL options. */
 import { VirtioPmdError } from '../../native/errors.js';
+import { canonicalAddress } from '../../driver/pci/address.js';
 import { parseLcores } from '../../driver/eal.js';
 import type { LcoreMap } from '../../driver/eal.js';
 import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port-config.js';
-import { ealFlags, ealValues, silent } from './ignored-options.js';
+import { ealFlags, ealOptional, ealValues, silent } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
+import { checkValues, ealChecks } from './value-checks.js';
 import { parseNumberList, parseUnsigned } from './values.js';
 
 export interface EalArguments {
@@ -40,26 +42,28 @@ const values = [
   'socket-mem',
   'file-prefix',
   'log-level',
+  'proc-type',
   'force-max-simd-bitwidth',
 ];
 const lists = ['vdev', 'a', 'b'];
-const aliases = { allow: 'a', block: 'b', version: 'v', help: 'h', 'master-lcore': 'main-lcore' };
+/** 'master-lcore' until 20.08; the second line since 25.07. */
+const aliases = {
+  ...{ allow: 'a', block: 'b', version: 'v', help: 'h', 'master-lcore': 'main-lcore' },
+  ...{ coremask: 'c', 'driver-path': 'd', 'memory-channels': 'n', 'memory-ranks': 'r', 'memory-size': 'm' },
+  ...{ 'service-corelist': 'S', 'service-coremask': 's', 'remap-lcore-ids': 'R' },
+  ...{ 'numa-mem': 'socket-mem', 'numa-limit': 'socket-limit' },
+};
 
 const logLevels = ['emergency', 'alert', 'critical', 'error', 'warning', 'notice', 'info', 'debug'];
 const NOTICE = 6;
 
-const spec = table([...flags, ...Object.keys(ealFlags)], [...values, ...Object.keys(ealValues)], lists, aliases);
-
-/** getopt's forms that `arg` does not know: -n4, and options whose value is optional (--huge-unlink=always). */
-function normalise(argv: readonly string[]): string[] {
-  const words: string[] = [];
-  for (const word of argv) {
-    const attached = /^-([clmnrsSdab])(.+)$/.exec(word);
-    if (attached) words.push(`-${attached[1]}`, attached[2]!);
-    else words.push(word.replace(/^--(huge-unlink|huge-worker-stack)=.*/, '--$1'));
-  }
-  return words;
-}
+export const ealTable = table(
+  [...flags, ...Object.keys(ealFlags)],
+  [...values, ...Object.keys(ealValues)],
+  lists,
+  aliases,
+  Object.keys(ealOptional),
+);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `EAL: ${sentence}`);
 
@@ -102,6 +106,41 @@ function parseNumber(parsed: Values, name: string): number | undefined {
   return value;
 }
 
+/** A part of the name of a memory file, whose length is bounded; DPDK takes neither of the two characters. */
+function parseFilePrefix(parsed: Values): string | undefined {
+  const text = last(parsed, 'file-prefix');
+  if (text === undefined || (/^[^%/]+$/.test(text) && Buffer.byteLength(text) <= 200)) return text;
+  throw fail(`--file-prefix=${text}: must be a name of 1 to 200 bytes without / and %`);
+}
+
+/** @returns what is said of it, when anything is. */
+function parseProcType(parsed: Values): string | undefined {
+  switch (last(parsed, 'proc-type')) {
+    case undefined:
+    case 'primary':
+      return undefined;
+    case 'auto':
+      return 'EAL: Auto-detected process type: PRIMARY';
+    case 'secondary':
+      throw fail(
+        '--proc-type=secondary: there are no secondary processes here, as memory is not shared between processes of ours: leave it out, and give this process devices of its own',
+      );
+    default:
+      throw fail(`--proc-type=${last(parsed, 'proc-type')}: must be primary or auto`);
+  }
+}
+
+/** PCI devices with or without arguments; the name of the bus may stand in front. */
+function checkPci(option: '-a' | '-b', devices: readonly string[]): readonly string[] {
+  for (const device of devices) {
+    const name = device.split(',')[0]!.replace(/^pci:/, '');
+    if (option === '-a' && name.startsWith('qtest:')) continue;
+    if (canonicalAddress(name) !== undefined) continue;
+    throw fail(`${option} ${device}: must be a PCI address, such as 0000:00:03.0 (devbind --status lists them)`);
+  }
+  return devices;
+}
+
 function parseSimdBitwidth(parsed: Values): number {
   const text = last(parsed, 'force-max-simd-bitwidth');
   if (text === undefined) return DEFAULT_SIMD_BITWIDTH;
@@ -114,19 +153,23 @@ function parseSimdBitwidth(parsed: Values): number {
 
 /** @throws VirtioPmdError EOPTION, ELCORE: one sentence naming the option. */
 export function parseEalOptions(argv: readonly string[]): EalArguments {
-  const parsed = parseArgs('EAL', spec, normalise(argv));
-  const allowed = all(parsed, 'a');
-  const blocked = all(parsed, 'b');
+  const parsed = parseArgs('EAL', ealTable, argv);
+  checkValues('EAL', parsed, ealChecks);
+  const allowed = checkPci('-a', all(parsed, 'a'));
+  const blocked = checkPci('-b', all(parsed, 'b'));
+  const vdevs = all(parsed, 'vdev');
+  if (vdevs.includes('')) throw fail('--vdev: must be a device, such as net_virtio_user0,path=/tmp/vhost.sock');
   if (allowed.length > 0 && blocked.length > 0)
     throw fail('-a and -b exclude each other: give the devices to use, or those to leave alone');
-  const levels = ((parsed['--log-level'] as string[] | undefined) ?? []).map(parseLogLevel);
+  const levels = all(parsed, 'log-level').map(parseLogLevel);
+  const procType = parseProcType(parsed);
   return {
     memoryMiB: parseMemory(parsed),
     noHuge: has(parsed, 'no-huge'),
-    filePrefix: last(parsed, 'file-prefix'),
+    filePrefix: parseFilePrefix(parsed),
     lcores: parseLcoreOptions(parsed),
     mainLcore: parseNumber(parsed, 'main-lcore'),
-    vdevs: all(parsed, 'vdev'),
+    vdevs,
     allowed,
     blocked,
     noPci: has(parsed, 'no-pci'),
@@ -134,6 +177,9 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     logLevel: levels.length > 0 ? Math.max(...levels) : NOTICE,
     showVersion: has(parsed, 'v'),
     help: has(parsed, 'h'),
-    notes: ignoredNotes('EAL', parsed, { ...ealFlags, ...ealValues }, silent),
+    notes: [
+      ...(procType === undefined ? [] : [procType]),
+      ...ignoredNotes('EAL', parsed, { ...ealFlags, ...ealValues, ...ealOptional }, silent),
+    ],
   };
 }

@@ -1,10 +1,10 @@
 /**
- * Options of dpdk-testpmd 22.11 that have no meaning here. They are accepted, with one line each, so that command
- * lines made for it run unchanged.
+ * Options of dpdk-testpmd, from 22.11 to the newest, that have no meaning here. They are accepted, with one line each, so
+ * that command lines made for it run unchanged; values that it refuses are refused. See value-checks.ts.
  */
 
 /** Option names (without dashes) -> why nothing happens. */
-type Ignored = Readonly<Record<string, string>>;
+export type Ignored = Readonly<Record<string, string>>;
 
 const hugepages = 'memory is one sealed memfd';
 const process = 'there is one process';
@@ -15,15 +15,14 @@ const threshold = 'virtio has no such threshold';
 const hardware = 'virtio has no such offload';
 const flow = 'virtio has no flow rules';
 const numa = 'memory comes from the nearest node';
-const noisy = 'the noisy engine does not exist yet';
+const noisy = 'the noisy engine does not exist';
+const stderr = 'notices go to stderr as they are';
 
 export const ealFlags: Ignored = {
   'in-memory': hugepages,
   'single-file-segments': 'it is always so',
   'legacy-mem': hugepages,
   'match-allocations': hugepages,
-  'huge-unlink': hugepages,
-  'huge-worker-stack': 'worker stacks are Node.js ones',
   'no-hpet': 'the clock is CLOCK_MONOTONIC',
   'no-shconf': 'no files are shared',
   'create-uio-dev': 'udev, or devtmpfs, makes /dev/uioN',
@@ -43,7 +42,6 @@ export const ealValues: Ignored = {
   'base-virtaddr': "addresses are the kernel's choice",
   'iova-mode': 'it follows from what the devices need',
   'mbuf-pool-ops-name': 'there is one kind of mempool',
-  'proc-type': process,
   syslog: 'notices go to stderr',
   trace,
   'trace-dir': trace,
@@ -51,6 +49,15 @@ export const ealValues: Ignored = {
   'trace-mode': trace,
   'vfio-intr': 'MSI-X is used where the device has it',
   'vfio-vf-token': 'virtual functions need no token here',
+};
+
+/** Their value may be left out. */
+export const ealOptional: Ignored = {
+  'huge-unlink': hugepages,
+  'huge-worker-stack': 'worker stacks are Node.js ones',
+  'log-color': stderr,
+  'log-timestamp': stderr,
+  R: 'lcores have the ids that -l gives them',
 };
 
 /** Options of every DPDK command line: no line is printed for them. */
@@ -61,16 +68,19 @@ export const appFlags: Ignored = {
   'no-numa': numa,
   mlockall: 'memory is not locked',
   'no-mlockall': 'memory is not locked',
+  'mp-anon': hugepages,
   'enable-hw-vlan-extend': hardware,
   'enable-hw-qinq-strip': hardware,
   'enable-rx-timestamp': hardware,
   'enable-drop-en': 'it is always so',
+  'enable-rss': 'several queues have it where the device does, and one queue has nothing to spread to',
   'disable-crc-strip': 'virtio frames have no CRC',
   'rss-level-inner': 'virtio hashes the outer headers',
   'rss-level-outer': 'it is always so',
   'multi-rx-mempool': 'there is one mempool',
   'no-rmv-interrupt': 'removal is not signalled',
   'flow-isolate-all': flow,
+  'disable-flow-flush': flow,
   'no-iova-contig': hugepages,
   'record-core-cycles': 'cycles are not recorded',
   'record-burst-stats': 'bursts are not recorded',
@@ -87,6 +97,7 @@ export const appValues: Ignored = {
   'flowgen-clones': 'flowgen makes each packet anew',
   hairpinq: hardware,
   'hairpin-mode': hardware,
+  'hairpin-map': hardware,
   rxpt: threshold,
   rxht: threshold,
   rxwt: threshold,
@@ -97,7 +108,6 @@ export const appValues: Ignored = {
   rxoffs: hardware,
   rxpkts: hardware,
   rxhdrs: hardware,
-  'rxq-share': hardware,
   'eth-link-speed': 'the speed is the devarg speed=',
   'bitrate-stats': '`show port stats` has the rates',
   latencystats: 'latencies are not measured',
@@ -107,6 +117,7 @@ export const appValues: Ignored = {
   'geneve-parsed-port': tunnels,
   'mp-alloc': hugepages,
   'rx-mq-mode': 'virtio has RSS, or none',
+  'noisy-forward-mode': noisy,
   'noisy-tx-sw-buffer-size': noisy,
   'noisy-tx-sw-buffer-flushtime': noisy,
   'noisy-lkup-memory': noisy,
@@ -114,3 +125,6 @@ export const appValues: Ignored = {
   'noisy-lkup-num-reads': noisy,
   'noisy-lkup-num-reads-writes': noisy,
 };
+
+/** Their value may be left out. */
+export const appOptional: Ignored = { 'rxq-share': hardware };

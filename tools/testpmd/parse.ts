@@ -1,64 +1,151 @@
-/** What the two option parsers share: `arg` with our error sentences. */
-import arg from 'arg';
+/**
+ * getopt_long, as DPDK's programs use it: unambiguous abbreviations (`--iova=va`), `-n4`, values that begin with a dash,
+ * options whose value may be left out. `arg`, which other tools use, has none of these.
+ */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
 
-export type Values = Readonly<Record<string, unknown>>;
+/** `optional`: a value only when it is attached, as in --huge-unlink=always. */
+type Kind = 'flag' | 'value' | 'optional';
 
-const dashed = (name: string) => (name.length === 1 ? `-${name}` : `--${name}`);
+/** What a program takes; names without dashes, those of one letter are short options. */
+export interface OptionTable {
+  readonly kinds: ReadonlyMap<string, Kind>;
+  /** Other names -> the name under which values are found. */
+  readonly aliases: Readonly<Record<string, string>>;
+}
 
-/** An `arg` table: flags take no value, values one, lists one per occurrence. Names without dashes. */
+/** What was given: the values of each option, in their order; a flag, or an option without its optional value, has ''. */
+export type Values = ReadonlyMap<string, readonly string[]>;
+
+export const dashed = (name: string) => (name.length === 1 ? `-${name}` : `--${name}`);
+
+/** Flags take no value; values and lists take one, of which the last counts, or all do. */
 export function table(
   flags: readonly string[],
   values: readonly string[],
   lists: readonly string[],
   aliases: Readonly<Record<string, string>>,
-): arg.Spec {
-  const spec: arg.Spec = {};
-  // counted, so that giving a flag twice is fine
-  for (const name of flags) spec[dashed(name)] = arg.COUNT;
-  for (const name of [...values, ...lists]) spec[dashed(name)] = [String];
-  for (const [alias, name] of Object.entries(aliases)) spec[dashed(alias)] = dashed(name);
-  return spec;
+  optional: readonly string[] = [],
+): OptionTable {
+  const kinds = new Map<string, Kind>();
+  for (const name of flags) kinds.set(name, 'flag');
+  for (const name of [...values, ...lists]) kinds.set(name, 'value');
+  for (const name of optional) kinds.set(name, 'optional');
+  return { kinds, aliases };
 }
 
-/** Parses; `program` begins the error sentences. @throws VirtioPmdError EOPTION */
-export function parseArgs(program: string, spec: arg.Spec, argv: readonly string[]): Values {
-  let parsed: arg.Result<arg.Spec>;
-  try {
-    parsed = arg(spec, { argv: [...argv] });
-  } catch (error) {
-    throw new VirtioPmdError('EOPTION', `${program}: ${explain(error as Error, spec, argv)}`);
+const namesOf = ({ kinds, aliases }: OptionTable) => [...kinds.keys(), ...Object.keys(aliases)];
+
+/** The option that `--typed` means. @throws Error with what getopt_long says */
+function resolve(options: OptionTable, typed: string, word: string): string {
+  const { kinds, aliases } = options;
+  const long = namesOf(options).filter((name) => name.length > 1);
+  if (long.includes(typed)) return aliases[typed] ?? typed;
+  const candidates = typed === '' ? [] : long.filter((name) => name.startsWith(typed));
+  const meant = new Set(candidates.map((name) => aliases[name] ?? name));
+  if (meant.size === 1) return [...meant][0]!;
+  if (meant.size > 1) {
+    const possibilities = candidates.map((name) => `'--${name}'`).join(' ');
+    throw new Error(`option '--${typed}' is ambiguous; possibilities: ${possibilities}`);
   }
-  const stray = parsed._[0];
-  if (stray !== undefined) throw new VirtioPmdError('EOPTION', `${program}: unexpected argument '${stray}'`);
-  return parsed;
+  if (kinds.has(typed) || aliases[typed] !== undefined)
+    throw new Error(`unrecognized option '${word}'; it is -${typed}`);
+  throw unknown(options, `--${typed}`);
 }
 
-function explain(error: Error, spec: arg.Spec, argv: readonly string[]): string {
-  const unknown = /^unknown or unexpected option: (\S+)/.exec(error.message)?.[1];
-  if (unknown === undefined) return error.message;
-  // arg takes `-rxq` for -r -x -q; what was typed says more
-  const typed = argv.find((word) => word === unknown || word.startsWith(`${unknown}=`)) ?? unknown;
-  const name = typed.split('=')[0]!;
-  return `unrecognized option '${name}'${didYouMean(
-    name,
-    Object.keys(spec).filter((key) => key.length > 2),
-  )}`;
+function unknown(options: OptionTable, typed: string): Error {
+  const long = namesOf(options).filter((name) => name.length > 1);
+  return new Error(`unrecognized option '${typed}'${typed === '--' ? '' : didYouMean(typed, long.map(dashed))}`);
+}
+
+/** Parses; `program` begins the error sentences, unless it is ''. @throws VirtioPmdError EOPTION */
+export function parseArgs(program: string, options: OptionTable, argv: readonly string[]): Values {
+  const { values, others } = parseWords(program, options, argv);
+  if (others[0] !== undefined) throw refusal(program, `unexpected argument '${others[0]}'`);
+  return values;
+}
+
+const refusal = (program: string, sentence: string) =>
+  new VirtioPmdError('EOPTION', program === '' ? sentence : `${program}: ${sentence}`);
+
+/** Like `parseArgs`, for programs that take words which are no options. @throws VirtioPmdError EOPTION */
+export function parseWords(
+  program: string,
+  options: OptionTable,
+  argv: readonly string[],
+): { readonly values: Values; readonly others: readonly string[] } {
+  try {
+    return scan(options, argv);
+  } catch (error) {
+    if (error instanceof VirtioPmdError) throw error;
+    throw refusal(program, (error as Error).message);
+  }
+}
+
+function scan(options: OptionTable, argv: readonly string[]) {
+  const values = new Map<string, string[]>();
+  const others: string[] = [];
+  let next = 0;
+  /** @param attached what follows the option in the same word */
+  const take = (name: string, attached: string | undefined) => {
+    let value = attached;
+    if (options.kinds.get(name) === 'value' && value === undefined) {
+      if (next === argv.length) throw new Error(`option '${dashed(name)}' requires an argument`);
+      value = argv[next++]!;
+    }
+    values.set(name, [...(values.get(name) ?? []), value ?? '']);
+  };
+  while (next < argv.length) {
+    const word = argv[next++]!;
+    if (word === '--') {
+      while (next < argv.length) others.push(argv[next++]!);
+    } else if (word.startsWith('--')) {
+      const equals = word.indexOf('=');
+      const typed = equals < 0 ? word.slice(2) : word.slice(2, equals);
+      const name = resolve(options, typed, word);
+      if (equals >= 0 && options.kinds.get(name) === 'flag') {
+        throw new Error(`option '${dashed(name)}' doesn't allow an argument`);
+      }
+      take(name, equals < 0 ? undefined : word.slice(equals + 1));
+    } else if (word.startsWith('-') && word.length > 1) takeShort(options, word, take);
+    else others.push(word);
+  }
+  return { values, others };
+}
+
+/** `-i`, `-ia`, `-n4`. */
+function takeShort(
+  options: OptionTable,
+  word: string,
+  take: (name: string, attached: string | undefined) => void,
+): void {
+  for (let at = 1; at < word.length; at++) {
+    const letter = word[at]!;
+    const name = options.aliases[letter] ?? letter;
+    const kind = options.kinds.get(name);
+    // -rxq: what was typed says more than its first letter
+    if (kind === undefined) throw unknown(options, word.split('=')[0]!);
+    if (kind === 'flag') {
+      take(name, undefined);
+      continue;
+    }
+    take(name, at + 1 < word.length ? word.slice(at + 1) : undefined);
+    return;
+  }
 }
 
 /** The last value of a repeatable option, as getopt leaves it. */
 export function last(values: Values, name: string): string | undefined {
-  const given = values[dashed(name)] as string[] | undefined;
-  return given?.[given.length - 1];
+  return values.get(name)?.at(-1);
 }
 
 export function all(values: Values, name: string): readonly string[] {
-  return (values[dashed(name)] as string[] | undefined) ?? [];
+  return values.get(name) ?? [];
 }
 
 export function has(values: Values, name: string): boolean {
-  return values[dashed(name)] !== undefined;
+  return values.has(name);
 }
 
 /** One line per option given that has no meaning here. */

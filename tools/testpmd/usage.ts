@@ -44,5 +44,5 @@ testpmd options:
   --no-lsc-interrupt, --disable-link-check, --disable-device-start
                               as in dpdk-testpmd
 
-Other options of dpdk-testpmd are accepted and have no effect.
+Options may be abbreviated (--iova=va). Other options of dpdk-testpmd, up to the newest, are accepted and have no effect.
 `;

@@ -34,9 +34,9 @@ export function parseRangeList(text: string, max = U16_MAX): number[] | undefine
   return values;
 }
 
-/** The numbers of the set bits of a hexadecimal mask, with or without 0x, lowest first. */
+/** The numbers of the set bits of a hexadecimal mask, with or without 0x, lowest first; up to 1024 bits. */
 export function parseMask(text: string): number[] | undefined {
-  if (!/^(0[xX])?[0-9a-fA-F]+$/.test(text)) return undefined;
+  if (!/^(0[xX])?[0-9a-fA-F]{1,256}$/.test(text)) return undefined;
   let bits = BigInt(`0x${text.replace(/^0[xX]/, '')}`);
   const numbers: number[] = [];
   for (let n = 0; bits !== 0n; n++, bits >>= 1n) if (bits & 1n) numbers.push(n);

@@ -1,7 +1,7 @@
 /** The command line of vhost-switch. */
 import { readFileSync } from 'node:fs';
-import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
+import { all, has, last, parseArgs, table } from '../testpmd/parse.js';
 
 export interface SwitchOptions {
   readonly socketFiles: readonly string[];
@@ -32,54 +32,44 @@ export const usage = `vhost-switch: an Ethernet switch between virtual machines 
   --help, --version
 `;
 
-const spec = {
-  '--socket-file': [String] as [StringConstructor],
-  '--client': Boolean,
-  '--queues': String,
-  '--mergeable': String,
-  '--stats': String,
-  '--total-num-mbufs': String,
-  '--lcores': String,
-  '-l': '--lcores' as const,
-  '--verbose': Boolean,
-  '--help': Boolean,
-  '--version': Boolean,
-};
+export const switchTable = table(
+  ['client', 'verbose', 'help', 'version'],
+  ['queues', 'mergeable', 'stats', 'total-num-mbufs', 'lcores'],
+  ['socket-file'],
+  { l: 'lcores' },
+);
+
+const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
 /** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION with one sentence. */
 export function parseOptions(argv: readonly string[]): SwitchOptions | string {
-  let given;
-  try {
-    given = arg(spec, { argv: [...argv] });
-  } catch (error) {
-    throw new VirtioPmdError('EOPTION', `${error instanceof Error ? error.message : String(error)}; see --help`);
-  }
-  if (given['--help']) return usage;
-  if (given['--version']) return `vhost-switch ${packageVersion()}\n`;
-  if (given._.length > 0) {
-    throw new VirtioPmdError('EOPTION', `unexpected argument ${given._[0]}; see --help`);
-  }
-  const socketFiles = given['--socket-file'] ?? [];
-  if (socketFiles.length === 0) throw new VirtioPmdError('EOPTION', '--socket-file PATH is needed; see --help');
+  const given = parseArgs('', switchTable, argv);
+  if (has(given, 'help')) return usage;
+  if (has(given, 'version')) return `vhost-switch ${packageVersion()}\n`;
+  const socketFiles = all(given, 'socket-file');
+  if (socketFiles.length === 0) throw fail('--socket-file PATH is needed; see --help');
   const twice = socketFiles.find((path, i) => socketFiles.indexOf(path) !== i);
-  if (twice !== undefined) throw new VirtioPmdError('EOPTION', `--socket-file ${twice} is given twice`);
-  const cpu = given['--lcores'];
+  if (twice !== undefined) throw fail(`--socket-file ${twice} is given twice`);
+  if (socketFiles.includes('')) throw fail('--socket-file: a path is expected');
+  const cpu = last(given, 'lcores');
+  const number = (name: string, fallback: number, least: number, most: number) =>
+    integer(`--${name}`, last(given, name) ?? `${fallback}`, least, most);
   return {
     socketFiles,
-    client: given['--client'] ?? false,
-    queues: integer('--queues', given['--queues'] ?? '1', 1, 128),
-    mergeable: integer('--mergeable', given['--mergeable'] ?? '1', 0, 1) === 1,
-    stats: integer('--stats', given['--stats'] ?? '0', 0, 86400),
-    mbufs: integer('--total-num-mbufs', given['--total-num-mbufs'] ?? '8192', 256, 500_000),
+    client: has(given, 'client'),
+    queues: number('queues', 1, 1, 128),
+    mergeable: number('mergeable', 1, 0, 1) === 1,
+    stats: number('stats', 0, 0, 86400),
+    mbufs: number('total-num-mbufs', 8192, 256, 500_000),
     cpu: cpu === undefined ? undefined : integer('--lcores', cpu, 0, 1023),
-    verbose: given['--verbose'] ?? false,
+    verbose: has(given, 'verbose'),
   };
 }
 
 function integer(option: string, text: string, least: number, most: number): number {
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (value >= least && value <= most) return value;
-  throw new VirtioPmdError('EOPTION', `${option} ${text}: a number from ${least} to ${most} is expected`);
+  throw fail(`${option} ${text}: a number from ${least} to ${most} is expected`);
 }
 
 function packageVersion(): string {
