@@ -15,7 +15,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-enum { MAX_RANGES = 1024 };
+enum { MAX_RANGES = 8192 }; /* 64 guests with 64 memory slots, and room */
 enum { INTACT, REPLACING, REPLACED };
 
 struct range {
@@ -25,6 +25,7 @@ struct range {
 };
 
 static struct range ranges[MAX_RANGES];
+static atomic_uint hits;
 static atomic_flag writers = ATOMIC_FLAG_INIT;
 static int installed;
 static struct sigaction previous;
@@ -79,9 +80,10 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 	if (range == NULL) {
 		pass_on(number, info, context);
 	} else if (atomic_compare_exchange_strong(&range->state, &intact, REPLACING)) {
-		if (replace(atomic_load(&range->address), atomic_load(&range->length)))
+		if (replace(atomic_load(&range->address), atomic_load(&range->length))) {
 			atomic_store(&range->state, REPLACED);
-		else
+			atomic_fetch_add(&hits, 1);
+		} else
 			pass_on(number, info, context);
 	} /* else another thread is at it, or was: the access is tried again */
 	errno = saved;
@@ -133,4 +135,10 @@ int vpmd_guard_hit(uintptr_t address)
 		if (atomic_load(&ranges[i].address) == address)
 			return atomic_load(&ranges[i].state) != INTACT;
 	return 0;
+}
+
+/* How many mappings have lost their file so far: when it has not changed, no vpmd_guard_hit has. */
+unsigned vpmd_guard_hits(void)
+{
+	return atomic_load(&hits);
 }

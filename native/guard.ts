@@ -15,7 +15,7 @@ export function guardAvailable(): { readonly available: boolean; readonly reason
 
 /**
  * Guards a mapping of a peer's file, whatever its page size. Does nothing when the helper is not there.
- * @throws VirtioPmdError EMEMORY when 1024 mappings are guarded already.
+ * @throws VirtioPmdError EMEMORY when 8192 mappings are guarded already.
  */
 export function guardMapping(mapping: Mapping): void {
   const error = guardFunctions()?.add(mapping.address, mapping.byteLength) ?? 0;
@@ -33,4 +33,9 @@ export function unguardMapping(mapping: Mapping): void {
 export function guardHit(mapping: Mapping): boolean {
   const guard = guardFunctions();
   return guard !== undefined && guard.hit(mapping.address) !== 0;
+}
+
+/** How many guarded mappings of this process have lost their file so far. While it stays the same, so does `guardHit`. 20 ns. */
+export function guardHits(): number {
+  return guardFunctions()?.hits() ?? 0;
 }

@@ -28,6 +28,7 @@ export interface GuardFunctions {
   readonly add: (address: bigint, byteLength: number) => number;
   readonly remove: (address: bigint) => void;
   readonly hit: (address: bigint) => number;
+  readonly hits: () => number;
 }
 
 export interface MonitorFunctions {
@@ -61,7 +62,7 @@ interface Helper {
 }
 
 /** VPMD_ABI of kernels.h. */
-const ABI = 2;
+const ABI = 3;
 
 /** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
 const bits: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
@@ -98,6 +99,7 @@ function open(): Helper {
       add: library.func('int vpmd_guard_add(uintptr_t address, size_t length)') as GuardFunctions['add'],
       remove: library.func('void vpmd_guard_remove(uintptr_t address)') as GuardFunctions['remove'],
       hit: library.func('int vpmd_guard_hit(uintptr_t address)') as GuardFunctions['hit'],
+      hits: library.func('uint32_t vpmd_guard_hits()') as GuardFunctions['hits'],
     };
     const monitor = {
       kind: library.func('uint32_t vpmd_monitor_kind()') as MonitorFunctions['kind'],

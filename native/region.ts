@@ -16,7 +16,6 @@ const MFD_ALLOW_SEALING = 0x2;
 const MFD_HUGETLB = 0x4;
 const MFD_HUGE_2MB = 21 << 26;
 const F_ADD_SEALS = 1033;
-const F_GET_SEALS = 1034;
 const F_SEAL_SEAL = 0x1;
 const F_SEAL_SHRINK = 0x2;
 const F_SEAL_GROW = 0x4;
@@ -163,12 +162,6 @@ export function closeFd(fd: number): void {
   c.close(fd);
 }
 
-/** True when nobody can shrink the file behind `fd` any more: no SIGBUS can come from it. */
-export function isSealedAgainstShrink(fd: number): boolean {
-  const seals = c.fcntl(fd, F_GET_SEALS, 0);
-  return seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;
-}
-
 /** Typed arrays over one mapping, all of the same memory. */
 export interface Views {
   readonly u8: Uint8Array;
@@ -185,16 +178,21 @@ export function viewsOf(mapping: Mapping): Views {
   checkOpen(mapping);
   const known = viewCache.get(mapping.address);
   if (known?.byteLength === mapping.byteLength) return known.views;
-  const buffer = viewOf(mapping.address, mapping.byteLength);
-  if (mapping.holders !== undefined) hold(mapping, buffer);
-  const views = {
+  const views = makeViews(mapping.address, mapping.byteLength);
+  if (mapping.holders !== undefined) hold(mapping, views.u8.buffer as ArrayBuffer);
+  viewCache.set(mapping.address, { byteLength: mapping.byteLength, views });
+  return views;
+}
+
+/** Typed arrays over memory, new ones at every call: the caller keeps them. */
+export function makeViews(address: bigint, byteLength: number): Views {
+  const buffer = viewOf(address, byteLength);
+  return {
     u8: new Uint8Array(buffer),
     u16: new Uint16Array(buffer),
     u32: new Uint32Array(buffer),
     i32: new Int32Array(buffer),
   };
-  viewCache.set(mapping.address, { byteLength: mapping.byteLength, views });
-  return views;
 }
 
 /** Hugepages of 2 MiB: how many exist and how many are free. Zeros where the kernel has none. */

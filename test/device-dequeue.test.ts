@@ -113,7 +113,7 @@ for (const packed of [false, true]) {
     const queue = mock.open();
     const bytes = packet(1, 300);
     for (let cut = 0; cut <= 312; cut += 13) {
-      const address = world.memory.regions[1]!.guestAddr - cut;
+      const address = world.memory.slices[1]!.guestAddr - cut;
       world.write(address, [...header(12), ...bytes]);
       mock.add([{ address, length: 312 }], false, cut % 2 === 1);
       const pkts = new Uint32Array(1);

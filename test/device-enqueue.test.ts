@@ -202,7 +202,7 @@ for (const packed of [false, true]) {
     const bytes = packet(5, 200);
     const pkts = Uint32Array.of(world.mbuf(bytes));
     for (let cut = 1; cut < 212; cut += 7) {
-      const address = world.memory.regions[1]!.guestAddr - cut;
+      const address = world.memory.slices[1]!.guestAddr - cut;
       mock.add([{ address, length: 212 }], true);
       t.is(queue.enqueue(world.pool, pkts, 1), 1);
       t.deepEqual(mock.collect()[0]!.length, 212);

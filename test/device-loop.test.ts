@@ -27,6 +27,7 @@ function deviceOf(guest: GuestFixture): DeviceQueue {
     userAddr: USER_ADDRESS,
     size: mapping.byteLength,
     views: viewsOf(mapping),
+    viewBytes: mapping.byteLength,
     offset: 0,
   };
   return openDeviceQueue(
@@ -37,6 +38,7 @@ function deviceOf(guest: GuestFixture): DeviceQueue {
       driverAddr: USER_ADDRESS + ringOff + layout.driver,
       deviceAddr: USER_ADDRESS + ringOff + layout.device,
       base: ringBase(spec),
+      uncertain: false,
       callFd: -1,
     },
     new GuestMemory([region]),

@@ -2,9 +2,9 @@ import test from 'ava';
 import { isVirtioPmdError } from '../native/errors.js';
 import { viewsOf } from '../native/region.js';
 import { copierOf } from '../paths/device/copy.js';
-import { GuestMemory } from '../paths/device/guest-memory.js';
+import { GuestMemory, MAX_SLICES } from '../paths/device/guest-memory.js';
 import { openDeviceQueue } from '../paths/device/open.js';
-import type { GuestRegion } from '../paths/device/queue.js';
+import type { GuestSlice } from '../paths/device/queue.js';
 import { BOUNDARY, GUEST_BASE, MockSplit, USER_BASE, World } from './support/mock-driver.js';
 
 const low = (address: number) => address % 2 ** 32;
@@ -40,24 +40,25 @@ test('copyOut crosses adjacent regions and refuses what leaves them', (t) => {
   t.false(world.memory.copyOut(low(end), high(end), 5, out));
 });
 
-test('a memory table: nine regions, overlap, no size, beyond 2^53, longer than its mapping', (t) => {
+test('a memory table: too many regions, overlap, no size, beyond 2^53, longer than its mapping', (t) => {
   const world = new World(8);
   t.teardown(() => world.destroy());
   const views = viewsOf(world.guest);
-  const region = (guestAddr: number, size = 4096, offset = 0): GuestRegion => ({
+  const region = (guestAddr: number, size = 4096, offset = 0): GuestSlice => ({
     guestAddr,
     userAddr: USER_BASE + guestAddr,
     size,
     views,
+    viewBytes: views.u8.length,
     offset,
   });
-  const refused = (regions: GuestRegion[], sentence: RegExp) => {
+  const refused = (regions: GuestSlice[], sentence: RegExp) => {
     const error = t.throws(() => new GuestMemory(regions), { message: sentence });
     t.true(isVirtioPmdError(error, 'EPEER'));
   };
   refused(
-    Array.from({ length: 9 }, (_, i) => region(i * 4096)),
-    /9 regions/,
+    Array.from({ length: MAX_SLICES + 1 }, (_, i) => region(i * 4096)),
+    /1025 parts/,
   );
   refused([region(4096), region(0, 4097)], /overlaps/);
   refused([region(0, 0)], /no size/);
@@ -66,7 +67,20 @@ test('a memory table: nine regions, overlap, no size, beyond 2^53, longer than i
   t.notThrows(() => new GuestMemory([]));
 });
 
-test('ring addresses that are unmapped, misaligned or cross regions are refused in one sentence', (t) => {
+test('a ring across two slices is reached through views of its own, one across a gap is refused', (t) => {
+  const world = new World(8);
+  t.teardown(() => world.destroy());
+  const at = BOUNDARY - 64;
+  const place = world.memory.ring(USER_BASE + at, 128, 16, 'ring');
+  place.views.u8[place.offset] = 1;
+  place.views.u8[place.offset + 127] = 2;
+  t.deepEqual([world.views.u8[at], world.views.u8[at + 127]], [1, 2]);
+  const [upper, lower] = world.regions as [GuestSlice, GuestSlice];
+  const gap = new GuestMemory([lower, { ...upper, offset: upper.offset + 4096, size: upper.size - 4096 }]);
+  t.throws(() => gap.ring(USER_BASE + at, 128, 16, 'ring'), { message: /no memory region/ });
+});
+
+test('ring addresses that are unmapped, misaligned or leave the memory are refused in one sentence', (t) => {
   const world = new World(8);
   t.teardown(() => world.destroy());
   const { spec } = new MockSplit(world, 8);
@@ -78,7 +92,7 @@ test('ring addresses that are unmapped, misaligned or cross regions are refused 
   refused({ descAddr: USER_BASE + 8 }, /aligned to 16/);
   refused({ driverAddr: USER_BASE + 129 }, /avail ring.*aligned to 2/);
   refused({ deviceAddr: USER_BASE + 4098 }, /used ring.*aligned to 4/);
-  refused({ descAddr: USER_BASE + BOUNDARY - 64 }, /no memory region/);
+  refused({ descAddr: USER_BASE + (4 << 20) - 64 }, /no memory region/);
   refused({ deviceAddr: USER_BASE + (4 << 20) - 4 - 64 + 4 }, /no memory region/);
   refused({ packed: true, driverAddr: USER_BASE + 130 }, /driver event suppression.*aligned to 4/);
   refused({ size: 12 }, /power of two/);

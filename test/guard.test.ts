@@ -66,13 +66,13 @@ test('outside guarded memory SIGBUS still ends the process', async (t) => {
   t.is(signal, 'SIGBUS');
 });
 
-test('1024 mappings can be guarded; the next is refused and a freed entry is used again', (t) => {
+test('8192 mappings can be guarded; the next is refused and a freed entry is used again', (t) => {
   if (!needsHelper(t)) return;
   const mapping = (i: number) => ({ address: BigInt(0x1000_0000 + i * 4096), byteLength: 4096 });
-  for (let i = 0; i < 1024; i++) guardMapping(mapping(i));
-  t.throws(() => guardMapping(mapping(1024)), { code: 'EMEMORY' });
+  for (let i = 0; i < 8192; i++) guardMapping(mapping(i));
+  t.throws(() => guardMapping(mapping(8192)), { code: 'EMEMORY' });
   unguardMapping(mapping(5));
-  t.notThrows(() => guardMapping(mapping(1024)));
-  t.false(guardHit(mapping(1024)));
-  for (let i = 0; i <= 1024; i++) unguardMapping(mapping(i));
+  t.notThrows(() => guardMapping(mapping(8192)));
+  t.false(guardHit(mapping(8192)));
+  for (let i = 0; i <= 8192; i++) unguardMapping(mapping(i));
 });

@@ -1,8 +1,4 @@
 /** Complete conversations, every message acknowledged, and packets through the rings that they start. */
-import { spawnSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import test from 'ava';
 import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES, type VhostDevice } from '../driver/vhost/index.js';
 import * as wire from '../driver/wire/vhost-user.js';
@@ -13,8 +9,7 @@ import {
   VIRTIO_F_RING_PACKED,
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../driver/wire/virtio-features.js';
-import { createRegion, destroyRegion, viewsOf } from '../native/region.js';
-import { splitLayout } from '../paths/layout.js';
+import { createRegion, destroyRegion } from '../native/region.js';
 import { createMempool, Mempool } from '../paths/mempool.js';
 import { withFrontend, type RawFrontend } from './support/raw-frontend.js';
 import { RawGuest, type GuestShape } from './support/raw-guest.js';
@@ -172,38 +167,6 @@ for (const [name, shape] of Object.entries(shapes)) {
     destroy();
   });
 }
-
-test('a pipe as call descriptor that is full and blocks its writers: the notification is lost, nobody waits', (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'vpmd-'));
-  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
-  const path = join(directory, 'pipe');
-  t.is(spawnSync('mkfifo', [path]).status, 0);
-  const filler = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
-  const blocking = openSync(path, constants.O_RDWR);
-  t.throws(() => {
-    for (;;) writeSync(filler, Buffer.alloc(4096));
-  });
-  const { pool, destroy } = hostPool();
-  const shape = shapes['split mergeable']!;
-  withFrontend(t, (front, backend) => {
-    const guest = new RawGuest(front, shape);
-    converse(front, guest, featuresOf(shape));
-    for (const index of [0, 1]) {
-      t.is(front.ack(wire.SET_VRING_CALL, wire.encodeVringFd(index, true), [blocking]), 0n);
-      // the guest wants notifications: avail flags 0
-      const { mapping, ringOff, size } = index === 0 ? guest.rx.spec : guest.tx.spec;
-      viewsOf(mapping).u16[(ringOff + splitLayout(size).driver) / 2] = 0;
-    }
-    for (let i = 0; i < 10; i++) {
-      guest.send(frame(i, 100));
-      t.is(loop(backend.device, pool), 1);
-      t.is(guest.receive().length, 1);
-    }
-  });
-  destroy();
-  closeSync(filler);
-  closeSync(blocking);
-});
 
 test('a guest that vanishes in the middle of traffic takes nothing with it', (t) => {
   const { pool, destroy } = hostPool();

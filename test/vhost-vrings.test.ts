@@ -13,6 +13,7 @@ import {
   VIRTIO_NET_F_MQ,
 } from '../driver/wire/virtio-features.js';
 import { viewsOf } from '../native/region.js';
+import { splitLayout } from '../paths/layout.js';
 import { USER_BASE, withFrontend, type Backend, type RawFrontend } from './support/raw-frontend.js';
 
 const SPLIT = SUPPORTED_FEATURES & ~VIRTIO_F_RING_PACKED;
@@ -328,6 +329,68 @@ test('status: kept as written, 0 resets, rings wait for DRIVER_OK', (t) => {
     t.false(backend.device.ready);
     t.is(status(0xfn), 0n);
     t.false(backend.device.ready, 'a reset ring needs its kick again');
+  });
+});
+
+for (const packed of [false, true]) {
+  test(`status 0 before GET_VRING_BASE, as QEMU 7.2 sends them, and behind it: the position is told (${packed ? 'packed' : 'split'})`, (t) => {
+    withFrontend(t, (front, backend) => {
+      const features = packed ? SUPPORTED_FEATURES : SPLIT;
+      front.negotiate(features, wire.PROTOCOL_F_REPLY_ACK | wire.PROTOCOL_F_STATUS);
+      front.setMemory();
+      const status = (value: bigint) => front.ack(wire.SET_STATUS, wire.encodeU64(value));
+      const start = (base: number) => {
+        front.state(wire.SET_VRING_NUM, 1, 64);
+        front.state(wire.SET_VRING_BASE, 1, base);
+        front.ack(wire.SET_VRING_ADDR, front.ringAddr(1, 64, RING_1, packed));
+        front.ack(wire.SET_VRING_KICK, wire.encodeVringFd(1, true), [front.eventFd()]);
+        front.state(wire.SET_VRING_ENABLE, 1, 1);
+        t.is(status(0xfn), 0n);
+        t.true(backend.device.isRunning(1));
+      };
+      const views = viewsOf(front.memory);
+      if (!packed) {
+        // a split ring's position is its used index
+        views.u16[(RING_1 + splitLayout(64).device) / 2 + 1] = 7;
+        start(7);
+      } else {
+        // seven descriptors used in the lap with counter 1, none available
+        for (let i = 0; i < 7; i++) views.u16[(RING_1 + i * 16 + 14) / 2] = 0x8080;
+        start(0x8007);
+      }
+      const expected = packed ? 0x80078007 : 7;
+      t.is(status(0n), 0n);
+      t.false(backend.device.isRunning(1));
+      t.is(front.stop(1), expected);
+      start(expected);
+      t.is(front.stop(1), expected);
+      t.is(status(0n), 0n);
+      start(expected);
+      t.is(front.stop(1), expected);
+    });
+  });
+}
+
+test('a packed ring whose back-end died goes on where its descriptors say, one that contradicts itself says so', (t) => {
+  withFrontend(t, (front, backend) => {
+    front.negotiate(SUPPORTED_FEATURES, wire.PROTOCOL_F_REPLY_ACK);
+    front.setMemory();
+    const { u16 } = viewsOf(front.memory);
+    const flags = (ring: number, slot: number, value: number) => (u16[(ring + slot * 16 + 14) / 2] = value);
+    // the third lap (counter 1): nine used, the others still from the second
+    for (let i = 0; i < 64; i++) flags(RING_1, i, i < 9 ? 0x8080 : 0);
+    t.deepEqual(front.startRing(1, 64, RING_1, true), OK);
+    t.regex(backend.complaints, /vring 1 goes on at 9 \(wrap counter 1\).*and not at 0 \(wrap counter 1\)/);
+    t.is(front.stop(1), 0x80098009);
+    // the same ring, which was ours: what is told now counts
+    for (let i = 0; i < 64; i++) flags(RING_1, i, 0);
+    t.deepEqual(front.startRing(1, 64, RING_1, true), OK);
+    t.is(front.stop(1), 0x80008000);
+    // used and available ones alternate from the start
+    for (let i = 0; i < 64; i++) flags(0, i, i % 2 === 0 ? 0x8080 : 0x8000);
+    t.deepEqual(front.startRing(0, 64, 0, true), OK, 'the connection goes on');
+    backend.driver.poll();
+    t.regex(backend.complaints, /vring 0 is given up: its descriptors contradict the position 0/);
   });
 });
 

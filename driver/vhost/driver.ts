@@ -5,6 +5,7 @@
 import { unlinkSync } from 'node:fs';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN } from '../../native/event.js';
+import { releaseGranules } from '../../native/peer-memory.js';
 import { closeFd } from '../../native/region.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../native/socket.js';
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
@@ -25,6 +26,12 @@ export interface VhostOptions {
   readonly disabledProtocolFeatures?: bigint;
   /** Server: connections at a time, each a device of its own. One more is closed at once. Default 64. */
   readonly maxDevices?: number;
+  /**
+   * Accept guest memory in files of any file system, and not only memfds, tmpfs and hugetlbfs (QEMU's memory-backend-file
+   * on a disk). The file system may then stop this thread whenever it likes: a front-end that brings its own (FUSE) stops
+   * it for ever. Default false.
+   */
+  readonly anyMemoryFile?: boolean;
   /** Where log lines go; default: nowhere. */
   readonly log?: Log;
 }
@@ -156,7 +163,14 @@ export class VhostDriver {
   private open(fd: number): void {
     const { callbacks, offered, offeredProtocol, queues: maxQueuePairs, logLine: log } = this;
     const id = nextDeviceId++;
-    const device = new VhostDevice(id, this.path, { offered, offeredProtocol, maxQueuePairs, callbacks, log });
+    const device = new VhostDevice(id, this.path, {
+      offered,
+      offeredProtocol,
+      maxQueuePairs,
+      callbacks,
+      log,
+      anyMemoryFile: this.options.anyMemoryFile ?? false,
+    });
     this.log('info', `new vhost user connection is ${fd}`);
     this.sessions.push(new VhostSession(fd, device));
     callbacks.newConnection?.(device);
@@ -167,6 +181,7 @@ export class VhostDriver {
     if (!this.started) return;
     this.started = false;
     for (const session of this.sessions.splice(0)) session.close('info', 'driver closed');
+    releaseGranules();
     if (this.listenFd < 0) return;
     closeFd(this.listenFd);
     this.listenFd = -1;

@@ -7,6 +7,7 @@ import {
   VIRTIO_F_INDIRECT_DESC,
   VIRTIO_F_RING_PACKED,
   VIRTIO_F_VERSION_1,
+  VIRTIO_NET_F_CTRL_RX,
   VIRTIO_NET_F_CTRL_VQ,
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
@@ -21,12 +22,13 @@ import {
 } from '../wire/vhost-user.js';
 
 /**
- * Everything this back-end can do. CTRL_VQ is offered because MQ depends on it (virtio 1.2 section 5.1.3.1); the control
- * queue itself is the front-end's and never reaches us.
+ * Everything this back-end can do. CTRL_VQ is offered because MQ depends on it (virtio 1.2 section 5.1.3.1), and CTRL_RX
+ * as rte_vhost does: the control queue itself is the front-end's and never reaches us, and we filter nothing.
  */
 export const SUPPORTED_FEATURES =
   VIRTIO_NET_F_MRG_RXBUF |
   VIRTIO_NET_F_CTRL_VQ |
+  VIRTIO_NET_F_CTRL_RX |
   VIRTIO_NET_F_MQ |
   VIRTIO_F_ANY_LAYOUT |
   VIRTIO_F_INDIRECT_DESC |
@@ -42,6 +44,7 @@ export const SUPPORTED_PROTOCOL_FEATURES =
 /** Features that need another one (virtio 1.2 sections 5.1.3.1 and 6): acknowledged alone they are a contradiction. */
 const dependencies: readonly (readonly [feature: bigint, needs: bigint, sentence: string])[] = [
   [VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ, 'MQ was acknowledged without CTRL_VQ'],
+  [VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ, 'CTRL_RX was acknowledged without CTRL_VQ'],
   [VIRTIO_F_RING_PACKED, VIRTIO_F_VERSION_1, 'RING_PACKED was acknowledged without VERSION_1'],
 ];
 

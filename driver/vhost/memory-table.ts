@@ -2,32 +2,24 @@
  * The guest's memory as the front-end describes it: regions of files, checked, mapped, guarded against truncation.
  * Mapping comes before unmapping everywhere, so that a table that is refused leaves the old one as it was.
  */
-import { fstatSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
-import { guardHit, guardMapping, unguardMapping } from '../../native/guard.js';
-import {
-  isSealedAgainstShrink,
-  mapFd,
-  MAX_REGION_SIZE,
-  PAGE_SIZE,
-  unmap,
-  viewsOf,
-  type Mapping,
-} from '../../native/region.js';
+import { descriptorKind, memoryFile, type MemoryFile } from '../../native/descriptor.js';
+import { guardHit, guardHits, guardMapping, unguardMapping } from '../../native/guard.js';
+import { GRANULE, granuleViews, mapPeerFile, unmapPeerFile } from '../../native/peer-memory.js';
+import type { Mapping, Views } from '../../native/region.js';
 import { GuestMemory } from '../../paths/device/guest-memory.js';
-import type { GuestRegion } from '../../paths/device/queue.js';
-import { overlapProblem, regionProblem } from '../wire/vhost-user-checks.js';
-import { MAX_REGIONS, type MemoryRegion } from '../wire/vhost-user.js';
+import type { GuestSlice } from '../../paths/device/queue.js';
+import { MAX_GUEST_MEMORY, overlapProblem, regionProblem } from '../wire/vhost-user-checks.js';
+import { MAX_MEM_SLOTS, type MemoryRegion } from '../wire/vhost-user.js';
 
 /** A region that is mapped now. */
 export interface MappedRegion {
   readonly region: MemoryRegion;
   readonly mapping: Mapping;
-  /** The same for the rings. */
-  readonly guest: GuestRegion;
+  /** The same for the rings, in pieces that typed arrays can reach. */
+  readonly slices: readonly GuestSlice[];
   /** The file's identity: the same numbers in another file are another region. */
   readonly file: string;
-  /** Nobody can shorten the file: reading it cannot raise SIGBUS. */
   readonly sealed: boolean;
 }
 
@@ -35,74 +27,98 @@ function refuse(why: string): VirtioPmdError {
   return new VirtioPmdError('EPEER', why);
 }
 
-/** What fstat says of a descriptor that should be a file of memory. @throws VirtioPmdError EPEER naming what it is instead. */
-function fileOf(fd: number): { readonly size: bigint; readonly pageSize: number; readonly identity: string } {
-  const stat = fstatSync(fd, { bigint: true });
-  if (!stat.isFile())
-    throw refuse(`memory region is ${descriptorKind(fd)} and not a file of memory (a memfd, for example)`);
-  const block = Number(stat.blksize);
-  // hugetlbfs reports its page size here; anything odd is no page size
-  const pageSize = block > PAGE_SIZE && (block & (block - 1)) === 0 ? block : PAGE_SIZE;
-  return { size: stat.size, pageSize, identity: `${stat.dev}:${stat.ino}` };
+/** @throws VirtioPmdError EPEER naming what the descriptor is instead. */
+function fileOf(fd: number, anyFile: boolean): MemoryFile {
+  const file = memoryFile(fd, anyFile);
+  if (file !== undefined) return file;
+  throw refuse(`memory region is ${descriptorKind(fd)} and not a file of memory (memfd, tmpfs or hugetlbfs)`);
 }
 
-/** What a descriptor is, for messages. */
-export function descriptorKind(fd: number): string {
-  const stat = fstatSync(fd);
-  if (stat.isFile()) return 'a regular file';
-  if (stat.isDirectory()) return 'a directory';
-  if (stat.isSocket()) return 'a socket';
-  if (stat.isFIFO()) return 'a pipe';
-  if (stat.isCharacterDevice()) return 'a character device';
-  if (stat.isBlockDevice()) return 'a block device';
-  return 'an event descriptor';
+/** A part of a region within one granule of our address space; its typed arrays are made when they are first used. */
+class Slice implements GuestSlice {
+  readonly viewBytes = GRANULE;
+
+  constructor(
+    readonly guestAddr: number,
+    readonly userAddr: number,
+    readonly size: number,
+    readonly address: number,
+    readonly offset: number,
+  ) {}
+
+  get views(): Views {
+    return granuleViews(this.address);
+  }
+}
+
+/** Cuts a region, whose first byte is at `first` in our address space, at the borders of granules. */
+function slicesOf(region: MemoryRegion, first: number): GuestSlice[] {
+  const guestAddr = Number(region.guestAddr);
+  const userAddr = Number(region.userAddr);
+  const size = Number(region.size);
+  const slices: GuestSlice[] = [];
+  for (let done = 0; done < size;) {
+    const offset = (first + done) % GRANULE;
+    const bytes = Math.min(size - done, GRANULE - offset);
+    slices.push(new Slice(guestAddr + done, userAddr + done, bytes, first + done - offset, offset));
+    done += bytes;
+  }
+  return slices;
 }
 
 /**
  * Checks and maps one region. `fd` stays the caller's.
  * @throws VirtioPmdError EPEER when the region or the file cannot be right; SystemError when the kernel refuses.
  */
-function mapRegion(region: MemoryRegion, fd: number): MappedRegion {
-  const problem = regionProblem(region, MAX_REGION_SIZE);
+function mapRegion(region: MemoryRegion, fd: number, anyFile: boolean): MappedRegion {
+  const problem = regionProblem(region);
   if (problem !== undefined) throw refuse(problem);
-  const file = fileOf(fd);
+  const file = fileOf(fd, anyFile);
   const end = region.mmapOffset + region.size;
   if (file.size < end) {
     throw refuse(
       `memory region ends at byte ${end} of a file of ${file.size} bytes: touching the rest would be a bus error`,
     );
   }
-  const size = Number(region.size);
   const offset = Number(region.mmapOffset);
   const start = Math.floor(offset / file.pageSize) * file.pageSize;
-  const byteLength = Math.ceil((offset + size - start) / file.pageSize) * file.pageSize;
-  const mapping = { address: mapFd(fd, byteLength, start), byteLength };
+  const byteLength = Math.ceil((Number(end) - start) / file.pageSize) * file.pageSize;
+  const mapping = mapPeerFile(fd, byteLength, start);
   try {
     guardMapping(mapping);
-    const guest = {
-      guestAddr: Number(region.guestAddr),
-      userAddr: Number(region.userAddr),
-      size,
-      views: viewsOf(mapping),
-      offset: offset - start,
-    };
-    return { region, mapping, guest, file: file.identity, sealed: isSealedAgainstShrink(fd) };
+    const slices = slicesOf(region, Number(mapping.address) + offset - start);
+    return { region, mapping, slices, file: file.identity, sealed: file.sealed };
   } catch (error) {
-    unmap(mapping);
+    unmapPeerFile(mapping);
     throw error;
   }
 }
 
 function unmapRegion({ mapping }: MappedRegion): void {
   unguardMapping(mapping);
-  unmap(mapping);
+  unmapPeerFile(mapping);
 }
 
 const sameNumbers = (a: MemoryRegion, b: MemoryRegion) =>
   a.guestAddr === b.guestAddr && a.userAddr === b.userAddr && a.size === b.size && a.mmapOffset === b.mmapOffset;
 
+/** A table that is too large as a whole; `others` are mapped beside `more`. */
+function tableProblem(others: readonly MemoryRegion[], more: readonly MemoryRegion[]): string | undefined {
+  const all = [...others, ...more];
+  if (all.length > MAX_MEM_SLOTS) return `all ${MAX_MEM_SLOTS} memory slots are taken`;
+  const bytes = all.reduce((sum, region) => sum + region.size, 0n);
+  if (bytes > BigInt(MAX_GUEST_MEMORY)) {
+    return `the memory regions have ${bytes >> 30n} GiB in all; at most ${MAX_GUEST_MEMORY / GRANULE} GiB are taken`;
+  }
+  return overlapProblem(all);
+}
+
 export class MemoryTable {
+  /** @param anyFile accept regions in files of any file system: see `VhostOptions.anyMemoryFile`. */
+  constructor(private readonly anyFile = false) {}
+
   private mapped: MappedRegion[] = [];
+  private seenHits = 0;
   /** Regions that were added more than once, and how often: QEMU 7.2 adds and removes each once per queue pair. */
   private readonly added = new Map<MappedRegion, number>();
 
@@ -114,7 +130,7 @@ export class MemoryTable {
   isSame(regions: readonly MemoryRegion[], fds: readonly number[]): boolean {
     return (
       regions.length === this.mapped.length &&
-      this.mapped.every((old, i) => sameNumbers(old.region, regions[i]!) && old.file === identityOf(fds[i]!))
+      this.mapped.every((old, i) => sameNumbers(old.region, regions[i]!) && old.file === this.identityOf(fds[i]!))
     );
   }
 
@@ -124,11 +140,11 @@ export class MemoryTable {
    * @throws VirtioPmdError with nothing changed.
    */
   replace(regions: readonly MemoryRegion[], fds: readonly number[]): () => void {
-    const problem = overlapProblem(regions);
+    const problem = tableProblem([], regions);
     if (problem !== undefined) throw refuse(problem);
     const fresh: MappedRegion[] = [];
     try {
-      regions.forEach((region, i) => fresh.push(mapRegion(region, fds[i]!)));
+      regions.forEach((region, i) => fresh.push(mapRegion(region, fds[i]!, this.anyFile)));
     } catch (error) {
       fresh.forEach(unmapRegion);
       throw error;
@@ -140,16 +156,15 @@ export class MemoryTable {
 
   /** Maps one region more, or notes that one was added again. @throws VirtioPmdError with nothing changed. */
   add(region: MemoryRegion, fd: number): void {
-    const again = this.mapped.find((old) => sameNumbers(old.region, region) && old.file === identityOf(fd));
+    const again = this.mapped.find((old) => sameNumbers(old.region, region) && old.file === this.identityOf(fd));
     if (again !== undefined) {
       this.added.set(again, (this.added.get(again) ?? 1) + 1);
       return;
     }
-    if (this.mapped.length >= MAX_REGIONS) throw refuse(`all ${MAX_REGIONS} memory slots are taken`);
-    const problem =
-      regionProblem(region, MAX_REGION_SIZE) ?? overlapProblem([...this.mapped.map((old) => old.region), region]);
+    const old = this.mapped.map((one) => one.region);
+    const problem = regionProblem(region) ?? tableProblem(old, [region]);
     if (problem !== undefined) throw refuse(problem);
-    this.mapped = [...this.mapped, mapRegion(region, fd)];
+    this.mapped = [...this.mapped, mapRegion(region, fd, this.anyFile)];
   }
 
   /**
@@ -170,11 +185,14 @@ export class MemoryTable {
 
   /** For the rings: translation of the addresses in this table. Made anew after every change. */
   guestMemory(): GuestMemory {
-    return new GuestMemory(this.mapped.map(({ guest }) => guest));
+    return new GuestMemory(this.mapped.flatMap(({ slices }) => slices));
   }
 
   /** True when the file of a region has become shorter than its mapping: its bytes have been zeros since. */
   truncated(): boolean {
+    const hits = guardHits();
+    if (hits === this.seenHits) return false;
+    this.seenHits = hits;
     return this.mapped.some(({ mapping }) => guardHit(mapping));
   }
 
@@ -183,9 +201,9 @@ export class MemoryTable {
     this.mapped.forEach(unmapRegion);
     this.mapped = [];
   }
-}
 
-function identityOf(fd: number): string {
-  const stat = fstatSync(fd, { bigint: true });
-  return `${stat.dev}:${stat.ino}`;
+  /** Undefined for what is no file of memory: then it is none that is mapped. */
+  private identityOf(fd: number): string | undefined {
+    return memoryFile(fd, this.anyFile)?.identity;
+  }
 }

@@ -2,6 +2,7 @@
  * What each request of a front-end does to a device. Sizes and descriptor counts have been checked (wire/vhost-user);
  * whether and how to answer is the session's business.
  */
+import { descriptorKind } from '../../native/descriptor.js';
 import { setNonBlocking } from '../../native/event.js';
 import {
   featureNames,
@@ -16,7 +17,6 @@ import { queueSizeProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
 import type { VhostDevice } from './device.js';
 import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
-import { descriptorKind } from './memory-table.js';
 import type { Vring } from './vring.js';
 
 export type Outcome =
@@ -87,7 +87,7 @@ const handlers: Readonly<Record<number, Handler>> = {
   // answered without MQ too: it does no harm
   [wire.GET_QUEUE_NUM]: (device) => replyU64(BigInt(device.options.maxQueuePairs)),
   [wire.SET_VRING_ENABLE]: setVringEnable,
-  [wire.GET_MAX_MEM_SLOTS]: () => replyU64(BigInt(wire.MAX_REGIONS)),
+  [wire.GET_MAX_MEM_SLOTS]: () => replyU64(BigInt(wire.MAX_MEM_SLOTS)),
   [wire.ADD_MEM_REG]: addMemReg,
   [wire.REM_MEM_REG]: remMemReg,
   [wire.SET_STATUS]: setStatus,

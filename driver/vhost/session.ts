@@ -11,8 +11,9 @@ import * as wire from '../wire/vhost-user.js';
 import type { VhostDevice } from './device.js';
 import { handleRequest, type Outcome } from './requests.js';
 
-/** Messages handled in one poll, so that a flood of them cannot keep the rings from being served. */
+/** What the messages of one connection may take in one poll, so that a flood of them cannot keep the rings from being served. */
 const MESSAGES_PER_POLL = 64;
+const MS_PER_POLL = 0.2;
 
 export class VhostSession {
   private readonly channel: MessageChannel;
@@ -35,7 +36,9 @@ export class VhostSession {
     }
     this.device.reportBroken();
     if (pollFd(this.channel.fd, POLLIN, 0) === 0) return true;
+    const until = performance.now() + MS_PER_POLL;
     for (let i = 0; i < MESSAGES_PER_POLL && !this.over; i++) {
+      if (i > 0 && performance.now() > until) return true;
       const message = this.channel.receive();
       if (message === undefined) break;
       this.take(message);

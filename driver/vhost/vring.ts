@@ -33,6 +33,9 @@ interface RingAddresses {
 /** SET_VRING_BASE before any: a split ring starts at 0, a packed one at 0 with its wrap counters set. */
 export const initialBase = (packed: boolean): number => (packed ? 0x80008000 : 0);
 
+/** The half of a packed ring's base that means something: what front-ends put in the other differs. */
+const isInitial = (packedBase: number) => (packedBase & 0xffff) === 0x8000;
+
 export class Vring {
   size = 0;
   /** Where the ring goes on, undefined until SET_VRING_BASE or the first stop. */
@@ -54,6 +57,8 @@ export class Vring {
   private errFd = -1;
   /** Counters of this ring's earlier runs. */
   private readonly total = new Float64Array(STATS_COUNT);
+  /** Where our own last run in this connection ended: an initial position is right when that is it. */
+  private left: number | undefined;
 
   constructor(readonly index: number) {}
 
@@ -66,7 +71,7 @@ export class Vring {
   setAddresses(addr: VringAddr, format: RingFormat, memory: GuestMemory): void {
     const at = addressesOf(addr);
     // before size or memory are known there is nothing to compare with: the start of the ring checks it again
-    if (this.size > 0 && memory.regions.length > 0) checkAddresses(this.index, at, this.size, format.packed, memory);
+    if (this.size > 0 && memory.slices.length > 0) checkAddresses(this.index, at, this.size, format.packed, memory);
     const same =
       this.addresses?.desc === at.desc && this.addresses.driver === at.driver && this.addresses.device === at.device;
     if (!same) this.close();
@@ -105,7 +110,7 @@ export class Vring {
 
   /**
    * Starts the ring.
-   * @returns a pair of indices when a split ring's used index is not where the front-end said: the ring goes on at `used`.
+   * @returns undefined, or the two positions when the ring's memory says another than the front-end: `used` is where it goes on.
    * @throws VirtioPmdError EPEER when addresses or size cannot be.
    */
   open(format: RingFormat, memory: GuestMemory): { readonly base: number; readonly used: number } | undefined {
@@ -119,6 +124,8 @@ export class Vring {
         index,
         size,
         base,
+        // what a front-end says that has lost its back-end, and of a new ring: the descriptors tell which it is
+        uncertain: isInitial(base) && !(this.left !== undefined && isInitial(this.left)),
         callFd,
         descAddr: addresses.desc,
         driverAddr: addresses.driver,
@@ -128,15 +135,16 @@ export class Vring {
       memory,
     );
     this.reported = false;
-    if (format.packed) return undefined;
-    const used = this.queue.base();
-    return used === base ? undefined : { base, used };
+    // packed: the used half of what front-ends hand back is not to be relied upon
+    const mask = format.packed ? 0xffff : -1;
+    const used = this.queue.base() & mask;
+    return used === (base & mask) ? undefined : { base: base & mask, used };
   }
 
   /** Ends the ring's run and remembers where it stood. The kick stays valid: `open` may follow. */
   close(): void {
     if (this.queue === undefined) return;
-    this.base = this.queue.base();
+    this.base = this.left = this.queue.base();
     const { stats } = this.queue;
     for (let i = 0; i < STATS_COUNT; i++) this.total[i]! += stats[i]!;
     this.queue = undefined;
@@ -152,11 +160,18 @@ export class Vring {
     return this.base ?? initialBase(packed);
   }
 
-  /** The device was reset: the next run starts at the beginning, after a new kick. */
+  /**
+   * The device was reset: the next run needs a new kick. The position stays for GET_VRING_BASE, which QEMU 7.2 sends after
+   * SET_STATUS 0 whenever it stops a device (newer ones before it); a new run begins with SET_VRING_BASE.
+   */
   reset(): void {
     this.close();
     this.kicked = false;
-    this.base = undefined;
+  }
+
+  /** The format has changed: a position of the other one means nothing. */
+  forgetPosition(): void {
+    this.base = this.left = undefined;
   }
 
   /** Everything off, every descriptor closed. */

@@ -65,12 +65,17 @@ export function queueSizeProblem(size: number, packed: boolean): string | undefi
 /** Addresses must be exact as JavaScript numbers, in the data path. */
 const MAX_ADDRESS = (1n << 53n) - 1n;
 
-/** The numbers of one region; `maxSize` is what the mapping code can take. */
-export function regionProblem(region: MemoryRegion, maxSize: number): string | undefined {
+/** Bytes of guest memory that one device may have: 512 GiB. */
+export const MAX_GUEST_MEMORY = 2 ** 39;
+
+/** The numbers of one region. */
+export function regionProblem(region: MemoryRegion): string | undefined {
   const { guestAddr, userAddr, size, mmapOffset } = region;
   const hex = (value: bigint) => `0x${value.toString(16)}`;
   if (size === 0n) return 'memory region of size 0';
-  if (size > BigInt(maxSize)) return `memory region of ${hex(size)} bytes; at most 0x${maxSize.toString(16)} are taken`;
+  if (size > BigInt(MAX_GUEST_MEMORY)) {
+    return `memory region of ${hex(size)} bytes; at most 0x${MAX_GUEST_MEMORY.toString(16)} are taken`;
+  }
   if (mmapOffset + size >= MAX_ADDRESS) {
     return `mmap_offset (${hex(mmapOffset)}) and memory_size (${hex(size)}) overflow`;
   }
@@ -85,15 +90,14 @@ export function regionProblem(region: MemoryRegion, maxSize: number): string | u
 
 /** Two regions that claim the same guest or user addresses. */
 export function overlapProblem(regions: readonly MemoryRegion[]): string | undefined {
-  const overlaps = (a: bigint, aSize: bigint, b: bigint, bSize: bigint) => a < b + bSize && b < a + aSize;
-  for (const [i, a] of regions.entries()) {
-    for (const [j, b] of regions.entries()) {
-      if (j <= i) continue;
-      if (overlaps(a.guestAddr, a.size, b.guestAddr, b.size))
-        return `memory regions ${i} and ${j} overlap in guest addresses`;
-      if (overlaps(a.userAddr, a.size, b.userAddr, b.size))
-        return `memory regions ${i} and ${j} overlap in user addresses`;
+  const overlap = (start: (region: MemoryRegion) => bigint, what: string) => {
+    const order = [...regions.keys()].sort((i, j) => (start(regions[i]!) < start(regions[j]!) ? -1 : 1));
+    for (const [k, i] of order.entries()) {
+      const j = order[k + 1];
+      if (j === undefined || start(regions[i]!) + regions[i]!.size <= start(regions[j]!)) continue;
+      return `memory regions ${Math.min(i, j)} and ${Math.max(i, j)} overlap in ${what} addresses`;
     }
-  }
-  return undefined;
+    return undefined;
+  };
+  return overlap((region) => region.guestAddr, 'guest') ?? overlap((region) => region.userAddr, 'user');
 }

@@ -18,7 +18,10 @@ export const REPLY_FLAGS = VERSION | REPLY;
 
 /** Largest payload that either side takes; checked before a byte of it is read. */
 export const MAX_MESSAGE = 4096;
+/** Regions of one memory table (VHOST_MEMORY_BASELINE_NREGIONS). */
 export const MAX_REGIONS = 8;
+/** GET_MAX_MEM_SLOTS: regions that a device has at a time when they are added one by one. QEMU plugs in as many DIMMs. */
+export const MAX_MEM_SLOTS = 64;
 /** Descriptors that one message can legally carry. */
 export const MAX_MESSAGE_FDS = MAX_REGIONS;
 /** Queue pairs that a device can have (VHOST_MAX_QUEUE_PAIRS). */

@@ -6,7 +6,7 @@ import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import { PackedRing } from './packed-ring.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
-import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, STEPS_PER_BURST } from './transfer.js';
+import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, WORK_PER_BURST } from './transfer.js';
 
 const UNUSUAL = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
 
@@ -35,11 +35,11 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     const got = pool.getBulk(mbufs, wanted);
     stats[NOMBUF]! += wanted - got;
 
-    chain.steps = 0;
+    chain.work = 0;
     let consumed = 0; // descriptors
     let chains = 0;
     let count = 0; // packets
-    while (chains < got && chain.steps < STEPS_PER_BURST && this.look(consumed, n)) {
+    while (chains < got && chain.work < WORK_PER_BURST && this.look(consumed, n)) {
       const m = mbufs[count]!;
       const word = desc + this.at(consumed) * DESC_WORDS;
       const bytes = descU32[word + 2]! - hdrSize;
@@ -95,8 +95,10 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
     else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
     else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
-    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) return TAKEN;
-    else {
+    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) {
+      chain.countCopy(bytes, pool.nbSegs[m]!);
+      return TAKEN;
+    } else {
       stats[NOMBUF]!++; // the guest's packet stays where it is until there are mbufs again
       return STOP;
     }

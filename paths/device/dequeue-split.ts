@@ -6,7 +6,7 @@ import { CHAIN_BAD, CHAIN_GOOD, HEAD_RANGE } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, STEPS_PER_BURST } from './transfer.js';
+import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, WORK_PER_BURST } from './transfer.js';
 
 const UNUSUAL = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 
@@ -40,10 +40,10 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
       pending = got;
     }
 
-    chain.steps = 0;
+    chain.work = 0;
     let done = 0; // chains consumed
     let count = 0; // packets
-    while (done < pending && chain.steps < STEPS_PER_BURST) {
+    while (done < pending && chain.work < WORK_PER_BURST) {
       const slot = (position + done) & mask;
       const head = availU16[availEntries + slot]!;
       if (head >= size) {
@@ -99,8 +99,10 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
     if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
     else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
     else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
-    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) return TAKEN;
-    else {
+    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) {
+      chain.countCopy(bytes, pool.nbSegs[m]!);
+      return TAKEN;
+    } else {
       stats[NOMBUF]!++; // the guest's packet stays where it is until there are mbufs again
       return STOP;
     }

@@ -6,7 +6,15 @@ import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import { PackedRing } from './packed-ring.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
-import { countDrop, countPacket, MAX_BURST, packetToChain, STEPS_PER_BURST, writeHeader } from './transfer.js';
+import {
+  countDrop,
+  countPacket,
+  MAX_BURST,
+  packetToChain,
+  WORK_PER_BURST,
+  WORK_PER_PACKET,
+  writeHeader,
+} from './transfer.js';
 
 const KIND = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
 const PLAIN = DESC_F_WRITE << 16;
@@ -40,10 +48,10 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     this.access.select(pool);
     const { u8, copiers } = this.access;
 
-    chain.steps = 0;
+    chain.work = 0;
     let taken = 0; // packets
     let consumed = 0; // descriptors
-    while (taken < n && chain.steps < STEPS_PER_BURST && this.look(consumed, n - taken)) {
+    while (taken < n && chain.work < WORK_PER_BURST && this.look(consumed, n - taken)) {
       const m = pkts[taken]!;
       const length = pktLen[m]!;
       const word = desc + this.at(consumed) * DESC_WORDS;
@@ -66,6 +74,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       const buffers = this.gather(length + hdrSize, consumed);
       if (buffers > 0) {
         packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
+        chain.countCopy(length, pool.nbSegs[m]!);
         countPacket(stats, u8, pool.dataStart(m), length);
         this.useGathered(buffers);
         consumed += this.gathered;
@@ -94,12 +103,14 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
   /**
    * Collects buffers, from descriptor `consumed` of the burst on, until they hold `need` bytes.
    * @returns how many (their pieces are in the chain); 0: they do not suffice now, or the ring is broken; -k: one of
-   *   them is not usable (not writable, unmapped, no room for a header), so the k up to it go back with length 0.
+   *   them is not usable (not writable, unmapped, no room for a header), or they are too many empty descriptors, so the
+   *   k up to it go back with length 0.
    */
   private gather(need: number, consumed: number): number {
     const { chain, descU32, desc, starts, ids, lengths } = this;
     const { size, hdrSize, mergeable } = this.spec;
     chain.clear();
+    const workBefore = chain.work;
     this.gathered = 0;
     let buffers = 0;
     while (this.look(consumed + this.gathered, 1)) {
@@ -114,7 +125,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       starts[buffers] = ahead;
       ids[buffers] = chain.id;
       this.gathered += chain.descriptors;
-      if (result !== CHAIN_GOOD || room < hdrSize) {
+      if (result !== CHAIN_GOOD || room < hdrSize || chain.work - workBefore > WORK_PER_PACKET) {
         countDrop(this.stats, DROP_SEGMENTS);
         lengths.fill(0, 0, buffers + 1);
         return -buffers - 1;

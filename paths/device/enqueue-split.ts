@@ -6,7 +6,15 @@ import { CHAIN_BAD, CHAIN_GOOD, HEAD_RANGE } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import { countDrop, countPacket, MAX_BURST, packetToChain, STEPS_PER_BURST, writeHeader } from './transfer.js';
+import {
+  countDrop,
+  countPacket,
+  MAX_BURST,
+  packetToChain,
+  WORK_PER_BURST,
+  WORK_PER_PACKET,
+  writeHeader,
+} from './transfer.js';
 
 const KIND = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 
@@ -32,10 +40,10 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     this.access.select(pool);
     const { u8, copiers } = this.access;
 
-    chain.steps = 0;
+    chain.work = 0;
     let taken = 0; // packets
     let done = 0; // buffers
-    while (taken < n && done < pending && chain.steps < STEPS_PER_BURST) {
+    while (taken < n && done < pending && chain.work < WORK_PER_BURST) {
       const m = pkts[taken]!;
       const length = pktLen[m]!;
       const slot = (position + done) & mask;
@@ -65,6 +73,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
       const buffers = this.gather(length + hdrSize, done, pending);
       if (buffers > 0) {
         packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
+        chain.countCopy(length, pool.nbSegs[m]!);
         countPacket(stats, u8, pool.dataStart(m), length);
         done += buffers;
         taken++;
@@ -86,7 +95,8 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
    * Collects buffers, from the `done`th pending one on, until they hold `need` bytes, and writes their used entries (not
    * published yet).
    * @returns how many (their pieces are in the chain); 0: they do not suffice now, or the ring is broken; -k: one of
-   *   them is not usable (not writable, unmapped, no room for a header), so the k up to it go back with length 0.
+   *   them is not usable (not writable, unmapped, no room for a header), or they are too many empty descriptors, so the
+   *   k up to it go back with length 0.
    */
   private gather(need: number, done: number, pending: number): number {
     const { chain, position, availU16, descU32, desc, usedU32, usedEntries } = this;
@@ -94,6 +104,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     const mask = size - 1;
     const availEntries = this.avail + 2;
     chain.clear();
+    const workBefore = chain.work;
     for (let k = done; k < pending; k++) {
       const slot = (position + k) & mask;
       const head = availU16[availEntries + slot]!;
@@ -110,7 +121,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
       const room = chain.bytes - before;
       const entry = usedEntries + slot * 2;
       usedU32[entry] = head;
-      if (result !== CHAIN_GOOD || room < hdrSize) {
+      if (result !== CHAIN_GOOD || room < hdrSize || chain.work - workBefore > WORK_PER_PACKET) {
         countDrop(this.stats, DROP_SEGMENTS);
         for (let j = done; j <= k; j++) usedU32[usedEntries + ((position + j) & mask) * 2 + 1] = 0;
         return done - k - 1;

@@ -1,60 +1,72 @@
 /**
  * The memory that a front-end shared with us, and translation of its two kinds of addresses: guest addresses, which
  * descriptors hold, and user addresses, which say where the rings are. Every address comes from the peer: nothing is
- * touched before the whole range is known to lie inside the regions.
+ * touched before the whole range is known to lie inside the slices.
  */
 import { VirtioPmdError } from '../../native/errors.js';
-import type { Views } from '../../native/region.js';
-import type { GuestRegion } from './queue.js';
+import { peerViews } from '../../native/peer-memory.js';
+import { addressOfViews, type Views } from '../../native/region.js';
+import { DESC_F_WRITE } from '../layout.js';
+import { copierOf, type Copier } from './copy.js';
+import type { GuestSlice } from './queue.js';
 
-/** VHOST_MEMORY_BASELINE_NREGIONS: more regions than a memory table message holds. */
-export const MAX_REGIONS = 8;
+/** More than 512 GiB and 64 memory slots can be cut into. */
+export const MAX_SLICES = 1024;
 
-/** A place inside the views of one region. */
+/** A place inside some views. */
 export interface Place {
   readonly views: Views;
   /** Byte offset. */
   readonly offset: number;
 }
 
+/** The copies between a mempool and the slices, by slice; those of slices not used so far are missing. */
+interface PoolCopiers {
+  readonly pool: Views;
+  readonly direction: number;
+  readonly copiers: Copier[];
+}
+
 export class GuestMemory {
   /** Ascending by guest address. */
-  readonly regions: readonly GuestRegion[];
-  /** By region: its views. */
-  readonly views: readonly Views[];
-  /** Region of the last successful `resolve`; index into `views`. */
-  hit = 0;
+  readonly slices: readonly GuestSlice[];
+  /** By slice: its views, undefined until `hit` has been there. */
+  readonly views: (Views | undefined)[];
+  /** Slice of the last successful `resolve`; index into `views`. */
+  hit = -1;
 
-  // of the region `hit`: nearly all buffers of a guest lie in one
+  // of the slice `hit`: nearly all buffers of a guest lie in one
   private start = 0;
   private size = 0;
   private base = 0;
 
+  private readonly copies: PoolCopiers[] = [];
+
   /** @throws VirtioPmdError EPEER when the table makes no sense. */
-  constructor(regions: readonly GuestRegion[]) {
-    if (regions.length > MAX_REGIONS) {
-      throw refuse(`the memory table has ${regions.length} regions; at most ${MAX_REGIONS} are supported`);
+  constructor(slices: readonly GuestSlice[]) {
+    if (slices.length > MAX_SLICES) {
+      throw refuse(`the memory table has ${slices.length} parts; at most ${MAX_SLICES} are supported`);
     }
-    this.regions = [...regions].sort((a, b) => a.guestAddr - b.guestAddr);
-    this.views = this.regions.map((region) => region.views);
+    this.slices = [...slices].sort((a, b) => a.guestAddr - b.guestAddr);
+    this.views = this.slices.map(() => undefined);
     let end = 0;
-    for (const region of this.regions) {
-      // strictly below 2^53: an address that a number cannot hold exactly is then never inside a region
-      if (!isRange(region.guestAddr, region.size) || !isRange(region.userAddr, region.size)) {
-        throw refuse(`memory region ${describe(region)} has no size, or does not end below 2^53`);
+    for (const slice of this.slices) {
+      // strictly below 2^53: an address that a number cannot hold exactly is then never inside a slice
+      if (!isRange(slice.guestAddr, slice.size) || !isRange(slice.userAddr, slice.size)) {
+        throw refuse(`memory region ${describe(slice)} has no size, or does not end below 2^53`);
       }
-      if (region.guestAddr < end) throw refuse(`memory region ${describe(region)} overlaps the one before it`);
-      if (region.offset + region.size > region.views.u8.length) {
-        throw refuse(`memory region ${describe(region)} is longer than the memory mapped for it`);
+      if (slice.guestAddr < end) throw refuse(`memory region ${describe(slice)} overlaps the one before it`);
+      // what `resolve` answers is then an offset into the views, and below 2^31
+      if (slice.offset < 0 || slice.offset + slice.size > slice.viewBytes || slice.viewBytes >= 2 ** 31) {
+        throw refuse(`memory region ${describe(slice)} is longer than the memory mapped for it`);
       }
-      end = region.guestAddr + region.size;
+      end = slice.guestAddr + slice.size;
     }
-    if (this.regions.length > 0) this.select(0);
   }
 
   /**
    * Where the `length` bytes at guest address `high * 2^32 + low` are: the byte offset in `views[hit]`, or -1 when they
-   * do not lie inside one region (see `split` for ranges that cross from one to the next).
+   * do not lie inside one slice (`Chain` has buffers that cross from one to the next).
    */
   resolve(low: number, high: number, length: number): number {
     const at = high * 4294967296 + low - this.start;
@@ -64,40 +76,56 @@ export class GuestMemory {
 
   private resolveElsewhere(low: number, high: number, length: number): number {
     const address = high * 4294967296 + low;
-    const region = this.regionOf(address);
-    if (region < 0 || address + length > this.endOf(region)) return -1;
-    this.select(region);
+    const slice = this.sliceOf(address);
+    if (slice < 0 || address + length > this.endOf(slice)) return -1;
+    this.select(slice);
     return (this.base + (address - this.start)) | 0;
   }
 
-  /** The region that contains the byte at guest address `address`, or -1. */
-  regionOf(address: number): number {
-    const regions = this.regions;
-    for (let i = 0; i < regions.length; i++) {
-      if (address >= regions[i]!.guestAddr && address < regions[i]!.guestAddr + regions[i]!.size) return i;
+  /** The slice that contains the byte at guest address `address`, or -1. */
+  sliceOf(address: number): number {
+    const slices = this.slices;
+    let low = 0;
+    let high = slices.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (slices[middle]!.guestAddr <= address) low = middle + 1;
+      else high = middle;
     }
-    return -1;
+    return low > 0 && address < this.endOf(low - 1) ? low - 1 : -1;
   }
 
-  /** Guest address behind the last byte of a region. */
-  endOf(region: number): number {
-    return this.regions[region]!.guestAddr + this.regions[region]!.size;
+  /** Guest address behind the last byte of a slice. */
+  endOf(slice: number): number {
+    return this.slices[slice]!.guestAddr + this.slices[slice]!.size;
+  }
+
+  /** Whether a range of guest addresses, which may cross from one slice to an adjacent one, is all somebody's. */
+  contains(low: number, high: number, length: number): boolean {
+    const address = high * 4294967296 + low;
+    for (let at = address; at < address + length;) {
+      const slice = this.sliceOf(at);
+      if (slice < 0) return false;
+      at = this.endOf(slice);
+    }
+    return true;
   }
 
   /**
-   * Copies `length` bytes at a guest address, which may cross from one region to an adjacent one, to the beginning of `out`.
-   * For the rare: one byte at a time.
+   * Copies `length` bytes at a guest address, which may cross from one slice to an adjacent one, to the beginning of `out`.
+   * For the rare and the short: one byte at a time.
    * @returns false, with `out` undefined, when part of the range is nobody's.
    */
   copyOut(low: number, high: number, length: number, out: Uint8Array): boolean {
     let address = high * 4294967296 + low;
     for (let done = 0; done < length;) {
-      const region = this.regionOf(address);
-      if (region < 0) return false;
-      const { guestAddr, offset, views } = this.regions[region]!;
-      const piece = Math.min(length - done, this.endOf(region) - address);
-      const from = offset + (address - guestAddr);
-      for (let i = 0; i < piece; i++) out[done + i] = views.u8[from + i]!;
+      const slice = this.sliceOf(address);
+      if (slice < 0) return false;
+      this.select(slice);
+      const { u8 } = this.views[slice]!;
+      const piece = Math.min(length - done, this.endOf(slice) - address);
+      const from = this.base + (address - this.start);
+      for (let i = 0; i < piece; i++) out[done + i] = u8[from + i]!;
       done += piece;
       address += piece;
     }
@@ -105,33 +133,77 @@ export class GuestMemory {
   }
 
   /**
-   * Where a part of a ring is.
+   * Where a part of a ring is. It may lie across slices that are neighbours in our memory too: pieces of one region.
    * @param userAddr address in the front-end's process.
    * @param what for the error: "descriptor table of ring 0".
    * @throws VirtioPmdError EPEER when it is misaligned or does not lie in one region.
    */
   ring(userAddr: number, length: number, alignment: number, what: string): Place {
-    for (const region of this.regions) {
-      const at = userAddr - region.userAddr;
-      if (!(at >= 0 && at + length <= region.size)) continue;
-      const offset = region.offset + at;
-      if (userAddr % alignment !== 0 || offset % alignment !== 0) {
+    const first = this.sliceAt(userAddr);
+    if (first !== undefined) {
+      const { views, offset, size, userAddr: begin } = first;
+      const at = offset + (userAddr - begin);
+      if (userAddr % alignment !== 0 || at % alignment !== 0) {
         throw refuse(`the ${what} at ${hex(userAddr)} must be aligned to ${alignment} bytes`);
       }
-      return { views: region.views, offset };
+      if (userAddr - begin + length <= size) return { views, offset: at };
+      if (this.isContiguous(first, userAddr + length)) {
+        const address = addressOfViews(views) + at;
+        const own = peerViews(address, length);
+        return { views: own, offset: address - addressOfViews(own) };
+      }
     }
-    const table = this.regions.map((region) => `${hex(region.userAddr)}+${hex(region.size)}`).join(', ');
+    const table = this.slices.map((slice) => `${hex(slice.userAddr)}+${hex(slice.size)}`).join(', ');
     throw refuse(
       `the ${what} needs ${length} bytes at ${hex(userAddr)}, which no memory region contains (${table || 'there are none'})`,
     );
   }
 
-  private select(region: number): void {
-    const { guestAddr, size, offset } = this.regions[region]!;
-    this.hit = region;
+  private sliceAt(userAddr: number): GuestSlice | undefined {
+    return this.slices.find((slice) => userAddr >= slice.userAddr && userAddr < slice.userAddr + slice.size);
+  }
+
+  /** Whether the user addresses from `slice` up to `end` are mapped one behind the other. */
+  private isContiguous(slice: GuestSlice, end: number): boolean {
+    for (;;) {
+      const border = slice.userAddr + slice.size;
+      if (border >= end) return true;
+      const next = this.sliceAt(border);
+      const expected = addressOfViews(slice.views) + slice.offset + slice.size;
+      if (next === undefined || addressOfViews(next.views) + next.offset !== expected) return false;
+      slice = next;
+    }
+  }
+
+  /**
+   * The copies between the mempool with these views and each slice, by its index.
+   * @param direction DESC_F_WRITE: to the guest; 0: from the guest.
+   */
+  copiers(pool: Views, direction: number): readonly Copier[] {
+    const known = this.copies.find((one) => one.pool === pool && one.direction === direction);
+    if (known !== undefined) return known.copiers;
+    const fresh = { pool, direction, copiers: [] };
+    this.copies.push(fresh);
+    for (let i = 0; i < this.slices.length; i++) this.addCopier(fresh, i);
+    return fresh.copiers;
+  }
+
+  private addCopier({ pool, direction, copiers }: PoolCopiers, slice: number): void {
+    const views = this.views[slice];
+    if (views === undefined) return;
+    copiers[slice] = direction === DESC_F_WRITE ? copierOf(views, pool) : copierOf(pool, views);
+  }
+
+  /** Makes a slice the one that `resolve` looks at first, and ready for copies. */
+  select(slice: number): void {
+    const { guestAddr, size, offset, views } = this.slices[slice]!;
+    this.hit = slice;
     this.start = guestAddr;
     this.size = size;
     this.base = offset;
+    if (this.views[slice] !== undefined) return;
+    this.views[slice] = views;
+    for (const one of this.copies) this.addCopier(one, slice);
   }
 }
 
@@ -140,5 +212,5 @@ function isRange(address: number, size: number): boolean {
 }
 
 const hex = (value: number) => `0x${value.toString(16)}`;
-const describe = (region: GuestRegion) => `${hex(region.guestAddr)}+${hex(region.size)}`;
+const describe = (slice: GuestSlice) => `${hex(slice.guestAddr)}+${hex(slice.size)}`;
 const refuse = (sentence: string) => new VirtioPmdError('EPEER', sentence);

@@ -12,7 +12,8 @@ import type { DeviceQueue, VringSpec } from './queue.js';
  * Starts a ring: even ones enqueue (the guest's Rx), odd ones dequeue (the guest's Tx).
  *
  * Split rings go on where `used.idx` in the guest's memory stands, as DPDK does: we use buffers in order, so that is
- * where any earlier back-end stopped, even one that died. Packed rings go on at the avail half of `spec.base`.
+ * where any earlier back-end stopped, even one that died. Packed rings go on at the avail half of `spec.base`, or where
+ * the descriptors say, when they contradict it or it is uncertain.
  * @throws VirtioPmdError EPEER when size, base or addresses cannot be.
  */
 export function openDeviceQueue(spec: VringSpec, memory: GuestMemory): DeviceQueue {

@@ -6,6 +6,7 @@ import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EV
 import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
 import { brokenReason, Chain } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
+import { findPosition, isPlausible } from './packed-position.js';
 import { PoolAccess } from './pool-access.js';
 import type { VringSpec } from './queue.js';
 
@@ -57,6 +58,7 @@ export class PackedRing {
     this.callFd = spec.callFd;
     this.position = base & 0x7fff;
     this.wrap = (base >>> 15) & 1;
+    this.recover();
     // we poll: no kicks, please
     device.views.u16[(device.offset >>> 1) + 1] = EVENT_F_DISABLE;
   }
@@ -75,7 +77,28 @@ export class PackedRing {
   }
 
   protected giveUp(code: number): void {
-    this.broken = brokenReason(code);
+    this.fail(brokenReason(code));
+  }
+
+  fail(why: string): void {
+    this.broken = why;
+  }
+
+  /** Moves to where the descriptors say that the ring stands, when `base` is uncertain or cannot be. */
+  private recover(): void {
+    const given = { position: this.position, wrap: this.wrap === 0 ? 0 : 1 } as const;
+    const flagsOf = (slot: number) => this.observe(slot);
+    const isPossible = isPlausible(flagsOf, given);
+    if (isPossible && !this.spec.uncertain) return;
+    const found = findPosition(flagsOf, this.spec.size);
+    if (found !== undefined) {
+      this.position = found.position;
+      this.wrap = found.wrap;
+    } else if (!isPossible) {
+      this.fail(
+        `its descriptors contradict the position ${given.position} (wrap counter ${given.wrap}) and do not tell another: restart the guest's driver`,
+      );
+    }
   }
 
   /** @returns false when there is nothing to do, or the ring is broken. */

@@ -1,14 +1,13 @@
 /** What a ring needs of the mempool that its caller uses: looked up anew only when that is another one than last time. */
-import { viewsOf, type Views } from '../../native/region.js';
-import { DESC_F_WRITE } from '../layout.js';
+import { viewsOf } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
-import { copierOf, type Copier } from './copy.js';
+import type { Copier } from './copy.js';
 import type { GuestMemory } from './guest-memory.js';
 
 export class PoolAccess {
   /** Bytes of the mbufs. */
   u8: Uint8Array = new Uint8Array(0);
-  /** By region of the guest: copies between it and the mbufs, in the ring's direction. */
+  /** By slice of the guest's memory: copies between it and the mbufs, in the ring's direction. */
   copiers: readonly Copier[] = [];
   private pool: Mempool | undefined = undefined;
 
@@ -21,10 +20,8 @@ export class PoolAccess {
   select(pool: Mempool): void {
     if (this.pool === pool) return;
     const views = viewsOf(pool.spec.mapping);
-    const copier = (guest: Views) =>
-      this.direction === DESC_F_WRITE ? copierOf(guest, views) : copierOf(views, guest);
     this.u8 = views.u8;
-    this.copiers = this.memory.views.map(copier);
+    this.copiers = this.memory.copiers(views, this.direction);
     this.pool = pool;
   }
 }

@@ -7,16 +7,22 @@
 import type { Views } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
 
-/** One region of the front-end's memory table, mapped by us. Addresses are below 2^53, so plain numbers. */
-export interface GuestRegion {
+/**
+ * A part of the front-end's memory, mapped by us: a region of its table, or a piece of a large one. Addresses are below
+ * 2^53, so plain numbers.
+ */
+export interface GuestSlice {
   /** First guest-physical address (what descriptors hold). */
   readonly guestAddr: number;
   /** First address in the front-end's process (what SET_VRING_ADDR holds). */
   readonly userAddr: number;
-  /** Bytes; at most MAX_REGION_SIZE. */
+  /** Bytes. */
   readonly size: number;
+  /** Made when they are first asked for. */
   readonly views: Views;
-  /** Offset of the region's first byte in the views. */
+  /** Length of the views: below 2^31, so that every offset is a small integer. */
+  readonly viewBytes: number;
+  /** Offset of the slice's first byte in the views. */
   readonly offset: number;
 }
 
@@ -37,6 +43,11 @@ export interface VringSpec {
   readonly deviceAddr: number;
   /** From SET_VRING_BASE: split: avail index (16 bits); packed: see VU-B17 (bits 0-14 avail, 15 wrap, 16-30 used, 31 wrap). */
   readonly base: number;
+  /**
+   * Packed: whether `base` is only what a front-end says of a ring that somebody else may have served: see
+   * packed-position.ts. Split rings have their position in the used index.
+   */
+  readonly uncertain: boolean;
   /** Eventfd to signal the guest, or -1 when it polls. */
   readonly callFd: number;
 }
@@ -56,6 +67,8 @@ export interface DeviceQueue {
   /** Whether the guest offers buffers now (something to dequeue, or room to enqueue). */
   hasWork(): boolean;
   setCallFd(fd: number): void;
+  /** Gives the ring up, with a sentence for `broken`. */
+  fail(why: string): void;
   /** Undefined, or why this ring was given up: the guest broke its rules. Cured by a restart of the ring. */
   readonly broken: string | undefined;
   readonly stats: Float64Array;

@@ -83,7 +83,11 @@ export class SplitRing {
   }
 
   protected giveUp(code: number): void {
-    this.broken = brokenReason(code);
+    this.fail(brokenReason(code));
+  }
+
+  fail(why: string): void {
+    this.broken = why;
   }
 
   /** Publishes the next `n` used entries, which are written, and notifies the guest if it wants that. */

@@ -5,7 +5,7 @@
 import { createRegion, destroyRegion, viewsOf, type Region, type Views } from '../../native/region.js';
 import { GuestMemory } from '../../paths/device/guest-memory.js';
 import { openDeviceQueue } from '../../paths/device/open.js';
-import type { DeviceQueue, GuestRegion, VringSpec } from '../../paths/device/queue.js';
+import type { DeviceQueue, GuestSlice, VringSpec } from '../../paths/device/queue.js';
 import { packedLayout, splitLayout } from '../../paths/layout.js';
 import { createMempool, Mempool } from '../../paths/mempool.js';
 
@@ -38,7 +38,7 @@ export interface Used {
 export class World {
   readonly guest: Region;
   readonly views: Views;
-  readonly regions: GuestRegion[];
+  readonly regions: GuestSlice[];
   readonly memory: GuestMemory;
   readonly pool: Mempool;
   private readonly packets: Region;
@@ -47,11 +47,12 @@ export class World {
   constructor(mbufs = 512, dataRoom = 2048) {
     this.guest = createRegion('mock-guest', MEMORY_SIZE, false);
     this.views = viewsOf(this.guest);
-    const region = (from: number, to: number): GuestRegion => ({
+    const region = (from: number, to: number): GuestSlice => ({
       guestAddr: GUEST_BASE + from,
       userAddr: USER_BASE + from,
       size: to - from,
       views: this.views,
+      viewBytes: MEMORY_SIZE,
       offset: from,
     });
     this.regions = [region(BOUNDARY, MEMORY_SIZE), region(0, BOUNDARY)];
@@ -159,6 +160,7 @@ function specOf(packed: boolean, size: number, options: RingOptions): VringSpec 
     indirect: true,
     eventIdx: false,
     base: 0,
+    uncertain: false,
     callFd: -1,
     ...options,
     descAddr: USER_BASE + layout.desc,

@@ -1,0 +1,121 @@
+/**
+ * Address space for memory that other processes share with us, in granules of 1 GiB that are never given to anything
+ * else. A peer's file is mapped whole over as many granules as it needs; what is left of the last one, and all of them
+ * after the file has been unmapped, are zero pages of our own. So an address that is wrong by anything below a granule,
+ * or a view that is used too late, finds zeros: neither another peer's memory nor a SIGSEGV.
+ *
+ * Granules and their typed arrays are used again: making a view of 1 GiB costs V8 a garbage collection (4 to 5 ms on an
+ * AMD EPYC, Node 20: it counts the bytes as memory of its own), which a peer could ask for with every memory table.
+ */
+import { clearReserved, mapInReserved, reserve, unreserve } from './address-space.js';
+import { VirtioPmdError } from './errors.js';
+import { lastErrno } from './libc.js';
+import { makeViews, PAGE_SIZE, type Mapping, type Views } from './region.js';
+
+/** Bytes of a granule: byte offsets into one stay small integers in V8, and it may begin with a hugepage of any size. */
+export const GRANULE = 2 ** 30;
+
+/** Granules kept for later although nothing is mapped there. */
+const MAX_IDLE = 512;
+
+/** Consecutive granules that were reserved together. */
+interface Block {
+  readonly address: number;
+  /** By granule: 1 while a file is mapped there. */
+  readonly used: Uint8Array;
+  /** By granule, made when they are first asked for. */
+  readonly views: (Views | undefined)[];
+}
+
+/** Of this thread; another thread maps for itself. */
+let blocks: Block[] = [];
+
+/** The first `count` free granules in a row, reserved now if there are none. @throws VirtioPmdError EMEMORY */
+function takeGranules(count: number): { readonly block: Block; readonly first: number } {
+  for (const block of blocks) {
+    for (let i = 0, run = 0; i < block.used.length; i++) {
+      run = block.used[i] === 0 ? run + 1 : 0;
+      if (run === count) return { block, first: i + 1 - count };
+    }
+  }
+  dropIdle();
+  // with one more, the block can begin at a multiple of the granule
+  const start = reserve((count + 1) * GRANULE);
+  if (start === undefined) {
+    throw new VirtioPmdError(
+      'EMEMORY',
+      `no address space for ${count} GiB of a peer's memory (mmap: ${lastErrno()}): see ulimit -v`,
+    );
+  }
+  const address = Math.ceil(start / GRANULE) * GRANULE;
+  if (address > start) unreserve(start, address - start);
+  const end = address + count * GRANULE;
+  if (end < start + (count + 1) * GRANULE) unreserve(end, start + (count + 1) * GRANULE - end);
+  const block = { address, used: new Uint8Array(count), views: new Array<undefined>(count).fill(undefined) };
+  blocks.push(block);
+  return { block, first: 0 };
+}
+
+/** Blocks of sizes that peers no longer ask for must not use up the address space. */
+function dropIdle(): void {
+  const isIdle = ({ used }: Block) => !used.includes(1);
+  if (blocks.filter(isIdle).reduce((sum, { used }) => sum + used.length, 0) <= MAX_IDLE) return;
+  for (const { address, used } of blocks.filter(isIdle)) unreserve(address, used.length * GRANULE);
+  blocks = blocks.filter((block) => !isIdle(block));
+}
+
+function blockAt(address: number): Block {
+  const block = blocks.find(({ address: start, used }) => address >= start && address < start + used.length * GRANULE);
+  if (block === undefined)
+    throw new VirtioPmdError('ESTATE', `no peer's memory is mapped at 0x${address.toString(16)}`);
+  return block;
+}
+
+/**
+ * Maps `byteLength` bytes of a peer's file from `offset`, both multiples of the file's page size, at the beginning of a
+ * granule. Touches no page.
+ * @throws SystemError; VirtioPmdError EMEMORY when there is no address space.
+ */
+export function mapPeerFile(fd: number, byteLength: number, offset: number): Mapping {
+  const count = Math.ceil(byteLength / GRANULE);
+  const { block, first } = takeGranules(count);
+  const address = block.address + first * GRANULE;
+  mapInReserved(address, byteLength, fd, offset);
+  block.used.fill(1, first, first + count);
+  return { address: BigInt(address), byteLength };
+}
+
+/** Puts zero pages in the place of the file. Views of it stay harmless, until `releaseGranules`. */
+export function unmapPeerFile({ address, byteLength }: Mapping): void {
+  const at = Number(address);
+  const block = blockAt(at);
+  const count = Math.ceil(byteLength / GRANULE);
+  // whole granules: what was written behind the file's end, by mistake, goes too
+  const isReserved = clearReserved(at, count * GRANULE);
+  const first = (at - block.address) / GRANULE;
+  if (isReserved) block.used.fill(0, first, first + count); // else somebody else may get the addresses: never again ours
+}
+
+/** The typed arrays of the granule that begins at `address`: one set for each, for good. */
+export function granuleViews(address: number): Views {
+  const block = blockAt(address);
+  const i = (address - block.address) / GRANULE;
+  return (block.views[i] ??= makeViews(BigInt(address), GRANULE));
+}
+
+/** Typed arrays over `byteLength` bytes at `address`, which may cross from granule to granule; both in whole pages. */
+export function peerViews(address: number, byteLength: number): Views {
+  const start = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
+  const end = Math.ceil((address + byteLength) / PAGE_SIZE) * PAGE_SIZE;
+  return makeViews(BigInt(start), end - start);
+}
+
+/**
+ * Gives the address space of this thread back when no file is mapped any more. Nobody may use a view of it afterwards:
+ * a vhost driver that is closed is the time.
+ */
+export function releaseGranules(): void {
+  if (blocks.some(({ used }) => used.includes(1))) return;
+  for (const { address, used } of blocks) unreserve(address, used.length * GRANULE);
+  blocks = [];
+}
