@@ -2,17 +2,8 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import {
-  eventually,
-  ourCpu,
-  portStats,
-  requirePeer,
-  startPeer,
-  temporaryDirectory,
-  type DpdkOptions,
-  type Peer,
-} from './support/peers.js';
-import { dpdkCommand } from '../tools/bench/testpmd.js';
+import { eventually, portStats, requirePeer, startFrontEnd, temporaryDirectory, type Peer } from './support/peers.js';
+import { startSwitch } from './support/switch.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from './support/traffic.js';
 
 /** Name, devargs, and the path that DPDK says it takes. */
@@ -34,23 +25,6 @@ const recipes: readonly (readonly [name: string, devargs: string, path: RegExp])
   ],
   ['split in-order, 512 entries', 'mrg_rxbuf=1,in_order=1,queue_size=512', /using inorder Rx path/],
 ];
-
-async function startSwitch(t: ExecutionContext, socket: string, ...options: string[]): Promise<Peer> {
-  const main = ['--import', './tools/ts.mjs', 'tools/vhost-switch/main.ts', '--lcores', `${ourCpu}`];
-  const peer = startPeer(t, 'vhost-switch', process.execPath, [...main, '--socket-file', socket, ...options]);
-  if (!options.includes('--client')) await peer.waitFor(/binding succeeded/);
-  return peer;
-}
-
-/**
- * dpdk-testpmd on a virtio_user port. It complains on stderr that the port has no promiscuous mode, in the middle of its
- * first prompt, so that prompt is nothing to wait for.
- */
-async function startFrontEnd(t: ExecutionContext, options: DpdkOptions): Promise<Peer> {
-  const peer = startPeer(t, 'dpdk-testpmd', ...dpdkCommand(options));
-  await peer.waitFor(/Checking link statuses\.\.\.[^]*?\nDone\n/, 30_000); // its errors come in between, or not
-  return peer;
-}
 
 /** SIGTERM. */
 async function endSwitch(t: ExecutionContext, peer: Peer, socket: string): Promise<void> {

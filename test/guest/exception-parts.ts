@@ -21,7 +21,6 @@ function transpiled(folder: string): Entry[] {
 export function exceptionParts(): Entry[] {
   return [
     file('etc/passwd', 'somebody:x:1000:1000::/tmp:/bin/sh\n'),
-    file('bin/transfer', here('./transfer.sh'), 0o755),
     ...['net-headers.mjs', 'datagram.mjs', 'attach-cycles.mjs'].map((name) => file(`app/${name}`, here(`./${name}`))),
     ...['docs/examples', 'tools/bench'].flatMap(transpiled),
   ];

@@ -32,6 +32,17 @@ export interface GuestOptions {
   readonly hugepages?: number;
   /** A command that QEMU runs under, as the same process: `unshare --net`. */
   readonly launcher?: readonly string[];
+  /** Default q35. */
+  readonly machine?: 'q35' | 'pc';
+  /** As QEMU writes sizes, `512M`. Default 1G. */
+  readonly memory?: string;
+  /** Sockets for memory that is plugged in later, and the most that there may be of it all: `slots=16,maxmem=4G`. */
+  readonly memorySlots?: string;
+  /** Default 2. */
+  readonly cpus?: number;
+  /** Tells the MAC addresses of several guests apart. Default 0. */
+  readonly number?: number;
+  readonly kernelArguments?: readonly string[];
   readonly more?: MoreParts;
 }
 
@@ -45,7 +56,7 @@ const BOOT_MS = 180_000;
 const FIRST_SLOT = 0x10;
 
 const hex = (value: number) => value.toString(16).padStart(2, '0');
-const mac = (index: number) => `52:54:00:00:00:${hex(index + 1)}`;
+const mac = (guest: number, index: number) => `52:54:00:00:${hex(guest)}:${hex(index + 1)}`;
 
 export class Guest {
   private last: Promise<unknown> = Promise.resolve();
@@ -65,6 +76,13 @@ export class Guest {
   /** Waits until the guest takes commands. */
   async booted(): Promise<void> {
     await this.explain(this.agent.line(BOOT_MS));
+  }
+
+  /** Presses the reset button, and waits until the guest has booted again. */
+  async reset(): Promise<void> {
+    await this.qmp.execute('set-action', { reboot: 'reset' }); // instead of the end that -no-reboot asks for
+    await this.qmp.execute('system_reset');
+    await this.booted();
   }
 
   /** QEMU's. */
@@ -107,7 +125,7 @@ export class Guest {
   }
 
   mac(name: string): string {
-    return mac(this.indexOf(name));
+    return mac(this.options.number ?? 0, this.indexOf(name));
   }
 
   /** PCI address of a NIC. The firmware numbers the buses of hotplug ports in their order. */
@@ -141,11 +159,11 @@ export class Guest {
 }
 
 /** Arguments for one NIC; `path` is the socket of its wire. */
-function nicArguments(nic: Nic, index: number, path: string): string[] {
+function nicArguments(nic: Nic, guest: number, index: number, path: string): string[] {
   const { name, properties, netdev, hotplug } = nic;
   const slot = `0x${hex(FIRST_SLOT + index)}`;
   const place = hotplug ? `bus=port-${name}` : `addr=${slot}`;
-  const device = `virtio-net-pci,id=${name},netdev=wire-${name},mac=${mac(index)},romfile=,${place}`;
+  const device = `virtio-net-pci,id=${name},netdev=wire-${name},mac=${mac(guest, index)},romfile=,${place}`;
   const type = netdev?.type ?? 'stream';
   const stream = netdev ? '' : `,server=off,addr.type=unix,addr.path=${path}`;
   const [kind, ...rest] = type.split(',');
@@ -160,6 +178,7 @@ function nicArguments(nic: Nic, index: number, path: string): string[] {
 /** Boots a guest that ends with the scope. */
 export async function startGuest(scope: Scope, options: GuestOptions): Promise<Guest> {
   const { iommu, nics, hugepages = 64, launcher = [], more } = options;
+  const { machine = 'q35', memory = '1G', memorySlots, cpus = 2, number = 0 } = options;
   const directory = temporaryDirectory(scope);
   const parts = guestParts();
   const image = join(directory, 'image');
@@ -175,18 +194,21 @@ export async function startGuest(scope: Scope, options: GuestOptions): Promise<G
     ...['console=ttyS0', 'loglevel=4', 'panic=-1', `hugepages=${hugepages}`],
     'no_timer_check', // a host with much else to do may let the ticks that the kernel waits for come late
     ...(iommu ? ['intel_iommu=on'] : []),
+    ...(options.kernelArguments ?? []),
   ];
   const [program, ...qemuArguments] = [
     ...[...launcher, 'qemu-system-x86_64'],
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-M', 'q35,kernel-irqchip=split,memory-backend=ram', '-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', '2'],
+    ...['-M', `${machine},kernel-irqchip=split,memory-backend=ram`, '-accel', 'tcg,thread=multi', '-cpu', 'max'],
+    ...['-smp', `${cpus}`],
     // shared, for back-ends in other processes
-    ...['-m', '1G', '-object', 'memory-backend-memfd,id=ram,size=1G,share=on'],
+    ...['-m', memorySlots ? `${memory},${memorySlots}` : memory],
+    ...['-object', `memory-backend-memfd,id=ram,size=${memory},share=on`],
     ...['-kernel', parts.kernel, '-initrd', image, '-append', kernelArguments.join(' ')],
     ...['-serial', 'stdio', '-chardev', `socket,id=agent,path=${agent.path}`, '-serial', 'chardev:agent'],
     ...['-chardev', `socket,id=qmp,path=${qmp.path}`, '-mon', 'chardev=qmp,mode=control'],
     ...(iommu ? ['-device', 'intel-iommu,intremap=on,caching-mode=on'] : []),
-    ...nics.flatMap((nic, index) => nicArguments(nic, index, listening.get(nic.name)?.path ?? '')),
+    ...nics.flatMap((nic, index) => nicArguments(nic, number, index, listening.get(nic.name)?.path ?? '')),
   ];
   const qemu = startPeer(scope, 'guest', program!, qemuArguments);
   const failed = qemu.end().then((how) => {

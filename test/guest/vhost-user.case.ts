@@ -2,53 +2,33 @@
  * A guest whose NICs are served by vhost-user back-ends on the host: DPDK's net_vhost, through the IOMMU and with four
  * queue pairs, and our own switch, which gives its only guest back what it sends.
  */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import {
-  eventually,
-  isInstalled,
-  requirePeer,
-  startDpdk,
-  startPeer,
-  temporaryDirectory,
-  type Peer,
-  type Scope,
-} from '../support/peers.js';
+import { isInstalled, requirePeer, startDpdk, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
+import { startSwitch } from '../support/switch.js';
 import { flow, startForwarding } from '../support/traffic.js';
 import { casesInGuest } from './cases.js';
-import type { GuestOptions, Nic } from './guest.js';
+import type { GuestOptions } from './guest.js';
 import { bind, goRound, quit, start, startTestpmd, stop, xstat } from './testpmd.js';
+import { served } from './vhost-nics.js';
 
 const QUEUES = 4;
 const DPDK = 'dpdk-testpmd';
 
 let dpdk: Peer;
 
-// without MSI-X: QEMU 7.2 in software emulation ends with SIGSEGV when a guest unmasks a vector of a vhost-user NIC
-const served = (name: string, path: string, queues: number, properties: string): Nic => ({
-  name,
-  properties: `${properties},vectors=0`,
-  netdev: {
-    before: ['-chardev', `socket,id=chardev-${name},path=${path}`],
-    type: `vhost-user,chardev=chardev-${name},queues=${queues}`,
-  },
-});
-
 async function withBackends(scope: Scope): Promise<GuestOptions> {
   const directory = temporaryDirectory(scope);
   const ours = join(directory, 'ours');
   const theirs = join(directory, 'theirs');
-  startPeer(scope, 'vhost-switch', process.execPath, [
-    ...['--import', './tools/ts.mjs', 'tools/vhost-switch/main.ts', '--socket-file', ours],
-  ]);
-  await eventually('our switch listens', () => existsSync(ours), Boolean, 30_000);
-  const nics = [served('ours', ours, 1, 'disable-legacy=on')];
+  await startSwitch(scope, ours);
+  const nics = [served('ours', ours, { properties: 'disable-legacy=on' })];
   if (isInstalled(DPDK)) {
     dpdk = await startDpdk(scope, {
       vdevs: [`net_vhost0,iface=${theirs},queues=${QUEUES},iommu-support=1`],
       args: [`--rxq=${QUEUES}`, `--txq=${QUEUES}`],
     });
-    nics.push(served('theirs', theirs, QUEUES, 'disable-legacy=on,iommu_platform=on,ats=on,mq=on'));
+    const properties = 'disable-legacy=on,iommu_platform=on,ats=on,mq=on';
+    nics.push(served('theirs', theirs, { queues: QUEUES, properties }));
   }
   return { iommu: true, hugepages: 80, nics };
 }

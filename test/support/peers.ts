@@ -79,6 +79,16 @@ export async function startDpdk(scope: Scope, options: DpdkOptions): Promise<Pee
   return peer;
 }
 
+/**
+ * dpdk-testpmd on a virtio_user port. It complains on stderr that the port has no promiscuous mode, in the middle of its
+ * first prompt, so that prompt is nothing to wait for.
+ */
+export async function startFrontEnd(scope: Scope, options: DpdkOptions): Promise<Peer> {
+  const peer = startPeer(scope, 'dpdk-testpmd', ...dpdkCommand(options));
+  await peer.waitFor(/Checking link statuses\.\.\.[^]*?\nDone\n/, 30_000); // its errors come in between, or not
+  return peer;
+}
+
 /** Our testpmd from source, at its prompt, with the driver's log. */
 export async function startOurs(scope: Scope, options: OurOptions): Promise<Peer> {
   const ealArgs = ['--log-level', 'pmd.net.virtio.*:info', ...(options.ealArgs ?? [])];
