@@ -27,6 +27,7 @@ import {
   type LcoreControl,
 } from './lcore-control.js';
 import type { LaunchMessage, LcoreWorkerData, Posted } from './lcore-worker.js';
+import { Patience } from './patience.js';
 
 export type LcoreState = 'idle' | 'running' | 'failed';
 
@@ -43,6 +44,9 @@ function isBusy(lcore: Lcore): boolean {
 function rouse({ thread, wakeFd }: Lcore): void {
   if (thread !== undefined) signalFd(wakeFd);
 }
+
+const patienceWith = ({ control }: Lcore, timeoutMs: number) =>
+  new Patience(() => control.words[THREAD_ID]!, timeoutMs);
 
 interface Lcore {
   readonly id: number;
@@ -132,14 +136,15 @@ export class Lcores {
   /**
    * Blocks until the job of one lcore, or all jobs, have returned. An idle lcore returns at once. What the jobs have
    * posted is delivered before this returns.
-   * @param timeoutMs default: no limit.
+   * @param timeoutMs milliseconds in which an lcore's thread could run: those in which it waits for a CPU do not count, up to
+   *   a minute of them. Default: no limit.
    * @throws VirtioPmdError: the job's own error; ELCORE when it threw anything else or its thread died; ETIMEOUT.
    */
   wait(lcoreId?: number, timeoutMs = Infinity): void {
-    const deadline = performance.now() + timeoutMs;
     const errors: VirtioPmdError[] = [];
-    for (const lcore of this.select(lcoreId)) {
-      this.waitFor(lcore, deadline, timeoutMs);
+    const waits = this.select(lcoreId).map((lcore) => ({ lcore, patience: patienceWith(lcore, timeoutMs) }));
+    for (const { lcore, patience } of waits) {
+      this.waitFor(lcore, patience, timeoutMs);
       lcore.thread?.worker.unref();
       if (Atomics.load(lcore.control.words, STATE) === FAILED) errors.push(this.collect(lcore));
     }
@@ -171,22 +176,24 @@ export class Lcores {
    * A tick is a plain store, so the first change we see may be one that was on its way before the caller published, with
    * loads of the next turn already done. The turn that ends with the second change began after the first; and the
    * milliseconds that we sleep before we look are a thousand times what a store takes to become visible.
-   * @throws VirtioPmdError ELCORE after `timeoutMs`, naming the lcore.
+   * @throws VirtioPmdError ELCORE, naming the lcore, after `timeoutMs` (as in `wait`); ETIMEOUT when it hardly had a CPU
    */
   quiesce(timeoutMs = CLOSE_TIMEOUT_MS): void {
     const running = [...this.lcores.values()].filter(
       (l) => l.thread !== undefined && Atomics.load(l.control.words, STATE) === RUNNING,
     );
     const before = running.map((lcore) => Atomics.load(lcore.control.words, TICK));
-    const deadline = performance.now() + timeoutMs;
+    const patiences = running.map((lcore) => patienceWith(lcore, timeoutMs));
     running.forEach((lcore, i) => {
       const { words } = lcore.control;
+      const patience = patiences[i]!;
       do {
         rouse(lcore); // each time: it may have gone back to sleep after one turn
         Atomics.wait(words, STATE, RUNNING, 1); // wakes early when the job ends
         if (Atomics.load(words, STATE) !== RUNNING) return;
         if (((Atomics.load(words, TICK) - before[i]!) | 0) >= 2) return;
-      } while (performance.now() < deadline);
+      } while (patience.left() > 0);
+      if (patience.starved) throw new VirtioPmdError('ETIMEOUT', `lcore ${lcore.id}: ${patience.account}`);
       throw new VirtioPmdError(
         'ELCORE',
         `lcore ${lcore.id} has not ended a turn of its loop for ${timeoutMs} ms: its job must call context.running() on every turn`,
@@ -207,7 +214,7 @@ export class Lcores {
 
   /**
    * Stops every job, waits for them and ends the threads.
-   * @throws VirtioPmdError ELCORE naming lcores whose job did not return in time; their threads are terminated.
+   * @throws VirtioPmdError ELCORE naming lcores whose job did not return in time (as in `wait`); their threads are terminated.
    */
   close(timeoutMs = CLOSE_TIMEOUT_MS): void {
     if (this.closed) return;
@@ -216,15 +223,17 @@ export class Lcores {
       Atomics.store(lcore.control.words, STOP, CLOSING);
       rouse(lcore);
     }
-    const deadline = performance.now() + timeoutMs;
     const stuck: number[] = [];
-    for (const lcore of this.lcores.values()) {
+    let starved = '';
+    const waits = [...this.lcores.values()].map((lcore) => ({ lcore, patience: patienceWith(lcore, timeoutMs) }));
+    for (const { lcore, patience } of waits) {
       // its thread sets RUNNING and then looks at STOP, we do the reverse: a job not running by now never will
       if (Atomics.load(lcore.control.words, STATE) === STARTING) continue;
       try {
-        this.waitFor(lcore, deadline, timeoutMs);
+        this.waitFor(lcore, patience, timeoutMs);
       } catch {
         stuck.push(lcore.id);
+        if (patience.starved) starved ||= patience.account;
         void lcore.thread?.worker.terminate();
         lcore.thread = undefined;
       }
@@ -240,7 +249,7 @@ export class Lcores {
     if (stuck.length > 0) {
       throw new VirtioPmdError(
         'ELCORE',
-        `lcore ${stuck.join(', ')}: the job did not return within ${timeoutMs} ms of being stopped: it must call context.running() on every turn`,
+        `lcore ${stuck.join(', ')}: ${starved || `the job did not return within ${timeoutMs} ms of being stopped: it must call context.running() on every turn`}`,
       );
     }
   }
@@ -317,14 +326,18 @@ export class Lcores {
     return threadId === 0 || existsSync(`/proc/self/task/${threadId}`);
   }
 
-  private waitFor(lcore: Lcore, deadline: number, timeoutMs: number): void {
+  private waitFor(lcore: Lcore, patience: Patience, timeoutMs: number): void {
     const { words } = lcore.control;
     for (;;) {
       const state = Atomics.load(words, STATE);
       if (state !== STARTING && state !== RUNNING) return;
-      const left = deadline - performance.now();
+      const left = patience.left();
       if (left <= 0) {
-        throw new VirtioPmdError('ETIMEOUT', `lcore ${lcore.id} is still busy with its job after ${timeoutMs} ms`);
+        const why = patience.starved ? `: ${patience.account}` : '';
+        throw new VirtioPmdError(
+          'ETIMEOUT',
+          `lcore ${lcore.id} is still busy with its job after ${timeoutMs} ms${why}`,
+        );
       }
       // a thread that died (out of memory) tells nobody but the event loop, which is not running now
       if (Atomics.wait(words, STATE, state, Math.min(left, ALIVE_CHECK_MS)) === 'timed-out' && !this.alive(lcore)) {

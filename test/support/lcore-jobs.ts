@@ -1,4 +1,5 @@
 /** Jobs that the lcore and mempool tests launch. */
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { availableCpus } from '../../native/cpu.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -122,4 +123,16 @@ export function hammer(context: LcoreContext, { pool: spec, owners, rounds }: Ha
     pool.free(held[i]!);
   }
   context.post({ duplicates, refusals });
+}
+
+/** Word 0 is 1 while it runs. When it is stopped, it computes for `cpuMs` of its own time, then word 1 is 1. */
+export function stopAfterWork(context: LcoreContext, data: { shared: SharedArrayBuffer; cpuMs: number }): void {
+  const words = new Int32Array(data.shared);
+  Atomics.store(words, 0, 1);
+  Atomics.notify(words, 0);
+  while (context.running());
+  const ran = () => Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]) / 1e6;
+  const end = ran() + data.cpuMs;
+  while (ran() < end);
+  Atomics.store(words, 1, 1);
 }

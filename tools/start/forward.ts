@@ -28,8 +28,12 @@ const IN_FLIGHT = 192;
 const BURST = 32;
 /** One packet of this many bursts is checked and gets a new content. */
 const SAMPLE = 64;
-/** Patience with a back-end that may share our CPU. */
-const PATIENCE_MS = 3000;
+/** Patience with a back-end that may share our CPU with many others. */
+const PATIENCE_MS = 60_000;
+/** Turns in vain before the CPU is left to others for a moment. */
+const SPINS = 1000;
+
+const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
 /** A job that does nothing: an lcore that has run it has its thread and this module. */
 export function load(): void {}
@@ -48,6 +52,7 @@ export function forwardAndVerify(context: LcoreContext, { port, mempool, progres
 class Ring {
   private readonly pkts = new Uint32Array(BURST);
   private sequence = 0;
+  private idle = 0;
 
   constructor(
     private readonly context: LcoreContext,
@@ -123,6 +128,7 @@ class Ring {
         this.counts[LOST]! += n;
         return;
       }
+      this.giveWay(sent);
       sent = tx.xmit(pkts, n);
     }
   }
@@ -136,7 +142,14 @@ class Ring {
       look(n);
       pool.freeBulk(pkts, 0, n);
       count -= n;
+      this.giveWay(n);
     }
     this.counts[LOST]! += count;
+  }
+
+  /** Sleeps a little when nothing has moved for a while. */
+  private giveWay(moved: number): void {
+    this.idle = moved > 0 ? 0 : this.idle + 1;
+    if (this.idle >= SPINS) Atomics.wait(sleeper, 0, 0, 1);
   }
 }

@@ -33,7 +33,9 @@ const BACKEND_LCORE = 1;
 const PORT_LCORE = 2;
 const FORWARD = new URL('./forward.js', import.meta.url);
 /** A busy machine compiles slowly. */
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
+/** Without a packet for so long, something hangs; on a busy machine, threads wait seconds for a CPU. */
+const HANG_MS = 60_000;
 const DURATION_MS = 2000;
 const WARM_UP_MS = 500;
 const STEP_MS = 100;
@@ -131,12 +133,19 @@ async function forward(eal: Eal, port: Port, recipe: Recipe, watch: Watch, signa
 
 /** Watches the counters for the time of a row. @returns packets per microsecond after the warm-up. */
 async function measure(eal: Eal, counts: Float64Array, watch: Watch, signal: AbortSignal): Promise<number> {
-  while (counts[FORWARDED] === 0 && eal.lcores.state(PORT_LCORE) === 'running') await sleep(10, undefined, { signal });
+  const isRunning = () => eal.lcores.state(PORT_LCORE) === 'running';
+  const launched = performance.now();
+  while (counts[FORWARDED] === 0 && isRunning() && performance.now() - launched < START_TIMEOUT_MS) {
+    await sleep(10, undefined, { signal });
+  }
   const begin = performance.now();
   const rateSince = (time: number, packets: number) =>
     (counts[FORWARDED]! - packets) / (performance.now() - time) / 1000;
   let warm: { readonly time: number; readonly packets: number } | undefined;
-  for (let now = begin; now - begin < DURATION_MS; now = performance.now()) {
+  // this thread waits for a CPU as well: the time of a row is over when packets were seen in it
+  const isMeasured = (now: number) =>
+    now - begin >= DURATION_MS && warm !== undefined && counts[FORWARDED]! > warm.packets;
+  for (let now = begin; !isMeasured(now) && now - begin < HANG_MS && isRunning(); now = performance.now()) {
     const packets = counts[FORWARDED]!;
     if (warm === undefined && now - begin >= WARM_UP_MS) warm = { time: now, packets };
     await sleep(STEP_MS, undefined, { signal });

@@ -14,7 +14,7 @@ import { macBytes } from './values.js';
 
 const STOP_TIMEOUT_MS = 5000;
 /** A worker thread's first job loads its modules, which takes a second from source on a busy machine. */
-const START_TIMEOUT_MS = 30_000;
+const START_TIMEOUT_MS = 120_000;
 
 interface Run {
   readonly mode: Mode;
@@ -178,13 +178,14 @@ export class Forwarding {
     const { plan, mode, failed } = this.run!;
     const ids = plan.lcores.map(({ lcoreId }) => lcoreId);
     for (const id of ids) lcores.stop(id);
-    const deadline = performance.now() + STOP_TIMEOUT_MS;
     const errors: VirtioPmdError[] = [];
+    let isLate = false; // then the others have had their time too
     for (const id of ids) {
       try {
-        lcores.wait(id, Math.max(0, deadline - performance.now()));
+        lcores.wait(id, isLate ? 0 : STOP_TIMEOUT_MS);
       } catch (error) {
         if (!isVirtioPmdError(error)) throw error;
+        isLate ||= error.code === 'ETIMEOUT';
         if (!failed.has(id)) errors.push(error.code === 'ETIMEOUT' ? stuck(id, mode) : error);
       }
     }
