@@ -97,6 +97,7 @@ test('what cannot be done is one sentence, and an exit code', (t) => {
   const fails = (status: number, stderr: string, ...args: readonly string[]) =>
     t.deepEqual(run(...args), { status, stdout: '', stderr: `error[${stderr}\n` });
   fails(2, 'EOPTION]: vfio-bindings-generator: --config is needed; see --help', '--out', '.');
+  fails(2, 'EOPTION]: --config /dev/zero: at most 4 MiB are expected', '--config', '/dev/zero', '--out', '.');
   fails(1, 'ESYSTEM]: --config /nowhere cannot be read [ENOENT]', '--config', '/nowhere', '--out', '.');
 });
 
@@ -165,7 +166,7 @@ const configurations: readonly (readonly [title: string, value: unknown, sentenc
   [
     'an expression under no name',
     one({ constants: ['1 = 1'] }),
-    "c.json: headers[0] (a.h).constants: a name is expected, * in it for anything; found '1 = 1'",
+    "c.json: headers[0] (a.h).constants: '1' cannot be a constant's name: it is no name",
   ],
   [
     'an unknown key',
@@ -175,7 +176,7 @@ const configurations: readonly (readonly [title: string, value: unknown, sentenc
   [
     'the name of a struct with struct',
     one({ structs: { 'struct s': {} } }),
-    "c.json: headers[0] (a.h).structs.struct s: 'struct s' is not the name of a struct",
+    "c.json: headers[0] (a.h).structs.struct s: 'struct s' cannot be the name of a struct: it is no name",
   ],
   [
     'a length',
@@ -188,6 +189,71 @@ const configurations: readonly (readonly [title: string, value: unknown, sentenc
     'fields as a list',
     struct(['a']),
     'c.json: headers[0] (a.h).structs.s.fields: one line of text is expected, found ["a"]',
+  ],
+  [
+    'a keyword as a constant',
+    one({ constants: ['class'] }),
+    "c.json: headers[0] (a.h).constants: 'class' cannot be a constant's name: TypeScript has that word for itself",
+  ],
+  [
+    'a keyword as the name of an expression',
+    one({ constants: ['await = 1'] }),
+    "c.json: headers[0] (a.h).constants: 'await' cannot be a constant's name: TypeScript has that word for itself",
+  ],
+  [
+    'a function of fields.ts',
+    one({ constants: ['u8'] }),
+    "c.json: headers[0] (a.h).constants: 'u8' cannot be a constant's name: fields.ts has a function of that name",
+  ],
+  [
+    'an expression that ends itself',
+    one({ constants: ['A = 1) }, { 1, (1'] }),
+    'c.json: headers[0] (a.h).constants: a constant expression of C is expected for A: "}" has no place in it',
+  ],
+  [
+    'an expression with a closing bracket first',
+    one({ constants: ['A = 1) + (1'] }),
+    'c.json: headers[0] (a.h).constants: a constant expression of C is expected for A: its brackets do not match',
+  ],
+  [
+    'an expression that comments out what follows',
+    one({ constants: ['A = 1 //'] }),
+    'c.json: headers[0] (a.h).constants: a constant expression of C is expected for A: a comment has no place in it',
+  ],
+  [
+    'a directive',
+    one({ constants: ['A = #include </etc/passwd>'] }),
+    'c.json: headers[0] (a.h).constants: a constant expression of C is expected for A: "#" has no place in it',
+  ],
+  [
+    'names of the C program',
+    one({ constants: ['A = sizeof(vbg_be16)'] }),
+    'c.json: headers[0] (a.h).constants: a constant expression of C is expected for A: names that begin with vbg_ are not those of headers',
+  ],
+  [
+    'a name of every object as a field',
+    struct('a __proto__'),
+    "c.json: headers[0] (a.h).structs.s.fields: a field is expected, as in flags, csum.start or data[]; found '__proto__'",
+  ],
+  [
+    'a line break of JavaScript',
+    one({ about: 'a\u2028b' }),
+    'c.json: headers[0] (a.h).about: one line of text is expected, found "a\u2028b"',
+  ],
+  [
+    'a text without end',
+    one({ about: 'a'.repeat(2001) }),
+    'c.json: headers[0] (a.h).about: at most 2000 characters are expected, found 2001',
+  ],
+  [
+    'a constant and a struct of one name',
+    one({ constants: ['s'], structs: { s: { about: 'S.', fields: 'a' } } }),
+    'c.json: a.h: a constant and a struct would both be called s',
+  ],
+  [
+    'a header called like the module that all share',
+    { headers: [{ header: 'x/fields.h', about: 'A.' }] },
+    'c.json: x/fields.h would be written to fields.ts, which all modules share',
   ],
   [
     'two headers of one name',
@@ -203,6 +269,13 @@ for (const [title, value, sentence] of configurations) {
     t.is(error!.message, sentence);
   });
 }
+
+test('a configuration that cannot be: a struct called __proto__', (t) => {
+  const json = JSON.stringify(one({ structs: {} })).replace('{}', '{"__proto__":{"about":"A.","fields":"a"}}');
+  const error = t.throws(() => parseConfig(json, 'c.json'));
+  t.true(isVirtioPmdError(error, 'EOPTION'));
+  t.regex(error!.message, /'__proto__' cannot be the name of a struct: TypeScript has that word for itself$/);
+});
 
 test('a configuration that cannot be: no JSON', (t) => {
   const error = t.throws(() => parseConfig('{', 'c.json'));

@@ -11,6 +11,9 @@ export interface Compiler {
   readonly includes: readonly string[];
 }
 
+/** No compiler needs so long, however busy the machine. */
+const TIMEOUT_MS = 300_000;
+
 interface Outcome {
   readonly good: boolean;
   readonly stdout: string;
@@ -22,6 +25,8 @@ function run(command: string, args: readonly string[], input = ''): Outcome {
     input,
     encoding: 'utf8',
     maxBuffer: 1 << 26,
+    timeout: TIMEOUT_MS,
+    killSignal: 'SIGKILL',
     env: { ...process.env, LC_ALL: 'C' }, // complaints in English, with plain quotes
   });
   // EPIPE: it ended before it had read everything, and has said why

@@ -1,10 +1,11 @@
 /** What a configuration asks for: JSON, checked to the last word. README.md describes it. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
+import { FIELDS_MODULE } from './fields-module.js';
+import { expressionProblem, isFieldName, isPattern, nameProblem } from './names.js';
 
 /** Every macro of the header whose name the pattern matches, or one constant: a name, or any expression under a name of its own. */
-export type ConstantWish =
-  { readonly pattern: string; readonly matches: RegExp } | { readonly name: string; readonly expression: string };
+export type ConstantWish = { readonly pattern: string } | { readonly name: string; readonly expression: string };
 
 export interface FieldWish {
   /** As C would write it behind the name of the struct: `flags`, `csum.start`. */
@@ -26,12 +27,13 @@ export interface HeaderWish {
   /** Name of the TypeScript file: linux/virtio_net.h gives virtio-net.ts. */
   readonly module: string;
   readonly constants: readonly ConstantWish[];
-  /** Macros that no pattern means. */
-  readonly without: readonly RegExp[];
+  /** Patterns of macros that no pattern means. */
+  readonly without: readonly string[];
   readonly structs: readonly StructWish[];
 }
 
-const identifier = /^[A-Za-z_]\w*$/;
+/** Of one text, in characters. */
+const LONGEST_TEXT = 2000;
 
 const wrong = (where: string, what: string) => new VirtioPmdError('EOPTION', `${where}: ${what}`);
 
@@ -45,7 +47,11 @@ function record(value: unknown, where: string, keys?: readonly string[]): Record
 }
 
 function text(value: unknown, where: string): string {
-  if (typeof value === 'string' && value !== '' && !/[\n\r]/.test(value)) return value;
+  // line breaks as JavaScript has them, and what else moves a cursor
+  if (typeof value === 'string' && value !== '' && !/[\0-\x1f\x7f-\x9f\u2028\u2029]/.test(value)) {
+    if (value.length <= LONGEST_TEXT) return value;
+    throw wrong(where, `at most ${LONGEST_TEXT} characters are expected, found ${value.length}`);
+  }
   throw wrong(where, `one line of text is expected, found ${JSON.stringify(value) ?? 'nothing'}`);
 }
 
@@ -55,26 +61,37 @@ function texts(value: unknown, where: string): readonly string[] {
   return value.map((entry, i) => text(entry, `${where}[${i}]`));
 }
 
-function pattern(word: string, where: string): RegExp {
-  if (!/^[\w*]+$/.test(word)) throw wrong(where, `a name is expected, * in it for anything; found '${word}'`);
-  return new RegExp(`^${word.replaceAll('*', '.*')}$`);
+function pattern(word: string, where: string): string {
+  if (isPattern(word)) return word;
+  throw wrong(where, `a name is expected, * in it for anything; found '${word}'`);
 }
 
 function constant(word: string, where: string): ConstantWish {
-  const [, name, expression] = /^(\w+) *= *(.+)$/.exec(word) ?? [];
-  if (name !== undefined && identifier.test(name)) return { name, expression: expression! };
-  if (identifier.test(word)) return { name: word, expression: word };
-  return { pattern: word, matches: pattern(word, where) };
+  const equals = word.indexOf('=');
+  const name = (equals < 0 ? word : word.slice(0, equals)).trimEnd();
+  const why = nameProblem(name);
+  if (equals < 0) {
+    if (why === undefined) return { name, expression: name };
+    if (!name.includes('*') && /^[A-Za-z_]\w*$/.test(name))
+      throw wrong(where, `'${name}' cannot be a constant's name: ${why}`);
+    return { pattern: pattern(word, where) };
+  }
+  if (why !== undefined) throw wrong(where, `'${name}' cannot be a constant's name: ${why}`);
+  const expression = word.slice(equals + 1).trim();
+  const problem = expression === '' ? 'it is missing' : expressionProblem(expression);
+  if (problem !== undefined) throw wrong(where, `a constant expression of C is expected for ${name}: ${problem}`);
+  return { name, expression };
 }
 
 function field(word: string, where: string): FieldWish {
   const [, path, array] = /^(.*?)(\[\])?$/.exec(word)!;
-  if (path!.split('.').every((name) => identifier.test(name))) return { path: path!, array: array !== undefined };
+  if (path!.split('.').every(isFieldName)) return { path: path!, array: array !== undefined };
   throw wrong(where, `a field is expected, as in flags, csum.start or data[]; found '${word}'`);
 }
 
 function struct(name: string, value: unknown, where: string): StructWish {
-  if (!identifier.test(name)) throw wrong(where, `'${name}' is not the name of a struct`);
+  const why = nameProblem(name);
+  if (why !== undefined) throw wrong(where, `'${name}' cannot be the name of a struct: ${why}`);
   const keys = record(value, where, ['about', 'fields']);
   const fields = text(keys['fields'], `${where}.fields`)
     .trim()
@@ -90,7 +107,7 @@ function struct(name: string, value: unknown, where: string): StructWish {
 function header(value: unknown, where: string): HeaderWish {
   const keys = record(value, where, ['header', 'about', 'constants', 'without', 'structs']);
   const name = text(keys['header'], `${where}.header`);
-  if (!/^[\w.+/-]+\.h$/.test(name))
+  if (!/^(?:[\w.+-]+\/)*\w[\w.+-]*\.h$/.test(name))
     throw wrong(`${where}.header`, `<linux/vfio.h>'s would be linux/vfio.h; found '${name}'`);
   const within = `${where} (${name})`;
   return {
@@ -120,7 +137,10 @@ export function parseConfig(json: string, file: string): readonly HeaderWish[] {
   const { headers } = record(value, file, ['headers']);
   if (!Array.isArray(headers) || headers.length === 0) throw wrong(`${file}: headers`, 'a list of headers is expected');
   const wishes = headers.map((entry, i) => header(entry, `${file}: headers[${i}]`));
-  for (const [i, { module, header }] of wishes.entries()) {
+  for (const [i, { module, header, constants, structs }] of wishes.entries()) {
+    const both = structs.find(({ name }) => constants.some((wish) => 'name' in wish && wish.name === name));
+    if (both !== undefined) throw wrong(file, `${header}: a constant and a struct would both be called ${both.name}`);
+    if (module === FIELDS_MODULE) throw wrong(file, `${header} would be written to ${module}, which all modules share`);
     const other = wishes.slice(0, i).find((earlier) => earlier.module === module);
     if (other !== undefined) throw wrong(file, `${other.header} and ${header} would both be written to ${module}`);
   }

@@ -1,6 +1,7 @@
 /** The text of a module, laid out as Prettier would. */
 import type { FieldWish, HeaderWish, StructWish } from './config.js';
 import type { Constant } from './macros.js';
+import { commentText } from './names.js';
 import type { Answer, FieldAnswer } from './probe.js';
 
 /** A call that makes a field, as in fields-module.ts, or an inner struct's fields. */
@@ -64,7 +65,7 @@ function emitStruct(struct: StructWish, size: number, answers: readonly FieldAns
     at.set(last, maker(field, answers[i]!, used));
   }
   const fields = emitTree(tree, '  ');
-  return `/** ${struct.about} */\nexport const ${struct.name} = {\n  sizeof: ${size},\n${fields}} as const;\n`;
+  return `/** ${commentText(struct.about)} */\nexport const ${struct.name} = {\n  sizeof: ${size},\n${fields}} as const;\n`;
 }
 
 export function emitModule(wish: HeaderWish, constants: readonly Constant[], answer: Answer): string {
@@ -80,7 +81,7 @@ export function emitModule(wish: HeaderWish, constants: readonly Constant[], ans
   );
   const version = `${answer.linux >> 16}.${(answer.linux >> 8) & 0xff}`;
   const head =
-    `/**\n * <${wish.header}> of Linux ${version}: ${wish.about}\n` +
+    `/**\n * <${wish.header}> of Linux ${version}: ${commentText(wish.about)}\n` +
     ' * Written by vfio-bindings-generator, which asked the C compiler; do not edit.\n */\n';
   const imports = used.size > 0 ? `import { ${[...used].sort().join(', ')} } from './fields.js';\n` : '';
   const values = constants.map((constant, i) => emitConstant(constant, answer.constants[i]!)).join('');

@@ -2,6 +2,7 @@
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
 import type { HeaderWish } from './config.js';
+import { matches, nameProblem } from './names.js';
 
 export interface Macro {
   readonly name: string;
@@ -49,7 +50,7 @@ export function selectConstants(wish: HeaderWish, macros: readonly Macro[]): rea
       continue;
     }
     const meant = macros.filter(
-      ({ name }) => constant.matches.test(name) && !wish.without.some((excluded) => excluded.test(name)),
+      ({ name }) => matches(constant.pattern, name) && !wish.without.some((excluded) => matches(excluded, name)),
     );
     if (meant.length === 0) {
       const stem = constant.pattern.replaceAll('*', '');
@@ -59,7 +60,18 @@ export function selectConstants(wish: HeaderWish, macros: readonly Macro[]): rea
         `<${wish.header}> has no constant that ${constant.pattern} matches${didYouMean(stem, names)}`,
       );
     }
-    for (const { name, body } of meant) add({ name, expression: name, body });
+    for (const { name, body } of meant) {
+      const taken = wish.structs.some((struct) => struct.name === name) ? 'a struct is called so' : undefined;
+      const why = nameProblem(name) ?? taken;
+      if (why !== undefined) {
+        const remedy = 'exclude it with "without", or give it another name, as in "NAME = EXPRESSION"';
+        throw new VirtioPmdError(
+          'EOPTION',
+          `<${wish.header}>: ${name}, which ${constant.pattern} matches, cannot be a constant's name: ${why}; ${remedy}`,
+        );
+      }
+      add({ name, expression: name, body });
+    }
   }
   return [...selected.values()];
 }

@@ -1,15 +1,33 @@
 #!/usr/bin/env node
 /** vfio-bindings-generator: see `usage` in options.ts. */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { VirtioPmdError } from '../../native/errors.js';
 import { runMain } from '../program.js';
 import { parseConfig } from './config.js';
 import { generate } from './generate.js';
 import { parseOptions, usage, type GeneratorOptions } from './options.js';
 import { difference, touching, writeFiles } from './output.js';
 
+/** Bytes of a configuration: what has no end (/dev/zero) is not read to it. */
+const LONGEST_CONFIG = 4 << 20;
+
+function readConfig(path: string): string {
+  const buffer = Buffer.alloc(LONGEST_CONFIG + 1);
+  let length = 0;
+  touching(`--config ${path} cannot be read`, () => {
+    const fd = openSync(path, 'r');
+    try {
+      for (let n = -1; n !== 0; length += n) n = readSync(fd, buffer, length, buffer.length - length, null);
+    } finally {
+      closeSync(fd);
+    }
+  });
+  if (length <= LONGEST_CONFIG) return buffer.toString('utf8', 0, length);
+  throw new VirtioPmdError('EOPTION', `--config ${path}: at most ${LONGEST_CONFIG >> 20} MiB are expected`);
+}
+
 function run({ config, out, check, compiler }: GeneratorOptions): number {
-  const json = touching(`--config ${config} cannot be read`, () => readFileSync(config, 'utf8'));
-  const files = generate(parseConfig(json, config), compiler);
+  const files = generate(parseConfig(readConfig(config), config), compiler);
   if (!check) {
     writeFiles(out, files);
     process.stdout.write(`${files.size} files written to ${out}\n`);
