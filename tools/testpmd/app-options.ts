@@ -15,6 +15,7 @@ import { appFlags, appOptional, appValues } from './ignored-options.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
 import { RSS_IP, RSS_UDP } from './rss-types.js';
 import { topologies, type Topology } from './topology.js';
+import { whyNoMode } from './unsupported.js';
 import { appChecks, checkValues } from './value-checks.js';
 import {
   parseHex,
@@ -31,6 +32,8 @@ export const MAX_BURST = 512;
 /** Room for Ethernet, IPv4 and UDP headers in the first bytes of a generated packet. */
 export const MIN_TX_LENGTH = 42;
 export const HEADROOM = 128;
+/** RTE_MAX_SEGS_PER_PKT; an mbuf counts its segments in 8 bits, and the bytes of a packet of ours in 16. */
+const MAX_SEGMENTS = 255;
 /** RTE_MAX_QUEUES_PER_PORT */
 const MAX_QUEUES = 1024;
 const TX_OFFLOAD_MBUF_FAST_FREE = 0x10000;
@@ -154,11 +157,15 @@ function checkProcess(parsed: Values): void {
 
 /** @throws VirtioPmdError EOPTION when the lengths cannot make a packet. */
 export function checkTxSegments(segments: readonly number[], dataRoom: number): string | undefined {
+  if (segments.length > MAX_SEGMENTS) {
+    return `Number of txpkt segments = ${segments.length} > ${MAX_SEGMENTS} (maximum items)`;
+  }
   const total = segments.reduce((sum, length) => sum + length, 0);
   const tooLong = segments.findIndex((length) => length > dataRoom);
   if (tooLong >= 0) return `length[${tooLong}]=${segments[tooLong]} > mbuf data size=${dataRoom} - give up`;
   if (segments.includes(0)) return 'a segment of 0 bytes - give up';
   if (total < MIN_TX_LENGTH) return `total packet length=${total} < ${MIN_TX_LENGTH} - give up`;
+  if (total > U16_MAX) return `total packet length=${total} > ${U16_MAX} - give up`;
   return undefined;
 }
 
@@ -166,6 +173,8 @@ function parseMode(text: string): { mode: Mode; retry: boolean } {
   const found = findMode(text);
   if (found) return found;
   if (isModePath(text)) return { mode: locateMode(text), retry: false };
+  const why = whyNoMode(text);
+  if (why !== undefined) throw fail(`--forward-mode=${text} is not supported: ${why}`);
   throw fail(
     `--forward-mode=${text}: Invalid ${text} packet forwarding mode: must be one of ${modeNames.join(', ')}, or the path of a module such as ./my-mode.ts${didYouMean(text, modeNames)}`,
   );

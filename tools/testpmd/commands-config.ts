@@ -120,13 +120,20 @@ function setBurst(session: Session, burst: number): void {
   }
 }
 
+/** A packet must fit a Tx ring, in dpdk-testpmd's words. */
+function checkRings({ ports, settings }: Session, segments: number): string | undefined {
+  const sizes = [...ports.values()].map(({ port }) => settings.txDesc || port.info().queueSize);
+  const least = Math.min(...sizes);
+  return segments >= least ? `nb segments per TX packets=${segments} >= nb_txd(${least}) - ignored` : undefined;
+}
+
 function setTxPackets(session: Session, text: string): void {
   const segments = parseNumberList(text);
   if (!segments) {
     session.complain(`Bad list of lengths: ${text}`);
     return;
   }
-  const bad = checkTxSegments(segments, session.mempool.dataRoom);
+  const bad = checkTxSegments(segments, session.mempool.dataRoom) ?? checkRings(session, segments.length);
   if (bad) session.complain(bad);
   else session.settings.packets = { ...session.settings.packets, segments };
 }

@@ -71,6 +71,11 @@ export function match(tokens: readonly Token[], words: readonly string[]): Args 
   return next && !next.optional ? words.length : new Args(args);
 }
 
+/** Whether `words` begin as `tokens` say, whatever follows. */
+export function matchesBeginning(tokens: readonly Token[], words: readonly string[]): boolean {
+  return words.length >= tokens.length && tokens.every((token, i) => accepts(token, words[i]!));
+}
+
 export interface Row<T> {
   readonly syntax: string;
   readonly help: string;
@@ -81,8 +86,16 @@ export type Parsed<T> =
   | { readonly kind: 'command'; readonly row: Row<T>; readonly args: Args }
   /** No command begins like this. */
   | { readonly kind: 'unknown' }
-  /** A command begins like this, but the rest does not fit; the rows that came furthest. */
-  | { readonly kind: 'bad'; readonly usage: readonly string[] };
+  /**
+   * A command begins like this, but the rest does not fit: the rows that came furthest, how many words did fit, and the
+   * words that could stand next.
+   */
+  | {
+      readonly kind: 'bad';
+      readonly usage: readonly string[];
+      readonly fits: number;
+      readonly next: readonly string[];
+    };
 
 export class Grammar<T> {
   private readonly rows: readonly { readonly row: Row<T>; readonly tokens: readonly Token[] }[];
@@ -95,16 +108,20 @@ export class Grammar<T> {
     const words = splitWords(line);
     let best = 0;
     let usage: string[] = [];
+    let next = new Set<string>();
     for (const { row, tokens } of this.rows) {
       const result = match(tokens, words);
       if (result instanceof Args) return { kind: 'command', row, args: result };
       if (result > best) {
         best = result;
         usage = [];
+        next = new Set();
       }
-      if (result === best) usage.push(row.syntax);
+      if (result !== best) continue;
+      usage.push(row.syntax);
+      for (const word of tokens[best]?.words ?? []) next.add(word);
     }
-    return best === 0 ? { kind: 'unknown' } : { kind: 'bad', usage };
+    return best === 0 ? { kind: 'unknown' } : { kind: 'bad', usage, fits: best, next: [...next] };
   }
 
   /** The words that may stand where the last, perhaps unfinished, word of `line` stands. */

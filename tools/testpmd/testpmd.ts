@@ -1,9 +1,8 @@
 /** The program's parts, as commands see them, and how a line becomes a command. */
 import { isVirtioPmdError } from '../../native/errors.js';
-import { nearest } from '../../driver/nearest.js';
-import { grammar, readableSyntax } from './commands.js';
+import { grammar } from './commands.js';
+import { explain } from './explain.js';
 import { Forwarding } from './forwarding.js';
-import { splitWords } from './grammar.js';
 import { Ports } from './ports.js';
 import type { Session } from './session.js';
 
@@ -26,13 +25,8 @@ export class Testpmd {
     const text = line.trim();
     if (text === '' || text.startsWith('#')) return;
     const parsed = grammar.parse(text);
-    if (parsed.kind === 'unknown') {
-      const meant = nearest(splitWords(text)[0]!, grammar.verbs);
-      this.session.print(`Command not found${meant === undefined ? '' : `\n  did you mean ${meant}?`}`);
-      return;
-    }
-    if (parsed.kind === 'bad') {
-      this.session.print(['Bad arguments', ...parsed.usage.map((usage) => `  ${readableSyntax(usage)}`)].join('\n'));
+    if (parsed.kind !== 'command') {
+      this.session.print(explain(text, parsed));
       return;
     }
     try {
