@@ -1,6 +1,6 @@
 /**
  * The arguments of a virtio_user vdev and of a PCI device: the PMD guide's lists, and keys of ours: event_idx, reconnect,
- * and for PCI those that decline a feature. How they are read is kvargs.ts.
+ * handshake_timeout, and for PCI those that decline a feature. How they are read is kvargs.ts.
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../paths/layout.js';
@@ -12,6 +12,7 @@ import {
   speedKey,
   splitDevargs,
   textKey,
+  type DevargKey,
   type DevargValues,
 } from './kvargs.js';
 import { nearest } from './nearest.js';
@@ -22,6 +23,9 @@ export * from './kvargs.js';
 export const MAX_QUEUE_PAIRS = 128;
 /** ethdev's smallest ring. */
 export const MIN_QUEUE_SIZE = 32;
+
+/** Seconds: a day. */
+const MAX_HANDSHAKE_TIMEOUT = 86400;
 
 /** What the arguments of any device say. */
 export interface PortArgs {
@@ -65,7 +69,14 @@ export interface VirtioUserDevargs extends PortArgs {
   readonly server: boolean;
   /** Ours: in client mode, go on trying to connect once the back-end has gone. */
   readonly reconnect: boolean;
+  /** Ours: seconds that the handshake with a vhost-user back-end may take; undefined: the default, or what `attach` is told. */
+  readonly handshakeTimeout: number | undefined;
 }
+
+const handshakeTimeoutKey: DevargKey<number | undefined> = {
+  ...integerKey(1, MAX_HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_TIMEOUT),
+  fallback: undefined,
+};
 
 const schema = {
   path: { ...textKey("the back-end's socket, such as /tmp/vhost.sock"), mandatory: true },
@@ -83,6 +94,7 @@ const schema = {
   vectorized: flagKey(false),
   event_idx: flagKey(false),
   reconnect: flagKey(true),
+  handshake_timeout: handshakeTimeoutKey,
 };
 
 /**
@@ -125,6 +137,7 @@ export function parseVirtioUser(text: string): VirtioUserDevargs {
     vectorized: values.vectorized,
     eventIdx: values.event_idx,
     reconnect: values.reconnect,
+    handshakeTimeout: values.handshake_timeout,
   };
 }
 

@@ -72,7 +72,11 @@ export function initDevice(transport: Transport, plan: InitPlan): Negotiation {
 
 function confirmFeatures(transport: Transport): void {
   addStatus(transport, STATUS_FEATURES_OK);
-  const status = transport.readStatus();
+  checkFeaturesOk(transport.readStatus());
+}
+
+/** @throws VirtioPmdError EPEER when a device that was told FEATURES_OK does not agree */
+export function checkFeaturesOk(status: number): void {
   if (status & STATUS_NEEDS_RESET) {
     throw new VirtioPmdError('EPEER', `the device asks for a reset (status ${hex(status)}): restart its back-end`);
   }

@@ -5,7 +5,7 @@ import { queueState, resetQueue, type QueueSpec } from '../paths/guest/queue.js'
 import { NIL } from '../paths/mempool.js';
 import type { ControlCommand } from './ctrlq.js';
 import type { Eal } from './eal.js';
-import { initDevice, resetDevice } from './init.js';
+import { initDevice } from './init.js';
 import { allQueues, cleanupTx, letBursts, usedRx, usedTx, virtqueueIndex, type Plan } from './port-plan.js';
 import { queueSetup } from './port-queues.js';
 import type { Transport } from './transport.js';
@@ -29,14 +29,12 @@ export function bringUp(transport: Transport, plan: Plan): void {
 }
 
 /**
- * A whole new initialisation with the rings at their beginning, so that nothing is lost silently: what the device had not
+ * Puts the rings of a device that was reset at their beginning, so that nothing is lost silently: what the device had not
  * sent yet is freed and counted. Only while no lcore polls.
  */
-export function reviveDevice(eal: Eal, transport: Transport, plan: Plan): void {
-  resetDevice(transport);
+export function rewind(eal: Eal, plan: Plan): void {
   cleanupTx(eal, plan);
   for (const spec of allQueues(plan)) resetQueue(spec, eal.mempool(spec.mempool));
-  bringUp(transport, plan);
 }
 
 /**

@@ -1,9 +1,11 @@
 /**
  * The life of a port: configure, start, stop, close, and looking after its device meanwhile.
  *
- * Every call is synchronous. A timer on the thread that attached watches the device: it notices that the back-end went
- * away or came back, and queues that stopped trusting their ring. A program that never returns to the event loop gets the
- * same by reading `link` now and then.
+ * Every call is synchronous, and none waits for a vhost-user back-end longer than a second: what it has not answered by
+ * then is gone on with while the program runs, with the link down meanwhile (docs/decisions/0006). A timer on the thread
+ * that attached watches the device: it goes on with that, and notices that the back-end went away or came back, and queues
+ * that stopped trusting their ring. A program that never returns to the event loop gets the same by reading `link` now and
+ * then.
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { brokenReason, isTx, type QueueSpec } from '../paths/guest/queue.js';
@@ -17,7 +19,8 @@ import type { FeatureOffer } from './features.js';
 import { giveUp, resetDevice } from './init.js';
 import { DEFAULT_MTU, lroWarning, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
 import { deviceMac, DOWN, linkOf, randomMac, wantsAnnouncement } from './port-link.js';
-import { activate, bringUp, reviveDevice, runCommand } from './port-device.js';
+import { Settling } from './port-settle.js';
+import { activate, bringUp, rewind, runCommand } from './port-device.js';
 import {
   allQueues,
   anyBroken,
@@ -64,6 +67,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
 
   /** The device is at DRIVER_OK on the connection of now. */
   private up = false;
+  private readonly settling: Settling;
   private running = false;
   private closed = false;
   /** What was last told with a link event. */
@@ -71,6 +75,8 @@ export abstract class PortLife extends Emitter<PortEvents> {
   protected offer: FeatureOffer;
   private reconnects = 0;
   private lastFailure = '';
+  /** The loss of the device was told, and it is not back yet. */
+  private lossTold = false;
   private readonly reportedBroken = new Set<QueueSpec>();
   private readonly sink: PortOptions['log'];
   private readonly timer: NodeJS.Timeout;
@@ -84,6 +90,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.devargs = devargs;
     this.args = args;
     this.transport = transport;
+    this.settling = new Settling(transport);
     this.sink = log;
     this.name = args.name;
     this.offer = transport.readFeatures();
@@ -118,10 +125,14 @@ export abstract class PortLife extends Emitter<PortEvents> {
    * rte_eth_dev_configure with all queue set-ups: negotiates features, makes the rings and brings the device up. The
    * same configuration again changes nothing; another one resets the device and makes new queues, so that paths and
    * specs of before must not be used any more.
+   *
+   * A back-end that takes its time, or is lost meanwhile and looked for again, is no error: the port is set up once it has
+   * answered, and its link is down until then.
    * @throws VirtioPmdError ESTATE while started; ECONFIG; EMEMORY; EPEER and ETIMEOUT from the device
    */
   configure(config: PortConfig): void {
     this.checkOpen();
+    this.settling.bePatient();
     if (this.running) throw this.state('must be stopped to allow configuration');
     this.monitor();
     const resolved = resolveConfig(config, this.limits(config));
@@ -139,13 +150,43 @@ export abstract class PortLife extends Emitter<PortEvents> {
       return;
     }
     try {
-      bringUp(this.transport, plan);
-      this.up = true;
-      this.onDeviceUp();
+      this.raise(plan, () => this.announce('the back-end has answered'));
     } catch (error) {
+      if (this.isRetried()) {
+        this.giveUpConnection(error);
+        return;
+      }
       this.teardown();
       throw error;
     }
+    if (!this.up) this.tellOfWait();
+  }
+
+  /** Brings the device up with a plan whose rings are at their beginning. */
+  private raise(plan: Plan, then: () => void): void {
+    bringUp(this.transport, plan);
+    this.settling.after(() => {
+      this.up = true;
+      this.onDeviceUp();
+      if (this.running) activate(this.eal, this.transport, plan, () => this.queuesCommand(), false);
+      this.settling.after(() => {
+        this.lastFailure = '';
+        this.lossTold = false;
+        then();
+      });
+    });
+  }
+
+  /** The connection is gone, and a new one will be had without anybody's doing. */
+  private isRetried(): boolean {
+    return !this.transport.connected && this.transport.retries === true;
+  }
+
+  private tellOfWait(): void {
+    this.log(
+      'notice',
+      `virtio-user port ${this.id} is down until its back-end has answered: it is waited for meanwhile (handshake_timeout)`,
+    );
   }
 
   /** The device is at DRIVER_OK and knows nothing of what it was told before. @throws VirtioPmdError EPEER, ETIMEOUT */
@@ -161,7 +202,9 @@ export abstract class PortLife extends Emitter<PortEvents> {
   private serves(plan: Plan, config: ResolvedConfig): boolean {
     const { acknowledged } = plan.negotiation;
     const stillOffered = (acknowledged & ~this.offer.bits) === 0n;
-    return sameConfig(plan.config, config) && stillOffered && (this.up || !this.transport.connected);
+    return (
+      sameConfig(plan.config, config) && stillOffered && (this.up || this.settling.pending || !this.transport.connected)
+    );
   }
 
   private get context(): PlanContext {
@@ -174,8 +217,8 @@ export abstract class PortLife extends Emitter<PortEvents> {
   }
 
   /**
-   * Fills the Rx rings, enables the queue pairs and lets bursts through. While the back-end is away the port counts as
-   * started and its link stays down until it is back.
+   * Fills the Rx rings, enables the queue pairs and lets bursts through. While the back-end is away, or has not answered yet,
+   * the port counts as started and its link stays down until it is back.
    * @throws VirtioPmdError ESTATE before configure; EMEMORY; EPEER and ETIMEOUT from the device
    */
   start(): void {
@@ -186,28 +229,42 @@ export abstract class PortLife extends Emitter<PortEvents> {
     }
     const { plan } = this;
     if (plan === undefined) throw this.state('must be configured before it is started');
+    this.settling.bePatient();
     this.monitor();
     if (!this.transport.connected) this.refuseLost();
-    if (this.transport.connected && (!this.up || anyBroken(plan))) this.revive(plan);
-    if (this.up) {
-      try {
-        activate(this.eal, this.transport, plan, () => this.queuesCommand(), true);
-      } catch (error) {
-        letBursts(allQueues(plan), false);
-        throw error;
-      }
+    try {
+      this.startDevice(plan);
+    } catch (error) {
+      letBursts(allQueues(plan), false);
+      if (!this.isRetried()) throw error;
+      this.giveUpConnection(error);
     }
     this.running = true;
     for (const line of usingLines(plan.selection, this.id)) this.log('info', line);
     this.announce('port started');
   }
 
-  private revive(plan: Plan): void {
+  /** As far as there is a device that answers. */
+  private startDevice(plan: Plan): void {
+    const { transport } = this;
+    if (transport.connected && !this.settling.pending && (!this.up || anyBroken(plan))) {
+      this.revive(plan, () => this.announce('the back-end has answered'));
+      if (!this.up) this.tellOfWait();
+    }
+    if (!this.up) return;
+    activate(this.eal, transport, plan, () => this.queuesCommand(), true);
+    this.settling.wait();
+  }
+
+  /** A whole new initialisation, with the rings at their beginning. Only while no lcore polls. */
+  private revive(plan: Plan, then: () => void): void {
     this.up = false;
     this.reportedBroken.clear();
-    reviveDevice(this.eal, this.transport, plan);
-    this.up = true;
-    this.onDeviceUp();
+    resetDevice(this.transport);
+    this.settling.after(() => {
+      rewind(this.eal, plan);
+      this.raise(plan, then);
+    });
   }
 
   /**
@@ -238,6 +295,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     if (this.running) throw this.state('must be stopped to be reset');
     const { config } = this;
     if (config === undefined) return;
+    this.settling.bePatient();
     this.teardown();
     this.configure(config);
   }
@@ -245,6 +303,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   /** Stops, resets the device, takes back every mbuf, frees memory and sockets. Idempotent. */
   close(): void {
     if (this.closed) return;
+    this.settling.bePatient();
     try {
       this.stop();
     } finally {
@@ -257,28 +316,38 @@ export abstract class PortLife extends Emitter<PortEvents> {
     }
   }
 
-  /** Back to "attached, not configured". A device that cannot be reset is left behind by closing its connection. */
+  /**
+   * Back to "attached, not configured". A device that cannot be reset is left behind by closing its connection. Its rings
+   * and mbufs are given back once it has stopped: a slow back-end must not write into what is somebody else's by then.
+   */
   private teardown(): void {
-    const { plan } = this;
+    const { plan, eal, transport } = this;
     if (plan === undefined) return;
     this.keepOut();
-    if (this.transport.connected) {
+    this.settling.drop();
+    let failed = false;
+    if (transport.connected) {
       try {
-        resetDevice(this.transport);
+        resetDevice(transport);
+        this.settling.wait();
       } catch {
-        this.transport.disconnect();
+        failed = true;
       }
     }
     this.up = false;
     this.plan = undefined;
     this.reportedBroken.clear();
-    releasePlan(this.eal, this.transport, plan);
+    const release = () => releasePlan(eal, transport, plan);
+    if (transport.released === undefined) release();
+    else transport.released(release);
+    if (failed) transport.disconnect();
   }
 
   // ---- looking after the device --------------------------------------------------------------------------------------
 
   private monitor(): void {
     if (this.closed) return;
+    if (this.plan !== undefined && this.eal.memory === undefined) return; // the Eal was closed first
     try {
       this.react(this.transport.poll());
     } catch (error) {
@@ -291,6 +360,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   private react(change: TransportEvent | undefined): void {
     if (change === 'lost') this.onLost();
     else if (change === 'back') this.onBack();
+    else if (change === 'settled') this.onSettled();
     else if (change === 'needs-reset') this.onNeedsReset();
     else if (change === 'config') this.onConfigChange();
   }
@@ -299,12 +369,22 @@ export abstract class PortLife extends Emitter<PortEvents> {
     if (this.transport.finalLoss !== undefined) throw this.state(this.transport.finalLoss);
   }
 
+  private onSettled(): void {
+    try {
+      this.settling.resume();
+    } catch (error) {
+      this.giveUpConnection(error);
+    }
+  }
+
   private onLost(): void {
     this.up = false;
+    this.settling.drop();
     this.keepOut();
     const { finalLoss } = this.transport;
     if (finalLoss === undefined) {
-      this.log('error', `virtio-user port ${this.id} is down`);
+      if (!this.lossTold) this.log('error', `virtio-user port ${this.id} is down`);
+      this.lossTold = true;
       this.announce('the back-end has closed the connection');
       return;
     }
@@ -323,8 +403,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
     this.announce('the device asks for a reset');
     try {
       this.eal.lcores.quiesce();
-      this.revive(plan);
-      if (this.running) activate(this.eal, this.transport, plan, () => this.queuesCommand(), false);
+      this.revive(plan, () => undefined);
     } catch (error) {
       this.up = false;
       this.keepOut();
@@ -363,18 +442,21 @@ export abstract class PortLife extends Emitter<PortEvents> {
     const { plan } = this;
     try {
       this.offer = this.transport.readFeatures();
-      if (plan !== undefined) {
-        this.eal.lcores.quiesce();
-        const packed = plan.queues.rx[0]?.packed ?? false;
-        if (packed) this.log('notice', 'Packets on the fly will be dropped when packed ring reconnecting.');
-        this.revive(plan);
-        if (this.running) activate(this.eal, this.transport, plan, () => this.queuesCommand(), false);
+      if (plan === undefined) {
+        this.onReconnected();
+        return;
       }
+      this.eal.lcores.quiesce();
+      const packed = plan.queues.rx[0]?.packed ?? false;
+      if (packed) this.log('notice', 'Packets on the fly will be dropped when packed ring reconnecting.');
+      this.revive(plan, () => this.onReconnected());
     } catch (error) {
       this.giveUpConnection(error);
-      return;
     }
-    this.lastFailure = '';
+  }
+
+  private onReconnected(): void {
+    this.lossTold = false;
     this.reconnects++;
     const mode = this.args.server ? 'server' : 'client';
     this.log('notice', `${mode} mode virtio-user reconnection succeeds!`);
@@ -385,6 +467,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
   /** The link stays down; the next connection is tried like this one. The reason is told once, not at each attempt. */
   private giveUpConnection(error: unknown): void {
     this.up = false;
+    this.settling.drop();
     this.keepOut();
     this.transport.disconnect();
     const why = error instanceof Error ? error.message : String(error);

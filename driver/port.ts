@@ -23,7 +23,9 @@ import { portStats, portXstats, type Xstat } from './xstats.js';
 export interface AttachOptions {
   /** Ends the wait for a server-mode port's first client. */
   readonly signal?: AbortSignal;
-  /** How long one reply of the back-end may take. Default 5000 ms. */
+  /** How long the whole handshake with a vhost-user back-end may take. Default 60000 ms; the devarg handshake_timeout wins. */
+  readonly handshakeTimeoutMs?: number;
+  /** How long one reply of it may take. Default: as long as the handshake. */
   readonly replyTimeoutMs?: number;
   /** Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. */
   readonly log?: PortEvents['log'];
@@ -52,7 +54,7 @@ function freeId(eal: Eal): number {
  */
 export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
   const log = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
-  const { signal, replyTimeoutMs } = options;
+  const { signal, handshakeTimeoutMs, replyTimeoutMs } = options;
   const pci = isPci(devargs);
   const args = pci ? parsePci(devargs) : parseVirtioUser(devargs);
   checkName(eal, args.name);
@@ -64,7 +66,12 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   try {
     transport = pci
       ? await probePci(eal, devargs, log)
-      : await probeVirtioUser(eal, parseVirtioUser(devargs), { signal: wanted, replyTimeoutMs, log });
+      : await probeVirtioUser(eal, parseVirtioUser(devargs), {
+          signal: wanted,
+          handshakeTimeoutMs,
+          replyTimeoutMs,
+          log,
+        });
   } finally {
     forget();
   }

@@ -45,11 +45,14 @@ export type TransportEvent =
   | 'back'
   /** The device configuration changed: link status, or an announcement is wanted. */
   | 'config'
+  /** Everything that `settle` left has been answered. */
+  | 'settled'
   /** The device says DEVICE_NEEDS_RESET: nothing works until it is reset and initialised again. */
   | 'needs-reset';
 
 /**
- * A device. Every call is synchronous and bounded in time.
+ * A device. Every call is synchronous and bounded in time. One that does not wait for the device (vhost-user) has
+ * `settle`, which does, and tells of the rest with `poll`.
  * @throws VirtioPmdError EPEER, ETIMEOUT when the device cannot be talked to
  */
 export interface Transport {
@@ -76,6 +79,17 @@ export interface Transport {
   poll(): TransportEvent | undefined;
   /** Gives up the device that is there; `poll` looks for another. */
   disconnect(): void;
+
+  /**
+   * Goes on with what was written and the device has not answered yet. @param waitMs how long it may wait; 0: no longer than
+   * is worth its while. @returns true once everything is answered; else `poll` says so ('settled', or 'lost')
+   * @throws VirtioPmdError EPEER for a refusal; EPEER, ETIMEOUT with the connection, which is given up then
+   */
+  settle?(waitMs: number): boolean;
+  /** Calls `done` once the device has stopped using the memory it was told of before its last reset. Absent: at once. */
+  released?(done: () => void): void;
+  /** A lost device is looked for by itself. */
+  readonly retries?: boolean;
 
   readStatus(): number;
   /** Writes the whole status byte; 0 resets the device. */

@@ -52,6 +52,8 @@ export const POLLIN = 0x1;
 export const POLLOUT = 0x4;
 /** Never asked for, always told: what was behind the descriptor has gone. */
 export const POLLERR = 0x8;
+/** Likewise: both sides have closed. */
+export const POLLHUP = 0x10;
 
 /** Descriptors to wait for together. Its memory is kept, for waits that leave no garbage. */
 export class PollSet {

@@ -40,6 +40,7 @@ export const c = {
   accept4: bind('int accept4(int fd, uintptr_t addr, uintptr_t len, int flags)'),
   connect: bind('int connect(int fd, const void *addr, uint32_t len)'),
   socketpair: bind('int socketpair(int domain, int type, int protocol, void *fds)'),
+  shutdown: bind('int shutdown(int fd, int how)'),
   recv: bind('int64_t recv(int fd, void *buf, size_t len, int flags)'),
   sendmsg: bind('int64_t sendmsg(int fd, const void *msg, int flags)'),
   recvmsg: bind('int64_t recvmsg(int fd, void *msg, int flags)'),

@@ -114,11 +114,11 @@ function messageHeader(bytes: Uint8Array, control: Uint8Array): { header: DataVi
 }
 
 /**
- * Sends all of `bytes`, with `fds` attached to the first of them. Waits (blocking the thread) while the peer's buffer
- * is full, at most `timeoutMs`.
- * @throws SystemError EPIPE when the peer has closed; VirtioPmdError ETIMEOUT.
+ * Sends what the peer's buffer takes of `bytes`, with `fds` attached to the first of them. Never waits.
+ * @returns bytes sent, with all descriptors if any; 0 when there is no room now.
+ * @throws SystemError EPIPE when the peer has closed
  */
-export function sendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[] = [], timeoutMs = 1000): void {
+export function trySendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[] = []): number {
   let control = new Uint8Array(0);
   if (fds.length > 0) {
     control = new Uint8Array(CMSGHDR_SIZE + ((fds.length * 4 + 7) & ~7));
@@ -128,21 +128,28 @@ export function sendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[
     view.setInt32(12, SCM_RIGHTS, true);
     fds.forEach((value, i) => view.setInt32(CMSGHDR_SIZE + i * 4, value, true));
   }
-  let sent = 0;
-  while (sent < bytes.length) {
+  for (;;) {
     // a copy, because the address of a sub-view of a small Buffer must not move under the call
-    const { header, keep } = messageHeader(bytes.slice(sent), control);
+    const { header, keep } = messageHeader(bytes.slice(), control);
     const n = c.sendmsg(fd, new Uint8Array(header.buffer), MSG_NOSIGNAL | MSG_DONTWAIT);
     keep.length = 0;
-    if (n >= 0) {
-      sent += n;
-      control = new Uint8Array(0);
-      continue;
-    }
+    if (n >= 0) return n;
     const errno = lastErrno();
-    if (errno === 'EINTR') continue;
-    if (errno !== 'EAGAIN') throw new SystemError('sendmsg', errno);
-    if (pollFd(fd, POLLOUT, timeoutMs) === 0) {
+    if (errno === 'EAGAIN') return 0;
+    if (errno !== 'EINTR') throw new SystemError('sendmsg', errno);
+  }
+}
+
+/**
+ * Sends all of `bytes`, with `fds` attached to the first of them. Waits (blocking the thread) while the peer's buffer
+ * is full, at most `timeoutMs`.
+ * @throws SystemError EPIPE when the peer has closed; VirtioPmdError ETIMEOUT.
+ */
+export function sendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[] = [], timeoutMs = 1000): void {
+  for (let sent = 0; sent < bytes.length;) {
+    const n = trySendWithFds(fd, bytes.subarray(sent), sent === 0 ? fds : []);
+    sent += n;
+    if (n === 0 && pollFd(fd, POLLOUT, timeoutMs) === 0) {
       throw new VirtioPmdError('ETIMEOUT', `the peer has not read its socket for ${timeoutMs} ms; connection given up`);
     }
   }
@@ -193,4 +200,11 @@ export function peerHasClosed(fd: number): boolean {
   const n = c.recv(fd, peeked, 1, MSG_PEEK | MSG_DONTWAIT);
   if (n > 0) return false;
   return n === 0 || lastErrno() !== 'EAGAIN';
+}
+
+const SHUT_WR = 1;
+
+/** Says that nothing more comes from this side; what the peer still says can be read. Nothing happens on a dead socket. */
+export function finishSending(fd: number): void {
+  c.shutdown(fd, SHUT_WR);
 }

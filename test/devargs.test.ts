@@ -21,6 +21,7 @@ const defaults = {
   vectorized: false,
   eventIdx: false,
   reconnect: true,
+  handshakeTimeout: undefined,
 };
 
 test('only a path: the defaults', (t) => t.deepEqual(parseVirtioUser('net_virtio_user0,path=/tmp/s'), defaults));
@@ -44,6 +45,7 @@ const good: [string, Partial<typeof defaults> | Record<string, unknown>][] = [
     { mrgRxbuf: false, inOrder: false, vectorized: true },
   ],
   ['net_virtio_user0,path=/tmp/s,event_idx=1,reconnect=0', { eventIdx: true, reconnect: false }],
+  ['net_virtio_user0,path=/tmp/s,handshake_timeout=5', { handshakeTimeout: 5 }],
   ['net_virtio_user0,path=/tmp/s,speed=25000', { speed: 25000 }],
   ['net_virtio_user0,,path=/tmp/s,', {}],
   ['net_virtio_user0,path=/tmp/a=b c', { path: '/tmp/a=b c' }],
@@ -84,6 +86,8 @@ const bad: [string, RegExp][] = [
     `${P},queue_size=255`,
     /queue_size=255 is not accepted: expected a power of two from 32 to 32768 \(any size with packed_vq=1\)/,
   ],
+  [`${P},handshake_timeout=0`, /handshake_timeout=0 is not accepted: expected a whole number from 1 to 86400/],
+  [`${P},handshake_timeout=1s`, /handshake_timeout=1s/],
   [`${P},cq=2`, /cq=2 is not accepted: expected 0 or 1/],
   [`${P},server=yes`, /server=yes/],
   [`${P},mrg_rxbuf=`, /mrg_rxbuf= is not accepted/],

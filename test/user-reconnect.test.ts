@@ -110,7 +110,9 @@ test.serial(
     const { port } = await started(b, ',server=1,packed_vq=1');
     const baseline = await settledFds();
     backend.hangUp();
-    await until(() => backend.trace(HANDSHAKE + 1).includes('SET_STATUS 15') && port.link.up, 'the good one is up');
+    // each failure makes the next one wait longer, up to a second
+    const good = () => backend.trace(HANDSHAKE + 1).includes('SET_STATUS 15') && port.link.up;
+    await until(good, 'the good one is up', 90);
     await until(() => openFds() === baseline, 'no descriptor is left of the bad ones');
     port.close();
     t.deepEqual(b.eal.leaks(), []);
@@ -181,7 +183,7 @@ test.serial(
 test.serial('closed while the back-end is away: the socket file goes, nothing leaks', async (t) => {
   const b = bench(t);
   const backend = await b.backend({ client: true, scripts: [{}] });
-  const before = openFds();
+  const before = await settledFds();
   const { port } = await started(b, ',server=1');
   backend.refuseConnections(true);
   backend.hangUp();

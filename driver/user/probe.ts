@@ -5,16 +5,19 @@ import type { VirtioUserDevargs } from '../devargs.js';
 import type { Eal } from '../eal.js';
 import { macBytes, type LogLevel, type Transport } from '../transport.js';
 import { backendTypeOf, checkBackend } from './backend-type.js';
+import { DEFAULT_HANDSHAKE_TIMEOUT } from './conversation.js';
 import { connectFirst, listenConnector, retryConnector } from './reconnect.js';
 import { openVhostKernel } from './vhost-kernel.js';
-import { DEFAULT_REPLY_TIMEOUT_MS } from './vhost-user-client.js';
 import { openVhostVdpa } from './vhost-vdpa.js';
 import { VirtioUser } from './virtio-user.js';
 
-const ACCEPT_POLL_MS = 20;
+/** How often a socket is looked at while a port is attached. */
+const POLL_MS = 20;
 
 export interface ProbeOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Default: what the devargs say. */
+  readonly handshakeTimeoutMs?: number | undefined;
   readonly replyTimeoutMs?: number | undefined;
   readonly log: (level: LogLevel, line: string) => void;
 }
@@ -43,15 +46,25 @@ export async function probeVirtioUser(eal: Eal, args: VirtioUserDevargs, options
 
 async function connectVhostUser(
   eal: Eal,
-  { path, server, queues, queueSize, cq, speed, reconnect }: VirtioUserDevargs,
+  { path, server, queues, queueSize, cq, speed, reconnect, handshakeTimeout }: VirtioUserDevargs,
   mac: Uint8Array | undefined,
   options: ProbeOptions,
 ): Promise<VirtioUser> {
-  const { log, replyTimeoutMs = DEFAULT_REPLY_TIMEOUT_MS } = options;
+  const { log, replyTimeoutMs } = options;
+  const fallback = options.handshakeTimeoutMs ?? DEFAULT_HANDSHAKE_TIMEOUT * 1000;
+  const handshakeTimeoutMs = handshakeTimeout === undefined ? fallback : handshakeTimeout * 1000;
+  const limits = { handshakeTimeoutMs, replyTimeoutMs };
   const connector = server ? listenConnector(path) : retryConnector(path, reconnect);
-  const device = new VirtioUser(eal, { path, queues, queueSize, cq, mac, speed, replyTimeoutMs, log }, connector);
+  const device = new VirtioUser(eal, { path, queues, queueSize, cq, mac, speed, limits, log }, connector);
   try {
-    device.adopt(server ? await firstClient(connector.poll, path, options) : connectFirst(path));
+    if (server) {
+      log('notice', `(${path}) waiting for client connection...`);
+      // whoever comes and fails is told of, and the next one is waited for
+      while (device.poll() !== 'back') await pause(`(${path}) stopped waiting for a client connection`, options);
+    } else {
+      device.adopt(connectFirst(path));
+      while (!device.greet()) await pause(`(${path}) stopped waiting for the back-end to answer`, options);
+    }
     return device;
   } catch (error) {
     device.close();
@@ -59,12 +72,7 @@ async function connectVhostUser(
   }
 }
 
-async function firstClient(poll: () => number, path: string, { log, signal }: ProbeOptions): Promise<number> {
-  log('notice', `(${path}) waiting for client connection...`);
-  for (;;) {
-    if (signal?.aborted) throw new VirtioPmdError('ESTATE', `(${path}) stopped waiting for a client connection`);
-    const fd = poll();
-    if (fd >= 0) return fd;
-    await sleep(ACCEPT_POLL_MS);
-  }
+async function pause(aborted: string, { signal }: ProbeOptions): Promise<void> {
+  if (signal?.aborted) throw new VirtioPmdError('ESTATE', aborted);
+  await sleep(POLL_MS);
 }

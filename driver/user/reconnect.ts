@@ -7,23 +7,51 @@ import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { closeFd } from '../../native/region.js';
 import { acceptUnix, connectUnix, listenUnix } from '../../native/socket.js';
 
-/** Client mode: pause between two attempts (rte_vhost's own). */
+/** Client mode: pause between two attempts to connect (rte_vhost's own). The longest pause after a failed handshake. */
 export const RECONNECT_MS = 1000;
+/** The first pause after a failed handshake; each further one doubles it. */
+const FIRST_PAUSE_MS = 50;
 
 /** A source of connections. */
 export interface Connector {
   /** A new connection (now the caller's), or -1 when there is none now. Never waits, never throws. */
   poll(): number;
+  /** There will be another connection, if somebody is there. */
+  readonly retries: boolean;
+  /** A connection is over. The next one may have to wait, unless this one was of use. */
+  ended(wasOfUse: boolean): void;
   /** Server mode: stops listening and removes the socket file. Idempotent. */
   close(): void;
 }
 
+/** Makes a back-end wait that fails again and again. */
+class Backoff {
+  private pause = 0;
+  private until = 0;
+
+  constructor(private readonly now: () => number) {}
+
+  get over(): boolean {
+    return this.now() >= this.until;
+  }
+
+  ended(wasOfUse: boolean): void {
+    this.pause = wasOfUse ? 0 : Math.min(Math.max(FIRST_PAUSE_MS, 2 * this.pause), RECONNECT_MS);
+    this.until = this.now() + this.pause;
+  }
+}
+
+const clock = () => performance.now();
+
 /** Server mode: binds and listens at once. @throws VirtioPmdError ESOCKET with the remedy */
-export function listenConnector(path: string): Connector {
+export function listenConnector(path: string, now: () => number = clock): Connector {
   let listener = listenFd(path);
+  const backoff = new Backoff(now);
   return {
+    retries: true,
+    ended: (wasOfUse) => backoff.ended(wasOfUse),
     poll: () => {
-      if (listener < 0) return -1;
+      if (listener < 0 || !backoff.over) return -1;
       try {
         return acceptUnix(listener);
       } catch {
@@ -102,12 +130,15 @@ function connectProblem(path: string, errno: string): string {
   }
 }
 
-/** Client mode after a loss: one attempt per second, or none with reconnect=0. */
-export function retryConnector(path: string, enabled: boolean, now: () => number = () => performance.now()): Connector {
+/** Client mode after a loss: one attempt to connect per second, or none with reconnect=0. */
+export function retryConnector(path: string, enabled: boolean, now: () => number = clock): Connector {
   let next = 0;
+  const backoff = new Backoff(now);
   return {
+    retries: enabled,
+    ended: (wasOfUse) => backoff.ended(wasOfUse),
     poll: () => {
-      if (!enabled || now() < next) return -1;
+      if (!enabled || now() < next || !backoff.over) return -1;
       next = now() + RECONNECT_MS;
       try {
         return connectUnix(path);

@@ -9,8 +9,6 @@ export abstract class UserRings {
   /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
   protected readonly kickFds: readonly number[];
   protected readonly callFds: readonly number[];
-  /** By queue pair: the back-end serves it. */
-  protected readonly pairEnabled: boolean[];
   private readonly queues = new Map<number, QueueSetup>();
 
   constructor(
@@ -20,7 +18,6 @@ export abstract class UserRings {
     const rings = Array.from({ length: pairs * 2 });
     this.kickFds = rings.map(() => createEventFd());
     this.callFds = rings.map(() => createEventFd());
-    this.pairEnabled = Array.from({ length: pairs }, () => false);
   }
 
   protected closeEventFds(): void {

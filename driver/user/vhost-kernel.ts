@@ -114,6 +114,8 @@ export class VhostKernel extends UserRings implements Transport {
   private readonly mac: Uint8Array;
   private readonly tap: Tap;
   private readonly nets: readonly VhostNet[];
+  /** By queue pair: the kernel serves it. */
+  private readonly pairEnabled: boolean[];
   private readonly system: KernelSystem;
   private present = true;
   private closed = false;
@@ -132,6 +134,7 @@ export class VhostKernel extends UserRings implements Transport {
     parts: Parts,
   ) {
     super(options.queues, options.queueSize);
+    this.pairEnabled = Array.from({ length: options.queues }, () => false);
     this.mac = parts.mac;
     this.system = parts.system;
     this.nets = parts.nets;

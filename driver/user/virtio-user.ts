@@ -5,22 +5,27 @@
  *
  * Messages go out at three moments of the initialisation: SET_OWNER to SET_PROTOCOL_FEATURES when a connection is new,
  * SET_VRING_CALL to SET_STATUS at FEATURES_OK, and the memory table and the rings at DRIVER_OK.
+ *
+ * What is written is posted, as on PCI: a call returns once the message is in line, and `settle` and `poll` go on with
+ * the line (docs/decisions/0006). The status that is read is the one that was written; what the back-end thinks of it is
+ * asked on the way.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Region } from '../../native/region.js';
 import type { ControlCommand } from '../ctrlq.js';
 import type { Eal } from '../eal.js';
 import { bitsOf, has, type FeatureOffer } from '../features.js';
-import { CONFIG_MAC, type LogLevel, type Transport } from '../transport.js';
+import type { LogLevel, Transport, TransportEvent } from '../transport.js';
 import * as V from '../wire/vhost-user.js';
 import * as F from '../wire/virtio-features.js';
 import { ControlEmulator, type EmulatedDevice } from './control-emulator.js';
+import type { Limits, Patience } from './conversation.js';
+import { leave } from './linger.js';
 import type { Connector } from './reconnect.js';
 import { USER_SUPPORTED, userConfig } from './user-config.js';
 import { UserRings } from './user-rings.js';
-import { VhostUserClient, type SharedRegion } from './vhost-user-client.js';
-
-const PROTOCOL_FEATURES = V.PROTOCOL_F_MQ | V.PROTOCOL_F_REPLY_ACK | V.PROTOCOL_F_CONFIG | V.PROTOCOL_F_STATUS;
+import { UserSession } from './user-session.js';
+import type { Exchange, SharedRegion } from './vhost-user-client.js';
 
 /** Features that this process provides itself and a vhost-user back-end is not told about. */
 const FRONTEND_ONLY = F.VIRTIO_NET_F_MAC | F.VIRTIO_NET_F_STATUS | F.VIRTIO_NET_F_CTRL_VQ;
@@ -28,7 +33,11 @@ const FRONTEND_ONLY = F.VIRTIO_NET_F_MAC | F.VIRTIO_NET_F_STATUS | F.VIRTIO_NET_
 /** What a back-end may offer, and nobody could switch on. */
 const UNTOLD = F.VIRTIO_NET_F_RSS | F.VIRTIO_NET_F_HASH_REPORT;
 
-const MAC_LENGTH = 6;
+/** A connection that was up for less, in milliseconds, counts as a failed attempt. */
+const SHORT_LIFE_MS = 1000;
+
+/** A look that is worth its while: most back-ends answer within a fraction of a millisecond. */
+const AT_ONCE: Patience = { each: 2, total: 20 };
 
 export interface VirtioUserOptions {
   readonly path: string;
@@ -41,7 +50,7 @@ export interface VirtioUserOptions {
   readonly mac: Uint8Array | undefined;
   /** Mb/s, from the devarg speed. */
   readonly speed: number | undefined;
-  readonly replyTimeoutMs: number;
+  readonly limits: Limits;
   readonly log: (level: LogLevel, line: string) => void;
 }
 
@@ -50,12 +59,17 @@ export class VirtioUser extends UserRings implements Transport {
   readonly supported = USER_SUPPORTED;
   readonly finalLoss = undefined;
 
-  private client: VhostUserClient | undefined;
+  /** The connection in use. */
+  private session: UserSession | undefined;
+  /** A connection on which the back-end has not said yet what it offers. */
+  private newcomer: UserSession | undefined;
+  /** What was written, told to the back-end or not yet. */
   private status = 0;
-  /** What the back-end offered on this connection, bit 30 included. */
+  /** To be called once the back-end has stopped using the memory. */
+  private releases: (() => void)[] = [];
+  /** What the back-end of the last connection offered, bit 30 included. */
   private backendFeatures = 0n;
   private driverFeatures = 0n;
-  private featuresSent = false;
   private backendMac: Uint8Array | undefined;
   private readonly emulator = new ControlEmulator(this.emulated());
   private lastFailure = '';
@@ -73,65 +87,104 @@ export class VirtioUser extends UserRings implements Transport {
   // ---- the connection ------------------------------------------------------------------------------------------------
 
   get connected(): boolean {
-    return this.client !== undefined;
+    return this.session !== undefined;
+  }
+
+  get retries(): boolean {
+    return this.connector.retries && !this.closed;
   }
 
   get maxQueuePairs(): number {
-    return this.client !== undefined && this.whyNoMq() !== undefined ? 1 : this.options.queues;
+    return this.session !== undefined && this.whyNoMq() !== undefined ? 1 : this.options.queues;
+  }
+
+  /** Begins a session on a new connection, which is the transport's from now on; `greet` goes on with it. */
+  adopt(fd: number): void {
+    const { queues, limits, log, mac } = this.options;
+    this.newcomer = new UserSession(fd, queues, limits, (line) => log('warning', line));
+    this.newcomer.talk.add(this.newcomer.hello(mac === undefined));
   }
 
   /**
-   * Starts a session on a new connection: SET_OWNER, features, protocol features. SET_OWNER opens every session
-   * (DPDK sends it once per process; a restarted back-end has never seen it).
+   * Goes on with a session that has begun, without waiting. @returns true once the back-end has said what it offers
    * @throws VirtioPmdError EPEER, ETIMEOUT; the connection is closed then
    */
-  adopt(fd: number): void {
-    const { replyTimeoutMs, log } = this.options;
-    const client = new VhostUserClient(fd, { replyTimeoutMs, warn: (line) => log('warning', line) });
-    this.status = 0;
-    this.featuresSent = false;
-    this.pairEnabled.fill(false);
+  greet(): boolean {
+    const { newcomer } = this;
+    if (newcomer === undefined) return false;
     try {
-      client.setOwner();
-      this.backendFeatures = client.getFeatures();
-      if (has(this.backendFeatures, F.VHOST_USER_F_PROTOCOL_FEATURES)) {
-        client.setProtocolFeatures(client.getProtocolFeatures() & PROTOCOL_FEATURES);
-      }
-      this.readBackendMac(client);
+      if (!newcomer.talk.run(AT_ONCE)) return false;
     } catch (error) {
-      client.close();
+      this.dropNewcomer();
+      this.connector.ended(false);
       throw error;
     }
-    this.client = client;
+    this.newcomer = undefined;
+    this.session = newcomer;
+    this.backendFeatures = newcomer.features;
+    this.backendMac = newcomer.mac ?? this.backendMac;
+    return true;
   }
 
-  private readBackendMac(client: VhostUserClient): void {
-    if (this.options.mac !== undefined || !has(this.backendFeatures, F.VIRTIO_NET_F_MAC)) return;
-    if (!has(client.protocolFeatures, V.PROTOCOL_F_CONFIG)) return;
-    const mac = client.getConfig(CONFIG_MAC, MAC_LENGTH);
-    if (mac !== undefined && (mac[0]! & 1) === 0 && mac.some((byte) => byte !== 0)) this.backendMac = mac;
+  private dropNewcomer(): void {
+    this.newcomer?.client.close();
+    this.newcomer = undefined;
   }
 
-  poll(): 'lost' | 'back' | undefined {
+  poll(): TransportEvent | undefined {
     if (this.closed) return undefined;
-    if (this.client !== undefined) {
-      if (this.client.alive) return undefined;
-      this.disconnect();
-      return 'lost';
-    }
-    const fd = this.connector.poll();
-    if (fd < 0) return undefined;
     try {
-      this.adopt(fd);
+      return this.session === undefined ? this.lookForBackend() : this.lookAfter(this.session);
     } catch (error) {
       this.report(error);
-      return undefined;
+      return this.session === undefined ? undefined : this.lose();
     }
-    this.lastFailure = '';
-    return 'back';
   }
 
-  /** Says once, not every second, what is wrong with a back-end that comes back and fails. */
+  private lookForBackend(): TransportEvent | undefined {
+    if (this.newcomer === undefined) {
+      const fd = this.connector.poll();
+      if (fd < 0) return undefined;
+      this.adopt(fd);
+    }
+    return this.greet() ? 'back' : undefined;
+  }
+
+  private lookAfter(session: UserSession): TransportEvent | undefined {
+    if (session.talk.busy) return this.proceed(session, AT_ONCE) ? 'settled' : undefined;
+    return session.client.alive ? undefined : this.lose();
+  }
+
+  private lose(): TransportEvent {
+    this.disconnect();
+    return 'lost';
+  }
+
+  settle(waitMs: number): boolean {
+    const { session } = this;
+    if (session === undefined) return true;
+    const patience = waitMs > 0 ? { each: waitMs, total: waitMs } : AT_ONCE;
+    try {
+      return this.proceed(session, patience);
+    } catch (error) {
+      if (!session.client.open) this.disconnect();
+      throw error;
+    }
+  }
+
+  private proceed(session: UserSession, patience: Patience): boolean {
+    try {
+      if (!session.talk.run(patience)) return false;
+    } catch (error) {
+      this.status = session.told; // the rest was not said
+      throw error;
+    }
+    if ((session.told & F.STATUS_DRIVER_OK) !== 0) this.lastFailure = '';
+    this.release();
+    return true;
+  }
+
+  /** Says once, not at every attempt, what is wrong with a back-end that comes back and fails. */
   private report(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     if (message === this.lastFailure) return;
@@ -139,56 +192,106 @@ export class VirtioUser extends UserRings implements Transport {
     this.options.log('error', `${this.options.path}: ${message}`);
   }
 
+  released(done: () => void): void {
+    const { session } = this;
+    if (session !== undefined && (session.holdsMemory || session.talk.busy)) this.releases.push(done);
+    else done();
+  }
+
+  private release(): void {
+    const { releases } = this;
+    this.releases = [];
+    for (const done of releases) done();
+  }
+
   disconnect(): void {
-    this.client?.close();
-    this.client = undefined;
+    const { session, releases } = this;
+    this.session = undefined;
     this.status = 0;
-    this.featuresSent = false;
-    this.pairEnabled.fill(false);
+    if (session === undefined) return;
+    const { client } = session;
+    this.connector.ended(session.lifetime > SHORT_LIFE_MS);
+    if (!client.open || !session.holdsMemory || releases.length === 0) {
+      client.close();
+      this.release();
+      return;
+    }
+    this.releases = [];
+    leave(client, this.options.limits.handshakeTimeoutMs, () => releases.forEach((done) => done()));
   }
 
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.dropNewcomer();
     this.disconnect();
     this.connector.close();
     this.closeEventFds();
   }
 
-  private get peer(): VhostUserClient {
-    if (this.client !== undefined) return this.client;
-    throw new VirtioPmdError('EPEER', `there is no back-end on ${this.options.path}: start it, or wait for it`);
+  /** Puts a group of messages in line. @throws VirtioPmdError EPEER when there is no back-end */
+  private say(group: (session: UserSession) => Exchange): void {
+    const { session } = this;
+    if (session === undefined) {
+      throw new VirtioPmdError('EPEER', `there is no back-end on ${this.options.path}: start it, or wait for it`);
+    }
+    session.talk.add(group(session));
   }
 
   // ---- Transport -----------------------------------------------------------------------------------------------------
 
   readStatus(): number {
-    // DPDK asks only after features are agreed: before that a back-end cannot know about protocol features
-    if (this.statusOnWire()) this.status = this.peer.getStatus();
     return this.status;
   }
 
   writeStatus(status: number): void {
-    const before = this.status;
     if (status === 0) {
       this.stop();
       return;
     }
-    if (status & ~before & F.STATUS_FEATURES_OK) {
-      this.sendFeatures();
-      this.status |= F.STATUS_FEATURES_OK;
+    const added = status & ~this.status;
+    const asked = this.session?.listensTo(status) ?? false;
+    if (added & F.STATUS_FEATURES_OK) this.sendFeatures();
+    if (added & F.STATUS_DRIVER_OK) {
+      // a legacy device has no FEATURES_OK to send them at
+      if ((status & F.STATUS_FEATURES_OK) === 0) this.sendFeatures();
+      if (asked) this.say((session) => session.confirmFeatures());
+      this.startDevice();
     }
-    if (status & ~before & F.STATUS_DRIVER_OK) this.startDevice();
     this.status = status;
-    if (this.statusOnWire()) this.peer.setStatus(status);
+    this.say((session) => session.tell(status));
+    if (asked && added & F.STATUS_FEATURES_OK) this.say((session) => session.confirmFeatures());
   }
 
-  private statusOnWire(): boolean {
-    return (
-      (this.status & F.STATUS_FEATURES_OK) !== 0 &&
-      this.client !== undefined &&
-      has(this.client.protocolFeatures, V.PROTOCOL_F_STATUS)
-    );
+  private sendFeatures(): void {
+    const features = this.driverFeatures & this.backendFeatures & ~FRONTEND_ONLY;
+    const callFds = this.callFds.slice(0, this.ringCount);
+    this.say((session) => session.sendFeatures(callFds, features));
+  }
+
+  private startDevice(): void {
+    const { eal, kickFds } = this;
+    const { memory } = eal;
+    if (memory === undefined)
+      throw new VirtioPmdError('ESTATE', 'there is no packet memory to share: make a mempool first');
+    const regions = sharedRegions(eal, memory);
+    const queues = Array.from({ length: this.ringCount }, (_, index) => this.ring(index));
+    this.say((session) => session.start({ eal, memory, regions, queues, kickFds }));
+  }
+
+  /** Virtqueues that the back-end is told about. */
+  private get ringCount(): number {
+    return 2 * (has(this.driverFeatures, F.VIRTIO_NET_F_MQ) ? this.options.queues : 1);
+  }
+
+  private stop(): void {
+    const { session, ringCount } = this;
+    if (session !== undefined && this.status !== 0) {
+      if (!session.talk.busy) session.talk.restartClock();
+      this.say(() => session.stop(ringCount));
+    }
+    this.status = 0;
+    this.emulator.reset();
   }
 
   readFeatures(): FeatureOffer {
@@ -215,7 +318,7 @@ export class VirtioUser extends UserRings implements Transport {
   /** Why there can be one queue pair only, if so. */
   private whyNoMq(): string | undefined {
     if (!has(this.backendFeatures, F.VIRTIO_NET_F_MQ)) return 'not offered by the back-end';
-    const protocol = this.client?.protocolFeatures ?? V.PROTOCOL_F_MQ;
+    const protocol = this.session?.client.protocolFeatures ?? V.PROTOCOL_F_MQ;
     return has(protocol, V.PROTOCOL_F_MQ) ? undefined : 'the back-end lacks the protocol feature MQ';
   }
 
@@ -229,7 +332,7 @@ export class VirtioUser extends UserRings implements Transport {
 
   readConfig(offset: number, length: number): Uint8Array {
     const { mac, maxQueuePairs } = this;
-    const config = userConfig({ mac, linkUp: this.client !== undefined, maxQueuePairs, speed: this.options.speed });
+    const config = userConfig({ mac, linkUp: this.session !== undefined, maxQueuePairs, speed: this.options.speed });
     return config.slice(offset, offset + length);
   }
 
@@ -246,81 +349,11 @@ export class VirtioUser extends UserRings implements Transport {
         return user.mac;
       },
       get maxQueuePairs() {
-        return user.pairs;
+        return user.ringCount / 2;
       },
-      enablePairs: (n) => this.pairEnabled.forEach((_, pair) => this.enablePair(pair, pair < n)),
+      enablePairs: (n) => this.say((session) => session.enablePairs(n)),
       refused: (why) => this.options.log('error', `(${this.options.path}) ${why}`),
     };
-  }
-
-  // ---- message groups ------------------------------------------------------------------------------------------------
-
-  private sendFeatures(): void {
-    const { peer } = this;
-    // the first message that names a ring makes the back-end allocate it, so CALL goes ahead of the features
-    this.rings().forEach((index) => peer.setVringCall(index, this.callFds[index]!));
-    const forBackend = this.driverFeatures & this.backendFeatures & ~FRONTEND_ONLY;
-    peer.setFeatures(forBackend | (this.backendFeatures & F.VHOST_USER_F_PROTOCOL_FEATURES));
-    this.featuresSent = true;
-  }
-
-  private startDevice(): void {
-    const { peer, eal } = this;
-    if (!this.featuresSent) this.sendFeatures(); // a legacy device has no FEATURES_OK to send them at
-    const { memory } = eal;
-    if (memory === undefined)
-      throw new VirtioPmdError('ESTATE', 'there is no packet memory to share: make a mempool first');
-    peer.setMemTable(sharedRegions(eal, memory));
-    for (const index of this.rings()) {
-      const queue = this.ring(index);
-      peer.setVringNum(index, queue.size);
-      peer.setVringBase(index, queue.base);
-      peer.setVringAddr({
-        index,
-        flags: 0,
-        desc: eal.userAddress(queue.desc),
-        avail: eal.userAddress(queue.driver),
-        used: eal.userAddress(queue.device),
-        log: 0n,
-      });
-      peer.setVringKick(index, this.kickFds[index]!);
-    }
-    this.enablePair(0, true);
-  }
-
-  private get pairs(): number {
-    return has(this.driverFeatures, F.VIRTIO_NET_F_MQ) ? this.options.queues : 1;
-  }
-
-  /** Virtqueues that the back-end is told about, in their order. */
-  private rings(): number[] {
-    return Array.from({ length: this.pairs * 2 }, (_, index) => index);
-  }
-
-  private enablePair(pair: number, on: boolean): void {
-    if (this.pairEnabled[pair] === on) return;
-    // without protocol features rings are enabled from the start, and the message does not exist
-    if (has(this.backendFeatures, F.VHOST_USER_F_PROTOCOL_FEATURES)) {
-      this.peer.setVringEnable(2 * pair, on);
-      this.peer.setVringEnable(2 * pair + 1, on);
-    }
-    this.pairEnabled[pair] = on;
-  }
-
-  /** Reset: rings disabled and stopped, then status 0. */
-  private stop(): void {
-    const running = (this.status & F.STATUS_DRIVER_OK) !== 0;
-    if (this.client !== undefined) {
-      if (running) {
-        this.pairEnabled.forEach((_, pair) => this.enablePair(pair, false));
-        this.rings().forEach((index) => this.peer.getVringBase(index));
-      }
-      if (this.statusOnWire()) this.peer.setStatus(0);
-    }
-    this.status = 0;
-    this.featuresSent = false;
-    this.pairEnabled.fill(false);
-    this.emulator.reset();
   }
 }
 

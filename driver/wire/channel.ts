@@ -6,7 +6,7 @@
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { closeFd } from '../../native/region.js';
-import { receiveWithFds, sendWithFds } from '../../native/socket.js';
+import { receiveWithFds, sendWithFds, trySendWithFds } from '../../native/socket.js';
 import {
   decodeHeader,
   encodeMessage,
@@ -116,6 +116,11 @@ export class MessageChannel {
       throw new VirtioPmdError('EPEER', `${requestName(request)} cannot be sent: the connection has ended`);
     }
     sendWithFds(this.fd, encodeMessage(request, flags, payload), fds, timeoutMs);
+  }
+
+  /** Sends what there is room for of an encoded message. Never waits. @returns how many bytes went. @throws as `send` */
+  sendSome(bytes: Uint8Array, fds: readonly number[]): number {
+    return trySendWithFds(this.fd, bytes, fds);
   }
 
   /** Closes the socket and the descriptors of a message that has not come whole. Idempotent. */

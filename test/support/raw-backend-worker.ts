@@ -88,6 +88,8 @@ function converse(
     if (count++ === script.closeAt) break;
     if (request === V.SET_PROTOCOL_FEATURES) acked = V.decodeU64(payload);
     if (request === V.SET_STATUS) status = V.decodeU64(payload);
+    if (script.silentFrom !== undefined && count > script.silentFrom) continue;
+    if (script.delayed?.includes(request) ?? true) Atomics.wait(words, STOP, 0, script.delayMs ?? 0);
     if (request !== script.ignore) answer(fd, message, script, acked, status);
     if (request === script.badReply?.to && script.badReply.how === 'half') break;
     if (request === script.babbleAfter) sendWithFds(fd, V.encodeMessage(99, V.VERSION, new Uint8Array(8)));

@@ -20,8 +20,12 @@ export interface Script {
   readonly closeAt?: number;
   /** Answer this request (with REPLY_ACK) with 1. */
   readonly refuse?: number;
-  /** Say nothing to this request. */
+  /** Say nothing to this request, or to message n (from 0) and all after it. */
   readonly ignore?: number;
+  readonly silentFrom?: number;
+  /** Take so long for every answer, or for those to these requests. */
+  readonly delayMs?: number;
+  readonly delayed?: readonly number[];
   readonly badReply?: { readonly to: number; readonly how: BadReply };
   /** What GET_STATUS says, given what SET_STATUS said last. */
   readonly status?: 'honest' | 'without FEATURES_OK' | 'with NEEDS_RESET' | 'more than a byte';
@@ -174,9 +178,9 @@ function describe({ request, name, payload }: Seen): string {
   }
 }
 
-/** Waits until `condition` holds; gives up after some seconds, so that a hang becomes a failed assertion. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 1000; i++) {
+/** Waits until `condition` holds; gives up after some time, so that a hang becomes a failed assertion. */
+export async function until(condition: () => boolean, what: string, seconds = 10): Promise<void> {
+  for (let i = 0; i < 100 * seconds; i++) {
     if (condition()) return;
     await sleep(10);
   }
