@@ -9,7 +9,7 @@ import type { RxInterrupts } from './rx-interrupt.js';
 
 /** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
 export interface EalOptions {
-  /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. */
+  /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. At most 2046 are used. */
   readonly memoryMiB?: number;
   /** Never use hugepages (--no-huge). Default: use 2 MiB hugepages when enough are free, else ordinary pages. */
   readonly noHuge?: boolean;

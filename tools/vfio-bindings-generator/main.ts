@@ -2,6 +2,7 @@
 /** vfio-bindings-generator: see `usage` in options.ts. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
+import { formatMiB } from '../../native/sizes.js';
 import { runMain } from '../program.js';
 import { parseConfig } from './config.js';
 import { generate } from './generate.js';
@@ -23,7 +24,7 @@ function readConfig(path: string): string {
     }
   });
   if (length <= LONGEST_CONFIG) return buffer.toString('utf8', 0, length);
-  throw new VirtioPmdError('EOPTION', `--config ${path}: at most ${LONGEST_CONFIG >> 20} MiB are expected`);
+  throw new VirtioPmdError('EOPTION', `--config ${path}: at most ${formatMiB(LONGEST_CONFIG)} are expected`);
 }
 
 function run({ config, out, check, compiler }: GeneratorOptions): number {
