@@ -1,4 +1,5 @@
 /** `port start|stop|close|reset|attach|detach`, with dpdk-testpmd's life-cycle texts. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isVirtioPmdError } from '../../native/errors.js';
 import { attach, type Port } from '../../driver/port.js';
 import type { PortConfig } from '../../driver/types.js';
@@ -9,9 +10,14 @@ import { formatLink } from './show-info.js';
 
 type Which = number | 'all';
 
+/** How long `port attach` keeps the prompt, in milliseconds; after that it goes on beside the commands that follow. */
+const ATTACH_PATIENCE_MS = 5000;
+
 export class Ports {
   /** True while a port is started or stopped: link changes are no news then. */
   private operating = false;
+  /** Ends what `port attach` still waits for. */
+  private readonly leaving = new AbortController();
 
   constructor(
     private readonly session: Session,
@@ -29,6 +35,16 @@ export class Ports {
       // afterwards: the port is in the middle of telling
       if (session.app.hotPlug) setImmediate(() => this.remove(port));
     });
+    port.on('reconnect', () => setImmediate(() => this.startAgain(port)));
+  }
+
+  /** A port that its last back-end did not let start is started with the new one. */
+  private startAgain(port: Port): void {
+    const { session } = this;
+    const entry = session.ports.get(port.id);
+    if (session.quitting || entry?.port !== port || !entry.startFailed || port.started) return;
+    session.print(`\nPort ${port.id}: its back-end is back, it is started again`);
+    if (!this.start(port.id)) session.complain('Start ports failed');
   }
 
   /** What the options ask for. --enable-rx-cksum and --enable-hw-vlan stand for several offloads: for those that there are. */
@@ -66,6 +82,7 @@ export class Ports {
         session.print(`Port ${port.id}: ${port.mac.toUpperCase()}`);
         started++;
       } else failed = true;
+      entry.startFailed = !port.started;
     }
     this.operating = false;
     if (entries.length === 0) return true;
@@ -133,8 +150,11 @@ export class Ports {
     session.print('Stopping ports...');
     let stopped = 0;
     this.operating = true;
-    for (const { port } of entries) {
-      if (this.isInUse(port.id) || !port.started) continue;
+    for (const entry of entries) {
+      const { port } = entry;
+      if (this.isInUse(port.id)) continue;
+      entry.startFailed = false;
+      if (!port.started) continue;
       if (session.attempt(() => port.stop())) stopped++;
     }
     this.operating = false;
@@ -182,16 +202,40 @@ export class Ports {
     session.print('Done');
   }
 
-  /** @param signal ends the wait of a server-mode port for its client. */
+  /**
+   * Resolves when the port is attached or has failed to; or when that takes long: then it goes on by itself.
+   * @param signal ends it
+   */
   async attach(devargs: string, signal: AbortSignal): Promise<void> {
     const { session } = this;
     session.print('Attaching a new port...');
+    const given = AbortSignal.any([signal, this.leaving.signal]);
+    const attached = this.attachNow(devargs, given).then(() => true);
+    const patience = new AbortController();
+    const slow = sleep(ATTACH_PATIENCE_MS, false, { signal: patience.signal }).catch(() => false);
+    const done = await Promise.race([attached, slow]);
+    patience.abort();
+    if (done || given.aborted) return;
+    attached.catch((error: unknown) => setImmediate(() => this.fail(error)));
+    session.print(
+      `No back-end has answered for ${ATTACH_PATIENCE_MS / 1000} s: it is waited for while the prompt goes on`,
+    );
+  }
+
+  /** A fault of ours, from where nobody waits for it any more. */
+  private fail(error: unknown): never {
+    throw error;
+  }
+
+  private async attachNow(devargs: string, signal: AbortSignal): Promise<void> {
+    const { session } = this;
     try {
       const port = await attach(session.eal, devargs, { signal, log: session.log });
       this.adopt(port);
       session.print(`Port ${port.id} is attached. Now total ports is ${session.ports.size}\nDone`);
     } catch (error) {
       if (!isVirtioPmdError(error)) throw error;
+      if (session.quitting) return;
       session.complain(`EAL: ${error.message}\ntestpmd: Failed to attach port ${devargs}`);
     }
   }
@@ -214,6 +258,7 @@ export class Ports {
   shutdown(): void {
     const { session, forwarding } = this;
     session.quitting = true;
+    this.leaving.abort();
     if (forwarding.running) forwarding.stop();
     for (const id of session.portIds) {
       session.print(`\nStopping port ${id}...`);

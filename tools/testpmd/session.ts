@@ -21,6 +21,8 @@ export interface PortEntry {
   readonly port: Port;
   /** Queue numbers or sizes changed since it was configured. */
   reconfigure: boolean;
+  /** Its last start failed, and nobody has stopped it since. */
+  startFailed: boolean;
   /** MTU set on the prompt, kept through reconfiguration. */
   mtu: number | undefined;
   /** Offloads that it is configured with from its next start on. */
@@ -42,6 +44,7 @@ export function newEntry(port: Port, rxOffloads: number, txOffloads: number): Po
   return {
     port,
     reconfigure: true,
+    startFailed: false,
     mtu: undefined,
     rxOffloads,
     txOffloads,
