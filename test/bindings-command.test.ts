@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { isVirtioPmdError } from '../native/errors.js';
 import { parseConfig } from '../tools/vfio-bindings-generator/config.js';
-import { parseOptions } from '../tools/vfio-bindings-generator/options.js';
+import { parseOptions, usage, type GeneratorOptions } from '../tools/vfio-bindings-generator/options.js';
 import { difference, writeFiles } from '../tools/vfio-bindings-generator/output.js';
 import { requirePeer, temporaryDirectory } from './support/peers.js';
 
@@ -107,20 +107,24 @@ test('--help says what there is', (t) => {
   t.regex(stdout, /--config FILE/);
 });
 
-const parse = (args: string, environment = {}) => parseOptions(args.split(' '), environment);
+function parse(args: string, environment = {}): GeneratorOptions {
+  const options = parseOptions(args.split(' '), environment);
+  if (typeof options === 'string') throw new Error(`a text instead of options: ${options}`);
+  return options;
+}
 
 test('the compiler is that of --cc, of CC, or cc', (t) => {
-  t.is(parse('--config a --out b')!.compiler.command, 'cc');
-  t.is(parse('--config a --out b', { CC: '' })!.compiler.command, 'cc');
-  t.is(parse('--config a --out b', { CC: 'clang' })!.compiler.command, 'clang');
-  t.is(parse('--config a --out b --cc gcc', { CC: 'clang' })!.compiler.command, 'gcc');
+  t.is(parse('--config a --out b').compiler.command, 'cc');
+  t.is(parse('--config a --out b', { CC: '' }).compiler.command, 'cc');
+  t.is(parse('--config a --out b', { CC: 'clang' }).compiler.command, 'clang');
+  t.is(parse('--config a --out b --cc gcc', { CC: 'clang' }).compiler.command, 'gcc');
 });
 
 test('-I can be given several times, other options count as they came last', (t) => {
-  const options = parse('--config a --config c --out b -I x -I y')!;
+  const options = parse('--config a --config c --out b -I x -I y');
   t.is(options.config, 'c');
   t.deepEqual(options.compiler.includes, ['x', 'y']);
-  t.is(parse('--config a --help'), undefined);
+  t.is(parseOptions(['--config', 'a', '--help'], {}), usage);
 });
 
 for (const [args, sentence] of [

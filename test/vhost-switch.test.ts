@@ -185,7 +185,7 @@ const main = ['--import', './tools/ts.mjs', 'tools/vhost-switch/main.ts'];
 test('the program: help and version, exit 2 for a wrong option, exit 1 for a socket that exists', (t) => {
   const run = (...args: string[]) => spawnSync(process.execPath, [...main, ...args], { encoding: 'utf8' });
   t.regex(run('--help').stdout, /--socket-file PATH/);
-  t.regex(run('--version').stdout, /^vhost-switch \d+\.\d+\.\d+\n$/);
+  t.regex(run('--version').stdout, /^vhost-switch \(virtio-pmd\) \d+\.\d+\.\d+\n$/);
   const wrong = run('--bogus');
   t.is(wrong.status, 2);
   t.regex(wrong.stderr, /^error\[EOPTION\]: [^\n]*--bogus[^\n]*\n$/);

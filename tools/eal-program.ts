@@ -5,8 +5,10 @@
 import { isVirtioPmdError } from '../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../driver/eal.js';
 import type { PortEvents } from '../driver/types.js';
+import { Ending } from './ending.js';
 import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './testpmd/eal-options.js';
+import { startVersion, versionText } from './version.js';
 
 export const print = (text: string) => void process.stdout.write(`${text}\n`);
 export const complain = (text: string) => void process.stderr.write(`${text}\n`);
@@ -51,36 +53,34 @@ export interface EalProgram<A extends { readonly help: boolean; readonly notes: 
 export async function runProgram<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
   program: EalProgram<A>,
 ): Promise<void> {
-  // a reader that has gone away (`testpmd ... | head`) is no reason for a stack trace
-  process.stdout.on('error', () => process.exit(1));
-  await runMain(() => exitCode(program, process.argv.slice(2)), 'rte_exit');
+  const ending = new Ending(0);
+  await runMain(() => exitCode(program, process.argv.slice(2), ending), 'rte_exit');
 }
 
 async function exitCode<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
   { name, usage, parse, makeEal, run }: EalProgram<A>,
   argv: readonly string[],
+  ending: Ending,
 ): Promise<number> {
   const separator = argv.indexOf('--');
   const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
-  const interrupt = new AbortController();
   let eal: Eal | undefined;
   try {
     const args = parseEalOptions(ealArgv);
+    if (args.version && !args.help) {
+      process.stdout.write(versionText(name));
+      return 0;
+    }
     const own = args.help ? undefined : parse(separator < 0 ? [] : argv.slice(separator + 1));
     if (own === undefined || own.help) {
       print(usage);
       return 0;
     }
-    if (args.showVersion) complain(`EAL: ${name} of virtio-pmd, compatible with dpdk-${name} 22.11`);
+    if (args.showVersion) complain(startVersion());
     for (const note of [...args.notes, ...own.notes]) complain(note);
-    const onSignal = () => {
-      if (interrupt.signal.aborted) process.exit(1);
-      interrupt.abort();
-    };
-    process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
-    endOrderly(() => interrupt.abort());
+    endOrderly(() => ending.abort());
     eal = makeEal(args);
-    await run(eal, args, own, interrupt.signal, ealArgv);
+    await run(eal, args, own, ending.signal, ealArgv);
     eal.close();
     return 0;
   } catch (error) {
@@ -89,7 +89,7 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
     } catch (second) {
       complain(isVirtioPmdError(second) ? errorLine(second) : String(second)); // the first one says more
     }
-    if (interrupt.signal.aborted && isVirtioPmdError(error)) return 0;
+    if (ending.signal.aborted && isVirtioPmdError(error)) return 0;
     throw error;
   }
 }

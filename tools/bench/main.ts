@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
+import { Ending } from '../ending.js';
 import { runMain } from '../program.js';
 import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path.js';
 import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
@@ -30,17 +31,9 @@ import { loadResult } from './results.js';
 import { runScaling, scalingTable } from './scaling.js';
 import { runTurn, turnTable } from './turn.js';
 
-// a reader that has gone away (`npm run bench -- report FILE | head`) is no reason for a stack trace
-process.stdout.on('error', () => process.exit(1));
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    if (interrupted.signal.aborted) process.exit(130); // asked twice
-    interrupted.abort();
-  });
-}
+const interrupted = new Ending('shell');
 
 /** Our testpmd is measured as users have it. */
 function build(): void {
@@ -71,7 +64,7 @@ async function forwarding(argv: readonly string[]): Promise<number> {
   publish(result, command.svg, print);
   print(command.json);
   if (signal.aborted) print(`interrupted; npm run bench -- --resume ${command.json} goes on`);
-  return signal.aborted ? 130 : result.failures.length > 0 ? 1 : 0;
+  return signal.aborted ? interrupted.exitCode : result.failures.length > 0 ? 1 : 0;
 }
 
 async function latency(argv: readonly string[]): Promise<number> {
@@ -83,7 +76,7 @@ async function latency(argv: readonly string[]): Promise<number> {
   const { signal } = interrupted;
   const result = await runLatency(options, { program: 'dist', json, machine, print, signal });
   print(`\n${latencyTable(result)}\n\n${json}`);
-  return signal.aborted ? 130 : 0;
+  return signal.aborted ? interrupted.exitCode : 0;
 }
 
 async function scaling(argv: readonly string[]): Promise<number> {
@@ -95,7 +88,7 @@ async function scaling(argv: readonly string[]): Promise<number> {
   const { signal } = interrupted;
   const result = await runScaling(options, { program: 'dist', json, machine, print, signal });
   print(`\n${scalingTable(result)}\n\n${json}`);
-  return signal.aborted ? 130 : 0;
+  return signal.aborted ? interrupted.exitCode : 0;
 }
 
 async function turn(argv: readonly string[]): Promise<number> {
@@ -105,7 +98,7 @@ async function turn(argv: readonly string[]): Promise<number> {
   const { signal } = interrupted;
   const runs = await runTurn(options, { json, machine: describeMachine(), print, signal });
   print(`\n${turnTable(options.recipes, runs)}\n\n${json}`);
-  return signal.aborted ? 130 : 0;
+  return signal.aborted ? interrupted.exitCode : 0;
 }
 
 async function exceptionPath(argv: readonly string[]): Promise<number> {
@@ -118,7 +111,7 @@ async function exceptionPath(argv: readonly string[]): Promise<number> {
   const { signal } = interrupted;
   const result = await runExceptionPath(options, { program: 'dist', json, machine, print, signal });
   print(`\n${exceptionPathTable(result)}\n\n${json}`);
-  return signal.aborted ? 130 : 0;
+  return signal.aborted ? interrupted.exitCode : 0;
 }
 
 async function interrupt(argv: readonly string[]): Promise<number> {
@@ -130,7 +123,7 @@ async function interrupt(argv: readonly string[]): Promise<number> {
   const { signal } = interrupted;
   const result = await runInterrupt(options, { program: 'dist', json, machine, print, signal });
   print(`\n${interruptTable(result)}\n\n${json}`);
-  return signal.aborted ? 130 : 0;
+  return signal.aborted ? interrupted.exitCode : 0;
 }
 
 function lookup(argv: readonly string[]): number {

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /** devbind: see `usage` in options.ts. */
+import { Ending } from '../ending.js';
 import { devbind } from './devbind.js';
 import { runMain } from '../program.js';
 import { machineAt } from './machine.js';
 
-await runMain(() =>
-  devbind(process.argv.slice(2), machineAt('/'), {
-    out: (text) => process.stdout.write(text),
-    err: (text) => process.stderr.write(text),
-  }),
-);
+const ending = new Ending('shell');
+const printer = {
+  out: (text: string) => process.stdout.write(text),
+  err: (text: string) => process.stderr.write(text),
+};
+// no device is left halfway between two drivers
+await runMain(() => ending.during(() => devbind(process.argv.slice(2), machineAt('/'), printer)));

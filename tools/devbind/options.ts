@@ -1,6 +1,7 @@
 /** The command line of devbind: that of dpdk-devbind.py. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { has, last, parseWords, table } from '../testpmd/parse.js';
+import { versionText } from '../version.js';
 import { groups } from './groups.js';
 
 export interface DevbindOptions {
@@ -25,7 +26,7 @@ export const usage = `devbind: which driver has a NIC, and giving it to another;
   -u, --unbind          take the devices from their drivers (the same as -b none)
   --noiommu-mode        where there is no IOMMU, let VFIO do without: the device can then write anywhere in memory
   --force               also devices whose interface is up or has routes. WARNING: connections through it are lost
-  -h, --help
+  -h, --help; -v, --version
 
 A DEVICE is a PCI address, domain:bus:slot.func or bus:slot.func, also with wildcards, or the name of a network interface.
 With --unbind, dpdk is every device that a driver of DPDK's has.
@@ -35,12 +36,18 @@ With --unbind, dpdk is every device that a driver of DPDK's has.
   devbind -b virtio-pci 02:00.0 02:00.1
 `;
 
-export const devbindTable = table(['status', 'unbind', 'noiommu-mode', 'force', 'help'], ['status-dev', 'bind'], [], {
-  s: 'status',
-  b: 'bind',
-  u: 'unbind',
-  h: 'help',
-});
+export const devbindTable = table(
+  ['status', 'unbind', 'noiommu-mode', 'force', 'help', 'version'],
+  ['status-dev', 'bind'],
+  [],
+  {
+    s: 'status',
+    b: 'bind',
+    u: 'unbind',
+    h: 'help',
+    v: 'version',
+  },
+);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
@@ -48,6 +55,7 @@ const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 export function parseOptions(argv: readonly string[]): DevbindOptions | string {
   const { values, others } = parseWords('', devbindTable, argv);
   if (has(values, 'help')) return usage;
+  if (has(values, 'version')) return versionText('devbind');
   const group = last(values, 'status-dev');
   const names = groups.map(({ name }) => name);
   if (group !== undefined && !names.includes(group)) {

@@ -24,5 +24,5 @@ One of the modes:
   --max-empty-polls N         (512)
   --pause-duration US         microseconds (1); the kernel's timers add 50 to 100
 
-SIGUSR1 prints statistics, SIGINT and SIGTERM end the program and print them once more.
+SIGUSR1 prints statistics, SIGINT, SIGTERM, SIGHUP and SIGQUIT end the program and print them once more.
 `;

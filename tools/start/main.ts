@@ -2,6 +2,7 @@
 /** `npm start`: packets through each of the eleven path recipes, against our own back-end, and a table at the end. */
 import { featureName } from '../../driver/wire/virtio-features.js';
 import { bitsOf } from '../../driver/features.js';
+import { Ending } from '../ending.js';
 import { runMain } from '../program.js';
 import { RECIPES } from '../recipes.js';
 import { formatTable, thousands } from '../table.js';
@@ -14,8 +15,7 @@ const green = (text: string) => (colours ? `\x1b[32m${text}\x1b[0m` : text);
 const red = (text: string) => (colours ? `\x1b[31m${text}\x1b[0m` : text);
 const clear = live ? '\r\x1b[K' : '';
 
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
+const ending = new Ending('shell');
 
 const said = new Set<string>();
 /** Prints a line of the environment once, not once per row. */
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
     const watch = (packets: number, mpps: number) => {
       if (live) out.write(`${clear}${title} ${mpps.toFixed(2)} Mpps  ${thousands(packets)} packets`);
     };
-    const row = await runRecipe(recipe, watch, log, interrupted.signal);
+    const row = await runRecipe(recipe, watch, log, ending.signal);
     rows.push(row);
     out.write(`${clear}${title} ${row.mpps.toFixed(2)} Mpps  ${verdict(row)}\n`);
   }
@@ -56,8 +56,8 @@ await runMain(async () => {
     return await main();
   } catch (error) {
     out.write(clear);
-    if (!interrupted.signal.aborted) throw error;
+    if (!ending.signal.aborted) throw error;
     out.write('interrupted\n');
-    return 130;
+    return ending.exitCode;
   }
 });

@@ -26,13 +26,16 @@ export interface EalArguments {
   readonly maxSimdBitwidth: number;
   /** Driver log lines of this level (1 emergency to 8 debug) and below are shown. */
   readonly logLevel: number;
+  /** -v: say it, and go on. */
   readonly showVersion: boolean;
+  /** --version: say it, and no more. */
+  readonly version: boolean;
   readonly help: boolean;
   /** Lines to tell the user about options without effect. */
   readonly notes: readonly string[];
 }
 
-const flags = ['no-huge', 'no-pci', 'v', 'h'];
+const flags = ['no-huge', 'no-pci', 'v', 'version', 'h'];
 const values = [
   'c',
   'l',
@@ -48,7 +51,7 @@ const values = [
 const lists = ['vdev', 'a', 'b'];
 /** 'master-lcore' until 20.08; the second line since 25.07. */
 const aliases = {
-  ...{ allow: 'a', block: 'b', version: 'v', help: 'h', 'master-lcore': 'main-lcore' },
+  ...{ allow: 'a', block: 'b', help: 'h', 'master-lcore': 'main-lcore' },
   ...{ coremask: 'c', 'driver-path': 'd', 'memory-channels': 'n', 'memory-ranks': 'r', 'memory-size': 'm' },
   ...{ 'service-corelist': 'S', 'service-coremask': 's', 'remap-lcore-ids': 'R' },
   ...{ 'numa-mem': 'socket-mem', 'numa-limit': 'socket-limit' },
@@ -176,6 +179,7 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     maxSimdBitwidth: parseSimdBitwidth(parsed),
     logLevel: levels.length > 0 ? Math.max(...levels) : NOTICE,
     showVersion: has(parsed, 'v'),
+    version: has(parsed, 'version'),
     help: has(parsed, 'h'),
     notes: [
       ...(procType === undefined ? [] : [procType]),

@@ -13,7 +13,7 @@ EAL options:
   --file-prefix NAME          name of the memory file in /proc/PID/maps
   --log-level LEVEL           emergency to debug, or PATTERN:LEVEL (notice)
   --force-max-simd-bitwidth N limit vectorized paths to N bits
-  -v                          say the version
+  -v                          say the version at the start; --version: no more than that
 
 testpmd options:
   -i, --interactive           read commands; without it, forward until enter is pressed

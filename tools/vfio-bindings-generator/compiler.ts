@@ -20,8 +20,9 @@ interface Outcome {
   readonly stderr: string;
 }
 
-function run(command: string, args: readonly string[], input = ''): Outcome {
-  const { status, stdout, stderr, error } = spawnSync(command, args, {
+/** @throws VirtioPmdError ESYSTEM, the sentence within what `absent` makes of it when there is no such command */
+function run(command: string, args: readonly string[], input = '', absent = (why: string) => why): Outcome {
+  const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
     input,
     encoding: 'utf8',
     maxBuffer: 1 << 26,
@@ -29,22 +30,24 @@ function run(command: string, args: readonly string[], input = ''): Outcome {
     killSignal: 'SIGKILL',
     env: { ...process.env, LC_ALL: 'C' }, // complaints in English, with plain quotes
   });
-  // EPIPE: it ended before it had read everything, and has said why
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (signal !== null) {
+    const why = code === 'ETIMEDOUT' ? `: it did not end within ${TIMEOUT_MS / 1000} s` : '';
+    throw new VirtioPmdError('ESYSTEM', `${command} was ended by ${signal}${why}`);
+  }
+  // EPIPE: it ended before it had read everything, and has said why
   if (error !== undefined && code !== 'EPIPE') {
-    throw new VirtioPmdError('ESYSTEM', `${command} cannot be run [${code ?? error.message}]`);
+    throw new VirtioPmdError('ESYSTEM', absent(`${command} cannot be run [${code ?? error.message}]`));
   }
   return { good: status === 0, stdout, stderr };
 }
 
 function compile({ command, includes }: Compiler, args: readonly string[], source: string): Outcome {
-  try {
-    return run(command, ['-x', 'c', '-std=gnu11', '-w', ...includes.map((path) => `-I${path}`), ...args, '-'], source);
-  } catch (cause) {
-    const why = (cause as Error).message;
+  const folders = includes.map((path) => `-I${path}`);
+  return run(command, ['-x', 'c', '-std=gnu11', '-w', ...folders, ...args, '-'], source, (why) => {
     const what = 'install one (Debian: apt-get install gcc libc6-dev) or name it with --cc';
-    throw new VirtioPmdError('ESYSTEM', `a C compiler is needed: ${why}; ${what}`, { cause });
-  }
+    return `a C compiler is needed: ${why}; ${what}`;
+  });
 }
 
 /** @returns what the preprocessor makes of the header, its macros included, or its complaint. */

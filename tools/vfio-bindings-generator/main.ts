@@ -3,10 +3,11 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
 import { formatMiB } from '../../native/sizes.js';
+import { Ending } from '../ending.js';
 import { runMain } from '../program.js';
 import { parseConfig } from './config.js';
 import { generate } from './generate.js';
-import { parseOptions, usage, type GeneratorOptions } from './options.js';
+import { parseOptions, type GeneratorOptions } from './options.js';
 import { difference, touching, writeFiles } from './output.js';
 
 /** Bytes of a configuration: what has no end (/dev/zero) is not read to it. */
@@ -40,9 +41,12 @@ function run({ config, out, check, compiler }: GeneratorOptions): number {
   return 1;
 }
 
-await runMain(() => {
+function main(): number {
   const options = parseOptions(process.argv.slice(2), process.env);
-  if (options !== undefined) return run(options);
-  process.stdout.write(usage);
+  if (typeof options !== 'string') return run(options);
+  process.stdout.write(options);
   return 0;
-});
+}
+
+const ending = new Ending('shell');
+await runMain(() => ending.during(main)); // its scratch folder goes, too

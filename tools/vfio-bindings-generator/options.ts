@@ -1,6 +1,7 @@
 /** The command line of vfio-bindings-generator. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { all, has, last, parseArgs, table } from '../testpmd/parse.js';
+import { versionText } from '../version.js';
 import type { Compiler } from './compiler.js';
 
 export interface GeneratorOptions {
@@ -20,15 +21,16 @@ export const usage = `vfio-bindings-generator: constants and struct layouts of C
   --check         write nothing; say which module is not what the compiler says now, and exit with 1
   --cc CC         the C compiler (default: CC of the environment, or cc)
   -I DIR          look for headers here before the system's folders (repeatable)
-  -h, --help
+  -h, --help; -v, --version
 `;
 
-const spec = table(['check', 'help'], ['config', 'out', 'cc'], ['I'], { h: 'help' });
+const spec = table(['check', 'help', 'version'], ['config', 'out', 'cc'], ['I'], { h: 'help', v: 'version' });
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseOptions(argv: readonly string[], environment: NodeJS.ProcessEnv): GeneratorOptions | undefined {
+/** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION */
+export function parseOptions(argv: readonly string[], environment: NodeJS.ProcessEnv): GeneratorOptions | string {
   const values = parseArgs('vfio-bindings-generator', spec, argv);
-  if (has(values, 'help')) return undefined;
+  if (has(values, 'help')) return usage;
+  if (has(values, 'version')) return versionText('vfio-bindings-generator');
   const needed = (name: string) => {
     const value = last(values, name);
     if (value !== undefined && value !== '') return value;

@@ -6,6 +6,7 @@ import { VhostDriver, type VhostCallbacks } from '../../driver/vhost/index.js';
 import { VIRTIO_NET_F_MRG_RXBUF } from '../../driver/wire/virtio-features.js';
 import { createMempool, Mempool, mempoolStride } from '../../paths/mempool.js';
 import { sharedCodeNote } from '../../paths/specialize.js';
+import { Ending } from '../ending.js';
 import { endOrderly, runMain } from '../program.js';
 import { parseOptions, type SwitchOptions } from './options.js';
 import { statsScreen } from './stats-screen.js';
@@ -20,7 +21,7 @@ const DATA_ROOM = 2048;
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
-function run(options: SwitchOptions): void {
+function run(options: SwitchOptions, ending: Ending): void {
   if (options.cpu !== undefined) pinThread([options.cpu]);
   if (sharedCodeNote !== undefined) print(sharedCodeNote);
   const count = options.mbufs;
@@ -65,18 +66,12 @@ function run(options: SwitchOptions): void {
     throw error;
   }
 
-  let stopping = false;
-  const stop = () => {
-    stopping = true;
-  };
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
-  endOrderly(stop);
+  endOrderly(() => ending.abort());
 
   let idle = 0;
   let printAt = performance.now() + options.stats * 1000;
   const round = () => {
-    if (stopping) {
+    if (ending.signal.aborted) {
       closeAll();
       destroyRegion(mapping);
       return;
@@ -101,9 +96,10 @@ function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
+const ending = new Ending(0);
 await runMain(() => {
   const options = parseOptions(process.argv.slice(2));
   if (typeof options === 'string') process.stdout.write(options);
-  else run(options);
+  else run(options, ending);
   return 0;
 });

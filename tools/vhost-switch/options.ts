@@ -1,6 +1,6 @@
 /** The command line of vhost-switch. */
-import { readFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
+import { versionText } from '../version.js';
 import { all, has, last, parseArgs, table } from '../testpmd/parse.js';
 
 export interface SwitchOptions {
@@ -29,14 +29,14 @@ export const usage = `vhost-switch: an Ethernet switch between virtual machines 
   --total-num-mbufs N   packet buffers (default 8192)
   -l, --lcores CPU      run on this CPU
   --verbose             print what the front-ends send
-  --help, --version
+  -h, --help; -v, --version
 `;
 
 export const switchTable = table(
   ['client', 'verbose', 'help', 'version'],
   ['queues', 'mergeable', 'stats', 'total-num-mbufs', 'lcores'],
   ['socket-file'],
-  { l: 'lcores' },
+  { l: 'lcores', h: 'help', v: 'version' },
 );
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
@@ -45,7 +45,7 @@ const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 export function parseOptions(argv: readonly string[]): SwitchOptions | string {
   const given = parseArgs('', switchTable, argv);
   if (has(given, 'help')) return usage;
-  if (has(given, 'version')) return `vhost-switch ${packageVersion()}\n`;
+  if (has(given, 'version')) return versionText('vhost-switch');
   const socketFiles = all(given, 'socket-file');
   if (socketFiles.length === 0) throw fail('--socket-file PATH is needed; see --help');
   const twice = socketFiles.find((path, i) => socketFiles.indexOf(path) !== i);
@@ -70,16 +70,4 @@ function integer(option: string, text: string, least: number, most: number): num
   const value = /^\d+$/.test(text) ? Number(text) : NaN;
   if (value >= least && value <= most) return value;
   throw fail(`${option} ${text}: a number from ${least} to ${most} is expected`);
-}
-
-function packageVersion(): string {
-  // from tools/vhost-switch, or from dist/tools/vhost-switch
-  for (const path of ['../../package.json', '../../../package.json']) {
-    try {
-      return (JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }).version;
-    } catch {
-      continue;
-    }
-  }
-  return 'of unknown version';
 }
