@@ -2,7 +2,8 @@
  * The words that the main thread and one lcore's worker thread share. State changes and errors travel here and not in
  * messages, so that the main thread can launch a job and wait for it in straight-line code, without its event loop.
  */
-import { isVirtioPmdError, VirtioPmdError, type ErrorCode } from '../native/errors.js';
+import type { VirtioPmdError } from '../native/errors.js';
+import { decodeFailure, encodeFailure } from './lcore-error.js';
 
 // word numbers; the tick is alone on its cache line, because its lcore writes it on every turn
 /** One of the states below. */
@@ -13,12 +14,12 @@ export const CLOSING = 2;
 /** Linux thread id of the worker, 0 before it runs, GONE when it ends. */
 export const THREAD_ID = 2;
 export const GONE = -1;
-/** Bytes of error text. */
+/** Bytes of the error, as lcore-error.ts has it. */
 const ERROR_LENGTH = 3;
 /** Turns of the job's loop, wrapping at 32 bits. */
 export const TICK = 16;
 const ERROR_TEXT = 32 * 4;
-const ERROR_MAX = 4096;
+const ERROR_MAX = 16384;
 
 export const IDLE = 0;
 /** Launched, and not yet in the job's function: it holds nothing. */
@@ -42,22 +43,16 @@ export function setState(control: LcoreControl, state: number): void {
   Atomics.notify(control.words, STATE);
 }
 
-/** Records why the job failed, then the state. An error of ours keeps its code; any other becomes ELCORE. */
+/** Records why the job failed, then the state. */
 export function setFailed(control: LcoreControl, error: unknown, where: string): void {
-  const code: ErrorCode = isVirtioPmdError(error) ? error.code : 'ELCORE';
-  const message = error instanceof Error ? error.message : String(error);
-  const bytes = new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX);
-  // encodeInto stops at the last whole character that fits, and refuses shared memory, hence the copy
-  const text = new TextEncoder().encode(`${code} ${where}: ${message}`).subarray(0, ERROR_MAX);
-  bytes.set(text);
-  control.words[ERROR_LENGTH] = text.length;
+  const bytes = encodeFailure(error, where, ERROR_MAX);
+  new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX).set(bytes);
+  control.words[ERROR_LENGTH] = bytes.length;
   setState(control, FAILED);
 }
 
-/** The error of a control in state FAILED. */
+/** The error of a control in state FAILED. One of ours keeps its code, any other becomes ELCORE; either is the `cause`. */
 export function failureOf(control: LcoreControl): VirtioPmdError {
-  const length = control.words[ERROR_LENGTH]!;
-  const text = new TextDecoder().decode(new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX).slice(0, length));
-  const space = text.indexOf(' ');
-  return new VirtioPmdError(text.slice(0, space) as ErrorCode, text.slice(space + 1));
+  // a decoder refuses shared memory, hence the copy
+  return decodeFailure(new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX).slice(0, control.words[ERROR_LENGTH]));
 }

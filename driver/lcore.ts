@@ -56,6 +56,14 @@ interface Lcore {
   readonly wakeFd: number;
   /** Undefined before the first job and after the thread's death. */
   thread: { readonly worker: Worker; readonly port: MessagePort } | undefined;
+  /** Somebody has been told of the failure. */
+  told: boolean;
+}
+
+/** Several errors as one. */
+function together(errors: readonly VirtioPmdError[]): VirtioPmdError {
+  if (errors.length === 1) return errors[0]!;
+  return new VirtioPmdError(errors[0]!.code, errors.map((error) => error.message).join('; '), { cause: errors });
 }
 
 export class Lcores {
@@ -68,6 +76,9 @@ export class Lcores {
   /**
    * Hears of a job that has failed when it happens; called from where `onMessage` is. The failure stays for `wait` to
    * report, and may be told more than once.
+   *
+   * Without it, a failure that neither `wait` nor `launch` has thrown by then is thrown from the event loop: an uncaught
+   * exception, which ends the process as an unhandled rejection or a Worker's error does. `close` throws it too.
    */
   onFailure: ((lcoreId: number, error: VirtioPmdError) => void) | undefined;
 
@@ -83,7 +94,7 @@ export class Lcores {
     this.workers = [...map.keys()].filter((id) => id !== main).sort((a, b) => a - b);
     for (const id of this.workers) {
       const wakeFd = createEventFd();
-      this.lcores.set(id, { id, cpus: map.get(id)!, control: createControl(), wakeFd, thread: undefined });
+      this.lcores.set(id, { id, cpus: map.get(id)!, control: createControl(), wakeFd, thread: undefined, told: false });
     }
   }
 
@@ -104,6 +115,7 @@ export class Lcores {
     }
     const href = module instanceof URL ? module.href : module.startsWith('/') ? pathToFileURL(module).href : module;
     control.words[STOP] = 0;
+    lcore.told = false;
     if (lcore.thread && !this.alive(lcore)) this.forget(lcore);
     setState(control, STARTING);
     try {
@@ -149,10 +161,7 @@ export class Lcores {
       if (Atomics.load(lcore.control.words, STATE) === FAILED) errors.push(this.collect(lcore));
     }
     this.deliver();
-    if (errors.length === 1) throw errors[0]!;
-    if (errors.length > 1) {
-      throw new VirtioPmdError(errors[0]!.code, errors.map((error) => error.message).join('; '), { cause: errors });
-    }
+    if (errors.length > 0) throw together(errors);
   }
 
   /** The main lcore is always 'running': it runs the caller. */
@@ -215,6 +224,7 @@ export class Lcores {
   /**
    * Stops every job, waits for them and ends the threads.
    * @throws VirtioPmdError ELCORE naming lcores whose job did not return in time (as in `wait`); their threads are terminated.
+   * The error of a job that has failed, when nobody has been told of it.
    */
   close(timeoutMs = CLOSE_TIMEOUT_MS): void {
     if (this.closed) return;
@@ -244,7 +254,14 @@ export class Lcores {
       lcore.thread?.worker.unref();
       lcore.thread?.port.close();
       lcore.thread = undefined;
-      closeFd(lcore.wakeFd);
+      if (!stuck.includes(lcore.id)) closeFd(lcore.wakeFd); // else its thread may use the number, which could be another file's
+    }
+    const failures: VirtioPmdError[] = [];
+    for (const lcore of this.lcores.values()) {
+      const error = this.untold(lcore);
+      if (error === undefined) continue;
+      if (this.onFailure === undefined) failures.push(error);
+      else this.onFailure(lcore.id, error);
     }
     if (stuck.length > 0) {
       throw new VirtioPmdError(
@@ -252,6 +269,7 @@ export class Lcores {
         `lcore ${stuck.join(', ')}: ${starved || `the job did not return within ${timeoutMs} ms of being stopped: it must call context.running() on every turn`}`,
       );
     }
+    if (failures.length > 0) throw together(failures);
   }
 
   private find(lcoreId: number): Lcore {
@@ -298,7 +316,28 @@ export class Lcores {
   }
 
   private tell(lcore: Lcore): void {
-    if (Atomics.load(lcore.control.words, STATE) === FAILED) this.onFailure?.(lcore.id, failureOf(lcore.control));
+    if (Atomics.load(lcore.control.words, STATE) !== FAILED) return;
+    if (this.onFailure === undefined) {
+      setImmediate(() => this.raise(lcore)); // whoever is about to wait for the job may do so
+      return;
+    }
+    lcore.told = true;
+    this.onFailure(lcore.id, failureOf(lcore.control));
+  }
+
+  /** Nobody has wanted to know of the failure: as an exception from here it ends the process. */
+  private raise(lcore: Lcore): void {
+    const error = this.untold(lcore);
+    if (error === undefined) return;
+    if (this.onFailure === undefined) throw error;
+    this.onFailure(lcore.id, error);
+  }
+
+  /** The failure that nobody has been told of yet, and is told of now. */
+  private untold(lcore: Lcore): VirtioPmdError | undefined {
+    if (lcore.told || Atomics.load(lcore.control.words, STATE) !== FAILED) return undefined;
+    lcore.told = true;
+    return failureOf(lcore.control);
   }
 
   private died(lcore: Lcore, error: unknown): void {
