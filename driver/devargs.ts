@@ -2,6 +2,7 @@
  * The arguments of a virtio_user vdev and of a PCI device: the PMD guide's lists, and keys of ours: event_idx, reconnect,
  * handshake_timeout, and for PCI those that decline a feature. How they are read is kvargs.ts.
  */
+import { anObject, aString, checkArgument, checkArguments } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../paths/layout.js';
 import {
@@ -102,6 +103,7 @@ const schema = {
  * @throws VirtioPmdError EDEVARGS
  */
 export function parseVirtioUser(text: string): VirtioUserDevargs {
+  checkArgument('parseVirtioUser', 'text', text, aString);
   const { name, args } = splitDevargs(text);
   const index = /^(?:net_)?virtio_user(\d+)$/.exec(name)?.[1];
   if (index === undefined) {
@@ -155,6 +157,7 @@ export const pciSchema = {
 
 /** What the keys of a PCI device say. */
 export function pciArgs(name: string, values: DevargValues<typeof pciSchema>): PciDevargs {
+  checkArguments('pciArgs', { name: [name, aString], values: [values, anObject] });
   return {
     name,
     cq: true,

@@ -2,6 +2,22 @@
  * The environment of a program: packet memory, mempools and lcores (DPDK's EAL). One per process is usual; several do
  * not know of each other.
  */
+import {
+  aBoolean,
+  aFunction,
+  aNumber,
+  anObject,
+  aSize,
+  aString,
+  aWhole,
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  numbers,
+  optional,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { pinThread } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { HUGEPAGE_SIZE } from '../native/region.js';
@@ -30,7 +46,36 @@ const MAX_BUFFER = 65535;
 /** Told by the first Eal of the process. */
 let noteToTell = sharedCodeNote;
 
-/** @throws VirtioPmdError EOPTION, ELCORE: options that cannot be served. Memory is made later, at the first use. */
+const mempoolSpec = madeBy('eal.createMempool', 'name', 'shared');
+
+const lcoreMap = {
+  accepts: 'a Map of lcore ids and arrays of CPUs, as parseLcores returns it',
+  fits: (value: unknown) =>
+    value instanceof Map && [...value].every(([id, cpus]) => typeof id === 'number' && numbers.fits(cpus)),
+};
+
+const ealOptions: OptionKinds<EalOptions> = {
+  memoryMiB: optional(aNumber),
+  noHuge: optional(aBoolean),
+  singleFileSegments: optional(aBoolean),
+  filePrefix: optional(aString),
+  hugeDir: optional(aString),
+  inMemory: optional(aBoolean),
+  lcores: optional(lcoreMap),
+  mainLcore: optional(aNumber),
+  pinMain: optional(aBoolean),
+  log: optional(aFunction),
+};
+
+const mempoolRequest: OptionKinds<MempoolRequest> = {
+  name: optional(aString),
+  count: aNumber,
+  dataRoom: optional(aNumber),
+  headroom: optional(aNumber),
+  cacheSize: optional(aNumber),
+};
+
+/** @throws VirtioPmdError ECONFIG, EOPTION, ELCORE: options that cannot be served. Memory is made later, at the first use. */
 export function createEal(options: EalOptions = {}): Eal {
   return new Eal(options);
 }
@@ -46,6 +91,7 @@ export class Eal {
   private closed = false;
 
   constructor(options: EalOptions) {
+    checkOptions('createEal', options, ealOptions);
     this.log = options.log ?? ((line) => process.stderr.write(`${line}\n`));
     const map = options.lcores ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
     checkLcores(map, 'lcores');
@@ -72,6 +118,7 @@ export class Eal {
    */
   beforeClose(closer: () => void): () => void {
     this.checkOpen();
+    checkArgument('eal.beforeClose', 'closer', closer, aFunction);
     this.closers.add(closer);
     return () => void this.closers.delete(closer);
   }
@@ -79,10 +126,12 @@ export class Eal {
   /** Takes zeroed packet memory, for a ring for example. @throws VirtioPmdError EMEMORY */
   reserve(name: string, byteLength: number, align = 64): Reservation {
     this.checkOpen();
+    checkArguments('eal.reserve', { name: [name, aString], byteLength: [byteLength, aSize], align: [align, aSize] });
     return this.memoryMaker.reserve(name, byteLength, align);
   }
 
   release(reservation: Pick<Reservation, 'name' | 'offset'>): void {
+    checkArgument('eal.release', 'reservation', reservation, madeBy('eal.reserve', 'name', 'offset'));
     if (!this.closed) this.memoryMaker.release(reservation);
   }
 
@@ -92,6 +141,7 @@ export class Eal {
    */
   useAddressing(addressing: Addressing): void {
     this.checkOpen();
+    checkArgument('eal.useAddressing', 'addressing', addressing, anObject);
     this.memoryMaker.use(addressing);
   }
 
@@ -102,11 +152,13 @@ export class Eal {
 
   /** Address of byte `offset` of the memory as a device sees it (guest-physical). */
   deviceAddress(offset: number): bigint {
+    checkArgument('eal.deviceAddress', 'offset', offset, aWhole);
     return this.memoryMaker.deviceAddress(offset);
   }
 
   /** Address of byte `offset` of the memory in this process. */
   userAddress(offset: number): bigint {
+    checkArgument('eal.userAddress', 'offset', offset, aWhole);
     return this.memoryMaker.userAddress(offset);
   }
 
@@ -116,6 +168,7 @@ export class Eal {
    */
   createMempool(request: MempoolRequest): MempoolSpec {
     this.checkOpen();
+    checkOptions('createMempool', request, mempoolRequest);
     const { count, dataRoom = DEFAULT_DATA_ROOM, headroom = DEFAULT_HEADROOM } = request;
     // a cache may not be able to swallow the pool (rte_mempool has the same bound)
     const maxCache = Math.min(MAX_CACHE_SIZE, Math.floor(count / 1.5));
@@ -154,6 +207,7 @@ export class Eal {
 
   /** The main thread's handle on a mempool (the main lcore's cache). Only for the thread that made the Eal. */
   mempool(spec: MempoolSpec): Mempool {
+    checkArgument('eal.mempool', 'spec', spec, mempoolSpec);
     const pool = this.pools.get(spec.name);
     if (!pool) throw new VirtioPmdError('ESTATE', `mempool ${spec.name} was not made by this Eal`);
     return pool.handle;

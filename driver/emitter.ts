@@ -1,4 +1,5 @@
 /** A typed event emitter: twenty lines, no dependency, and a listener that throws does not stop the others. */
+import { aFunction, checkArgument } from '../native/arguments.js';
 
 /** Event name -> function that listens to it. */
 type Listeners<T> = { [K in keyof T]: (...args: never[]) => void };
@@ -8,6 +9,7 @@ export class Emitter<Events extends Listeners<Events>> {
 
   on<E extends keyof Events>(event: E, listener: Events[E]): this {
     const known = this.listeners.get(event) ?? new Set();
+    checkArgument('on', 'listener', listener, aFunction);
     this.listeners.set(event, known.add(listener));
     return this;
   }

@@ -2,6 +2,21 @@
  * A forwarding stream as its lcore sees it: an Rx queue, a Tx queue, a burst of packets between them, counters. Forwarding
  * modes are written against it, testpmd's own and those of users. docs/programmable-forwarding.md shows it at work.
  */
+import {
+  aNumber,
+  anInstance,
+  aSharedBuffer,
+  aSize,
+  aWhole,
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  numbers,
+  optional,
+  withOptions,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { openRx, openTx } from '../paths/guest/open.js';
 import type { QueueSpec, RxPath, TxPath } from '../paths/guest/queue.js';
@@ -25,6 +40,21 @@ export interface StreamSettings {
   readonly ownMac: readonly number[];
   readonly peerMac: readonly number[];
 }
+
+const aMac = {
+  accepts: 'six bytes',
+  fits: (value: unknown) => numbers.fits(value) && (value as number[]).length === 6,
+};
+
+const streamSettings: OptionKinds<StreamSettings> = {
+  burst: optional(aSize),
+  retries: optional(aWhole),
+  retryDelayUs: optional(aNumber),
+  ownMac: optional(aMac),
+  peerMac: optional(aMac),
+};
+
+const aQueue = madeBy('port.spec()', 'path', 'mempool');
 
 const noMac = [0, 0, 0, 0, 0, 0];
 const defaults: StreamSettings = { burst: 32, retries: 0, retryDelayUs: 1, ownMac: noMac, peerMac: noMac };
@@ -60,6 +90,13 @@ export class ForwardStream {
     readonly log: (text: string) => void,
     private readonly watch?: BurstWatch,
   ) {
+    checkArguments('ForwardStream', {
+      rx: [rx, madeBy('openRx', 'recv')],
+      tx: [tx, madeBy('openTx', 'xmit')],
+      pool: [pool, madeBy('context.mempool', 'putBulk')],
+      settings: [settings, withOptions(streamSettings)],
+      counters: [counters, anInstance('a Float64Array', Float64Array)],
+    });
     this.burst = settings.burst;
     this.ownMac = settings.ownMac;
     this.peerMac = settings.peerMac;
@@ -163,8 +200,17 @@ export interface StreamSpec {
   readonly counters?: SharedArrayBuffer;
 }
 
+const streamSpec: OptionKinds<StreamSpec> = {
+  rx: aQueue,
+  tx: aQueue,
+  settings: optional(withOptions(streamSettings)),
+  counters: optional(aSharedBuffer),
+};
+
 /** Opens a stream for the calling lcore. */
 export function openStream(context: LcoreContext, spec: StreamSpec): ForwardStream {
+  checkArgument('openStream', 'context', context, madeBy('the lcore', 'mempool', 'post'));
+  checkOptions('openStream', spec, streamSpec);
   const { rx, tx, settings, counters = new SharedArrayBuffer(streamCountersBytes()) } = spec;
   const pool = context.mempool(rx.mempool);
   const log = (text: string) => context.post(text);

@@ -2,6 +2,7 @@
  * Devices that come and go while a program runs, by bus and name (rte_eal_hotplug_add and rte_eal_hotplug_remove). Other
  * ports forward meanwhile.
  */
+import { aString, checkArguments, madeBy } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import type { Eal } from './eal.js';
 import { canonicalAddress } from './pci/address.js';
@@ -22,6 +23,12 @@ export async function hotplugAdd(
   args: string,
   options: AttachOptions = {},
 ): Promise<Port> {
+  checkArguments('hotplugAdd', {
+    eal: [eal, anEal],
+    bus: [bus, aString],
+    name: [name, aString],
+    args: [args, aString],
+  });
   checkBus(bus);
   const devargs = args === '' ? name : `${name},${args}`;
   if (bus === 'pci') {
@@ -40,6 +47,7 @@ export async function hotplugAdd(
  * @throws VirtioPmdError ECONFIG when there is none of this name; ELCORE when a job does not ask `running()`
  */
 export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
+  checkArguments('hotplugRemove', { eal: [eal, anEal], bus: [bus, aString], name: [name, aString] });
   checkBus(bus);
   const onBus = portsOf(eal).filter(({ devargs }) => isPci(devargs) === (bus === 'pci'));
   const wanted = bus === 'pci' ? (canonicalAddress(name.replace(/^pci:/, '')) ?? name) : name;
@@ -53,6 +61,8 @@ export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
   }
   port.close();
 }
+
+const anEal = madeBy('createEal', 'lcores', 'createMempool');
 
 /** For callers without types. */
 function checkBus(bus: string): void {

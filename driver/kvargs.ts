@@ -2,6 +2,7 @@
  * Reading device arguments, `net_virtio_user0,path=/tmp/vhost.sock,queues=2`, by a schema. The grammar is DPDK's kvargs;
  * the values are checked strictly, where DPDK takes `queues=abc` for 0 and ignores a key that is given twice. No I/O.
  */
+import { anObject, aString, checkArgument, checkArguments } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { nearest } from './nearest.js';
 
@@ -27,6 +28,7 @@ function fail(message: string): VirtioPmdError {
 
 /** Splits a device string at its first comma: what names the device, and its arguments. */
 export function splitDevargs(text: string): { name: string; args: string } {
+  checkArgument('splitDevargs', 'text', text, aString);
   const comma = text.indexOf(',');
   return comma < 0 ? { name: text, args: '' } : { name: text.slice(0, comma), args: text.slice(comma + 1) };
 }
@@ -38,6 +40,7 @@ export function splitDevargs(text: string): { name: string; args: string } {
  * @throws VirtioPmdError EDEVARGS naming key, value and what is accepted.
  */
 export function parseDevargs<S extends DevargSchema>(args: string, schema: S, device: string): DevargValues<S> {
+  checkArguments('parseDevargs', { args: [args, aString], schema: [schema, anObject], device: [device, aString] });
   const keys = Object.keys(schema);
   const found = new Map<string, string>();
   for (const segment of splitSegments(args, device)) {
@@ -137,6 +140,7 @@ export const macKey: DevargKey<string | undefined> = {
 
 /** `02:00:00:00:00:01`, `02-00-00-00-00-01` or `0200:0000:0001`, not multicast, not all zeros. */
 export function parseMac(text: string): string | undefined {
+  checkArgument('parseMac', 'text', text, aString);
   const colons = text.replaceAll('-', ':');
   const six = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i.test(colons);
   const three = /^[0-9a-f]{4}(:[0-9a-f]{4}){2}$/i.test(colons);

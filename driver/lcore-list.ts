@@ -2,6 +2,7 @@
  * Which lcores there are and which CPUs each may run on: -l, -c, --lcores and --main-lcore. Pure, apart from asking once
  * which CPUs this process may use.
  */
+import { aString, checkArguments, numbers, oneOf } from '../native/arguments.js';
 import { availableCpus } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { MAX_LCORES } from '../paths/mempool.js';
@@ -32,6 +33,11 @@ export function processCpus(): readonly number[] {
  * @throws VirtioPmdError EOPTION when it cannot be read; ELCORE when an lcore or a CPU cannot be.
  */
 export function parseLcores(option: LcoreOption, text: string, cpus: readonly number[] = processCpus()): LcoreMap {
+  checkArguments('parseLcores', {
+    option: [option, oneOf('-l', '-c', '--lcores')],
+    text: [text, aString],
+    cpus: [cpus, numbers],
+  });
   const map = new Map<number, readonly number[]>();
   const add = (lcore: number, on: readonly number[]) => {
     if (map.has(lcore))

@@ -7,6 +7,7 @@
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
+import { aNumber, anInstance, aString, checkArguments } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { createEventFd, signalFd } from '../native/event.js';
 import { closeFd } from '../native/region.js';
@@ -60,6 +61,11 @@ interface Lcore {
   told: boolean;
 }
 
+const aModule = {
+  accepts: 'a URL, or the absolute path of a module',
+  fits: (value: unknown) => value instanceof URL || typeof value === 'string',
+};
+
 /** Several errors as one. */
 function together(errors: readonly VirtioPmdError[]): VirtioPmdError {
   if (errors.length === 1) return errors[0]!;
@@ -90,6 +96,7 @@ export class Lcores {
     readonly map: ReadonlyMap<number, readonly number[]>,
     main: number,
   ) {
+    checkArguments('Lcores', { map: [map, anInstance('a Map', Map)], main: [main, aNumber] });
     this.main = main;
     this.workers = [...map.keys()].filter((id) => id !== main).sort((a, b) => a - b);
     for (const id of this.workers) {
@@ -105,6 +112,11 @@ export class Lcores {
    * @throws VirtioPmdError ELCORE: no such worker lcore, it is busy, or its last job's failure was not yet collected.
    */
   launch(lcoreId: number, module: URL | string, exportName: string, data: unknown): void {
+    checkArguments('lcores.launch', {
+      lcoreId: [lcoreId, aNumber],
+      module: [module, aModule],
+      exportName: [exportName, aString],
+    });
     const lcore = this.find(lcoreId);
     if (this.closed) throw new VirtioPmdError('ESTATE', 'the lcores are closed: make another Eal');
     const { control } = lcore;
@@ -153,6 +165,7 @@ export class Lcores {
    * @throws VirtioPmdError: the job's own error; ELCORE when it threw anything else or its thread died; ETIMEOUT.
    */
   wait(lcoreId?: number, timeoutMs = Infinity): void {
+    checkArguments('lcores.wait', { timeoutMs: [timeoutMs, aNumber] });
     const errors: VirtioPmdError[] = [];
     const waits = this.select(lcoreId).map((lcore) => ({ lcore, patience: patienceWith(lcore, timeoutMs) }));
     for (const { lcore, patience } of waits) {
@@ -188,6 +201,7 @@ export class Lcores {
    * @throws VirtioPmdError ELCORE, naming the lcore, after `timeoutMs` (as in `wait`); ETIMEOUT when it hardly had a CPU
    */
   quiesce(timeoutMs = CLOSE_TIMEOUT_MS): void {
+    checkArguments('lcores.quiesce', { timeoutMs: [timeoutMs, aNumber] });
     const running = [...this.lcores.values()].filter(
       (l) => l.thread !== undefined && Atomics.load(l.control.words, STATE) === RUNNING,
     );
@@ -227,6 +241,7 @@ export class Lcores {
    * The error of a job that has failed, when nobody has been told of it.
    */
   close(timeoutMs = CLOSE_TIMEOUT_MS): void {
+    checkArguments('lcores.close', { timeoutMs: [timeoutMs, aNumber] });
     if (this.closed) return;
     this.closed = true;
     for (const lcore of this.lcores.values()) {
@@ -275,6 +290,7 @@ export class Lcores {
   private find(lcoreId: number): Lcore {
     const lcore = this.lcores.get(lcoreId);
     if (lcore) return lcore;
+    checkArguments('lcores', { lcoreId: [lcoreId, aNumber] });
     const workers =
       this.workers.length > 0 ? `worker lcores are ${this.workers.join(', ')}` : 'there is no worker lcore';
     const why =

@@ -1,4 +1,5 @@
 /** A port's configuration: defaults and checks, as rte_eth_dev_configure and the queue set-ups have them. Pure. */
+import { aBoolean, aNumber, madeBy, optional, type OptionKinds } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../paths/layout.js';
 import { GUEST_TSO, has, hasAll, HOST_TSO } from './features.js';
@@ -32,6 +33,22 @@ const DEFAULT_FREE_THRESH = 32;
 export const DEFAULT_SIMD_BITWIDTH = process.arch === 'x64' ? 256 : 128;
 /** RTE_VECT_SIMD_MAX. */
 const MAX_SIMD_BITWIDTH = 1 << 15;
+
+export const portConfig: OptionKinds<PortConfig> = {
+  mempool: madeBy('eal.createMempool', 'name', 'shared', 'dataRoom'),
+  rxQueues: optional(aNumber),
+  txQueues: optional(aNumber),
+  rxDesc: optional(aNumber),
+  txDesc: optional(aNumber),
+  rxFreeThresh: optional(aNumber),
+  txFreeThresh: optional(aNumber),
+  rxOffloads: optional(aNumber),
+  txOffloads: optional(aNumber),
+  mtu: optional(aNumber),
+  rss: optional(aBoolean),
+  rxInterrupts: optional(aBoolean),
+  maxSimdBitwidth: optional(aNumber),
+};
 
 /** What the device allows. */
 export interface PortLimits {

@@ -3,6 +3,20 @@
  * Rx queues. All of it is kept here, because a device forgets it at every reset: `restore` tells it again. A request that
  * the device refuses changes nothing.
  */
+import {
+  aBigint,
+  aBoolean,
+  anInstance,
+  aNumber,
+  aString,
+  checkArgument,
+  checkArguments,
+  numbers,
+  optional,
+  strings,
+  withOptions,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import * as ctrlq from './ctrlq.js';
 import { has } from './features.js';
@@ -44,6 +58,16 @@ export interface RssInfo {
 
 type RxMode = typeof ctrlq.CTRL_RX_PROMISC | typeof ctrlq.CTRL_RX_ALLMULTI;
 
+const iterable = {
+  accepts: 'pairs of an index and a queue',
+  fits: (value: unknown) => typeof value === 'object' && value !== null && Symbol.iterator in value,
+};
+const pairs = { ...iterable, fits: (value: unknown) => (value as unknown[]).every(numbers.fits) };
+const rssUpdate = withOptions({
+  key: optional(anInstance('a Uint8Array', Uint8Array)),
+  hf: optional(aBigint),
+} satisfies OptionKinds<rss.RssUpdate>);
+
 export class PortFilters {
   private table: macs.MacTable;
   private readonly vlans = new Set<number>();
@@ -76,11 +100,13 @@ export class PortFilters {
 
   /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
   setPromiscuous(on: boolean): void {
+    checkArgument('setPromiscuous', 'on', on, aBoolean);
     this.setRxMode(ctrlq.CTRL_RX_PROMISC, on, 'promisc');
   }
 
   /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
   setAllmulticast(on: boolean): void {
+    checkArgument('setAllmulticast', 'on', on, aBoolean);
     this.setRxMode(ctrlq.CTRL_RX_ALLMULTI, on, 'allmulticast');
   }
 
@@ -108,16 +134,19 @@ export class PortFilters {
 
   /** rte_eth_dev_mac_addr_add. @throws VirtioPmdError ECONFIG, EPEER */
   addMacAddress(mac: string): void {
+    checkArgument('addMacAddress', 'mac', mac, aString);
     this.setTable(macs.addAddress(this.table, mac, this.portId));
   }
 
   /** rte_eth_dev_mac_addr_remove; an address that was not added is no error. @throws VirtioPmdError ECONFIG, EPEER */
   removeMacAddress(mac: string): void {
+    checkArgument('removeMacAddress', 'mac', mac, aString);
     this.setTable(macs.removeAddress(this.table, mac, this.portId));
   }
 
   /** rte_eth_dev_set_mc_addr_list: replaces the list of before. @throws VirtioPmdError ECONFIG, EPEER */
   setMulticastList(list: readonly string[]): void {
+    checkArgument('setMulticastList', 'list', list, strings);
     this.setTable(macs.setMulticast(this.table, list, this.portId));
   }
 
@@ -132,6 +161,7 @@ export class PortFilters {
 
   /** rte_eth_dev_default_mac_addr_set. @throws VirtioPmdError ECONFIG, EPEER */
   setDefaultMac(mac: string): void {
+    checkArgument('setDefaultMac', 'mac', mac, aString);
     const table = macs.setOwnAddress(this.table, mac, this.portId);
     if (table.own === this.table.own) return;
     this.writeOwnAddress(table.own);
@@ -169,12 +199,14 @@ export class PortFilters {
 
   /** The VLAN_FILTER bit of rte_eth_dev_set_vlan_offload. @throws VirtioPmdError ECONFIG when the device has no CTRL_VLAN */
   setVlanFiltering(on: boolean): void {
+    checkArgument('setVlanFiltering', 'on', on, aBoolean);
     if (on) this.need(F.VIRTIO_NET_F_CTRL_VLAN, 'vlan filtering not available on this host');
     this.vlanFiltering = on;
   }
 
   /** rte_eth_dev_vlan_filter. @throws VirtioPmdError ECONFIG, EPEER */
   setVlanFilter(id: number, on: boolean): void {
+    checkArguments('setVlanFilter', { id: [id, aNumber], on: [on, aBoolean] });
     if (!Number.isInteger(id) || id < 0 || id > MAX_VLAN_ID) {
       throw new VirtioPmdError('ECONFIG', `Port_id=${this.portId} invalid vlan_id=${id} > ${MAX_VLAN_ID}`);
     }
@@ -208,6 +240,7 @@ export class PortFilters {
 
   /** rte_eth_dev_rss_hash_update: key, packet types, or both. @throws VirtioPmdError ECONFIG, EPEER */
   rssUpdate(update: rss.RssUpdate): void {
+    checkArgument('rssUpdate', 'update', update, rssUpdate);
     const config = rss.updateRss(this.rssConfig(), update, this.rssCapability(), this.portId);
     this.run(this.rssCommand(config), `Failed to apply new RSS config to the device of port ${this.portId}`);
     this.rss = config;
@@ -220,7 +253,10 @@ export class PortFilters {
 
   /** rte_eth_dev_rss_reta_update: entries that are not named stay. @throws VirtioPmdError ECONFIG, EPEER */
   retaUpdate(entries: rss.RetaEntries): void {
-    const config = rss.updateReta(this.rssConfig(), entries);
+    checkArgument('retaUpdate', 'entries', entries, iterable);
+    const list = [...entries];
+    checkArgument('retaUpdate', 'entries', list, pairs);
+    const config = rss.updateReta(this.rssConfig(), list);
     this.run(this.rssCommand(config), `Failed to apply new RETA to the device of port ${this.portId}`);
     this.rss = config;
   }

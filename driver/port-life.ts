@@ -7,6 +7,7 @@
  * that stopped trusting their ring. A program that never returns to the event loop gets the same by reading `link` now and
  * then.
  */
+import { checkArgument, checkOptions, madeBy } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { brokenReason, isTx, type QueueSpec } from '../paths/guest/queue.js';
 import { usingLines } from '../paths/select.js';
@@ -17,7 +18,14 @@ import type { Eal } from './eal.js';
 import { Emitter } from './emitter.js';
 import type { FeatureOffer } from './features.js';
 import { giveUp, resetDevice } from './init.js';
-import { DEFAULT_MTU, lroWarning, resolveConfig, type PortLimits, type ResolvedConfig } from './port-config.js';
+import {
+  DEFAULT_MTU,
+  lroWarning,
+  portConfig,
+  resolveConfig,
+  type PortLimits,
+  type ResolvedConfig,
+} from './port-config.js';
 import { deviceMac, DOWN, linkOf, randomMac, wantsAnnouncement } from './port-link.js';
 import { Settling } from './port-settle.js';
 import { activate, bringUp, rewind, runCommand } from './port-device.js';
@@ -83,8 +91,10 @@ export abstract class PortLife extends Emitter<PortEvents> {
   /** Takes back that the Eal closes this port. */
   private readonly forget: () => void;
 
-  constructor({ eal, id, devargs, args, transport, log }: PortOptions) {
+  constructor(options: PortOptions) {
     super();
+    checkArgument('Port', 'options', options, madeBy('attach', 'eal', 'args', 'transport'));
+    const { eal, id, devargs, args, transport, log } = options;
     this.eal = eal;
     this.id = id;
     this.devargs = devargs;
@@ -132,6 +142,7 @@ export abstract class PortLife extends Emitter<PortEvents> {
    */
   configure(config: PortConfig): void {
     this.checkOpen();
+    checkOptions('port.configure', config, portConfig);
     this.settling.bePatient();
     if (this.running) throw this.state('must be stopped to allow configuration');
     this.monitor();

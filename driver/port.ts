@@ -2,6 +2,17 @@
  * A port: one attached virtio-net device with its queues, from attach to close (rte_ethdev over the PMD). Here are bursts,
  * statistics, questions and settings; configure, start, stop and the watch over the device are in port-life.ts.
  */
+import {
+  aFunction,
+  aNumber,
+  anInstance,
+  aString,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  optional,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { openRx, openTx } from '../paths/guest/open.js';
 import { queueState, type QueueSpec, type RxPath, type TxPath } from '../paths/guest/queue.js';
@@ -31,6 +42,14 @@ export interface AttachOptions {
   readonly log?: PortEvents['log'];
 }
 
+const attachOptions: OptionKinds<AttachOptions> = {
+  signal: optional(anInstance('an AbortSignal', AbortSignal)),
+  replyTimeoutMs: optional(aNumber),
+  log: optional(aFunction),
+};
+
+const anEal = madeBy('createEal', 'lcores', 'createMempool');
+
 const NO_RSS = { keySize: 0, retaSize: 0, flowTypes: 0n };
 
 /** Ports by id; ids are the lowest free ones, as in DPDK. */
@@ -53,6 +72,8 @@ function freeId(eal: Eal): number {
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
  */
 export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
+  checkArguments('attach', { eal: [eal, anEal], devargs: [devargs, aString] });
+  checkOptions('attach', options, attachOptions);
   const log = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
   const { signal, handshakeTimeoutMs, replyTimeoutMs } = options;
   const pci = isPci(devargs);
@@ -203,6 +224,7 @@ export class Port extends PortLife {
     const queues = this.usedQueues(kind);
     const spec = queues[queue];
     if (spec !== undefined) return spec;
+    checkArguments('port', { queue: [queue, aNumber] });
     throw new VirtioPmdError(
       'ECONFIG',
       `port ${this.id} has no ${kind} queue ${queue}: ${queues.length} are configured, counted from 0`,
@@ -282,6 +304,7 @@ export class Port extends PortLife {
 
   /** @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
   setMtu(mtu: number): void {
+    checkArguments('port.setMtu', { mtu: [mtu, aNumber] });
     const { config } = this.configuredPlan();
     checkMtu(mtu, config, this.limits(config));
     this.mtu = mtu;

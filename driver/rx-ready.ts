@@ -3,6 +3,15 @@
  * and the process sleeps. The lcores' way to sleep is rx-interrupt.ts.
  */
 import { setImmediate } from 'node:timers/promises';
+import {
+  anInstance,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  numbers,
+  optional,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { drainFd } from '../native/event.js';
 import { BROKEN, queueState, STARTED, type QueueSpec, type RxPath } from '../paths/guest/queue.js';
 import type { Port } from './port.js';
@@ -15,6 +24,11 @@ export interface RxReadyOptions {
   /** Whose counters (`sleeps`, `wakeups`, `spurious`, `missed`) go on with this iteration. */
   readonly interrupts?: RxInterrupts | undefined;
 }
+
+const rxReadyOptions: OptionKinds<RxReadyOptions> = {
+  signal: optional(anInstance('an AbortSignal', AbortSignal)),
+  interrupts: optional(anInstance('an RxInterrupts', RxInterrupts)),
+};
 
 /** What ended a sleep: an interrupt, the time-out, or news of the port. */
 type End = 'interrupt' | 'time' | 'news';
@@ -30,8 +44,11 @@ type End = 'interrupt' | 'time' | 'news';
 export async function* rxReady(
   port: Pick<Port, 'rx' | 'spec' | 'on' | 'off'>,
   queues?: readonly number[],
-  { signal, interrupts = new RxInterrupts() }: RxReadyOptions = {},
+  options: RxReadyOptions = {},
 ): AsyncGenerator<readonly number[], void, void> {
+  checkArguments('rxReady', { port: [port, madeBy('attach', 'rx', 'spec')], queues: [queues, optional(numbers)] });
+  checkOptions('rxReady', options, rxReadyOptions);
+  const { signal, interrupts = new RxInterrupts() } = options;
   const waiter = new RxWaiter();
   const armed: RxPath[] = [];
   let closed = false;

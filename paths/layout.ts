@@ -2,6 +2,7 @@
  * Ring layouts as constants: virtio 1.2 sections 2.7 (split), 2.8 (packed) and 5.1.6 (the net header). No code touches
  * memory here. Offsets are in bytes unless the name says otherwise.
  */
+import { aWhole, checkArgument } from '../native/arguments.js';
 
 /** Descriptor flags (both ring formats; the last two exist on packed rings only). */
 export const DESC_F_NEXT = 1;
@@ -73,12 +74,14 @@ const alignUp = (value: number, alignment: number) => Math.ceil(value / alignmen
 
 /** vring_size of the legacy layout: descriptors, avail right behind, used on the next multiple of 4096. */
 export function splitLayout(size: number): RingLayout {
+  checkArgument('splitLayout', 'size', size, aWhole);
   const driver = size * DESC_SIZE;
   const device = alignUp(driver + 4 + 2 * size + 2, RING_ALIGN);
   return { desc: 0, driver, device, byteLength: device + 4 + 8 * size + 2 };
 }
 
 export function packedLayout(size: number): RingLayout {
+  checkArgument('packedLayout', 'size', size, aWhole);
   const driver = size * DESC_SIZE;
   const device = alignUp(driver + 4, RING_ALIGN);
   return { desc: 0, driver, device, byteLength: device + 4 };

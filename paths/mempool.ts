@@ -9,6 +9,16 @@
  * Free mbufs sit in a stack that lcores share under a spin lock, and in a cache per lcore, which moves to and from the
  * stack in bulk (rte_mempool's scheme). The cache is a stack too: the buffer freed last, still in L1, is handed out first.
  */
+import {
+  aFunction,
+  aSize,
+  aString,
+  aWhole,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  type OptionKinds,
+} from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { viewsOf, type Mapping } from '../native/region.js';
 import { specialize } from './specialize.js';
@@ -84,11 +94,26 @@ export interface MempoolOptions {
 
 /** Bytes of memory per element for a headroom and data room. */
 export function mempoolStride(headroom: number, dataRoom: number): number {
+  checkArguments('mempoolStride', { headroom: [headroom, aWhole], dataRoom: [dataRoom, aWhole] });
   return Math.ceil((headroom + dataRoom) / 64) * 64;
 }
 
+const mempoolOptions: OptionKinds<MempoolOptions> = {
+  name: aString,
+  mapping: madeBy('a region', 'address', 'byteLength'),
+  base: aWhole,
+  count: aSize,
+  headroom: aWhole,
+  dataRoom: aSize,
+  cacheSize: aWhole,
+  deviceAddress: aFunction,
+};
+
+const aMempoolSpec = madeBy('createMempool', 'shared', 'mapping', 'cacheSize');
+
 /** Makes a mempool with every mbuf free. */
 export function createMempool(options: MempoolOptions): MempoolSpec {
+  checkOptions('createMempool', options, mempoolOptions);
   const { name, mapping, base, count, headroom, dataRoom, cacheSize, deviceAddress } = options;
   const stride = mempoolStride(headroom, dataRoom);
   let bytes = HEAD_WORDS * 4 + columnBytes(count, 4) + MAX_LCORES * cacheWords(cacheSize) * 4;
@@ -183,6 +208,10 @@ export class Mempool {
     readonly spec: MempoolSpec,
     lcoreId: number,
   ) {
+    checkArguments('Mempool', { spec: [spec, aMempoolSpec], lcoreId: [lcoreId, aWhole] });
+    if (lcoreId >= MAX_LCORES) {
+      throw new VirtioPmdError('ECONFIG', `Mempool: lcoreId is ${lcoreId}: expected 0 to ${MAX_LCORES - 1}`);
+    }
     const { shared, count, cacheSize } = spec;
     this.count = count;
     this.base = spec.base;

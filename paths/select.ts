@@ -9,6 +9,17 @@
  * - a choice depends on nothing but its input: an earlier configuration of the port leaves no trace in it;
  * - what the native helper lacks is asked last, so that the table's own verdict on `vectorized=1` is always visible.
  */
+import {
+  aBoolean,
+  aNumber,
+  anArray,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  optional,
+  withOptions,
+  type OptionKinds,
+} from '../native/arguments.js';
 import type { KernelIsa, LackingIsa } from '../native/helper.js';
 import type { RxPathName, TxPathName } from './guest/queue.js';
 
@@ -103,8 +114,33 @@ interface Obstacle {
 
 export const allOffered: RingFeatures = { packed: true, mergeable: true, inOrder: true, version1: true };
 
+const ringFeatures: OptionKinds<RingFeatures> = {
+  packed: aBoolean,
+  mergeable: aBoolean,
+  inOrder: aBoolean,
+  version1: aBoolean,
+};
+
+const rxOffloadKinds: OptionKinds<RxOffloads> = {
+  checksum: aBoolean,
+  lro: aBoolean,
+  vlanStrip: aBoolean,
+  rssHash: aBoolean,
+};
+
+const selectInput: OptionKinds<SelectInput> = {
+  ...ringFeatures,
+  offered: optional(withOptions(ringFeatures)),
+  vectorized: aBoolean,
+  rxOffloads: withOptions(rxOffloadKinds),
+  maxSimdBitwidth: aNumber,
+  kernels: anArray,
+  lacking: anArray,
+};
+
 /** Chooses the paths. Total: every input has exactly one answer. */
 export function selectPaths(input: SelectInput): Selection {
+  checkOptions('selectPaths', input, selectInput);
   const { packed } = input;
   const kernel = widestKernel(input);
   const common = packed ? packedObstacles(input) : [];
@@ -139,9 +175,14 @@ export function selectPaths(input: SelectInput): Selection {
 
 /** The lines that scripts look for in the log of a starting port: Rx, Tx, and the kernel if there is one. */
 export function usingLines(
-  { rx, tx, kernel }: Pick<Selection, 'rx' | 'tx'> & Partial<Pick<Selection, 'kernel'>>,
+  selection: Pick<Selection, 'rx' | 'tx'> & Partial<Pick<Selection, 'kernel'>>,
   portId: number,
 ): string[] {
+  checkArguments('usingLines', {
+    selection: [selection, madeBy('selectPaths', 'rx', 'tx')],
+    portId: [portId, aNumber],
+  });
+  const { rx, tx, kernel } = selection;
   return [
     `virtio: using ${rxTitles[rx]} Rx path on port ${portId}`,
     `virtio: using ${txTitles[tx]} Tx path on port ${portId}`,

@@ -1,4 +1,5 @@
 /** From the arguments of a PCI device to a device that is ready for its initialisation. */
+import { aString, checkArgument } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { parseDevargs, pciArgs, pciSchema, splitDevargs, type PciDevargs } from '../devargs.js';
 import type { Eal } from '../eal.js';
@@ -20,12 +21,14 @@ const addressOf = (name: string) => name.replace(/^pci:/, '');
 
 /** True for `0000:00:03.0,...` and `qtest:SOCKET,...`. */
 export function isPci(devargs: string): boolean {
+  checkArgument('isPci', 'devargs', devargs, aString);
   const { name } = splitDevargs(devargs);
   return isQtest(name) || name.startsWith('pci:') || canonicalAddress(name) !== undefined;
 }
 
 /** @throws VirtioPmdError EDEVARGS */
 export function parsePci(devargs: string): PciDevargs {
+  checkArgument('parsePci', 'devargs', devargs, aString);
   if (isQtest(devargs)) return parseQtest(devargs);
   const { name, args } = splitDevargs(devargs);
   const address = checkAddress(addressOf(name));

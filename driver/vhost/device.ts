@@ -4,6 +4,19 @@
  *
  * One thread calls everything: the one that calls `VhostDriver.poll`. So a memory table may change under traffic.
  */
+import {
+  aBigint,
+  aBoolean,
+  aFunction,
+  anObject,
+  aNumber,
+  aString,
+  checkArgument,
+  checkArguments,
+  checkOptions,
+  optional,
+  type OptionKinds,
+} from '../../native/arguments.js';
 import { signalFd } from '../../native/event.js';
 import { GuestMemory } from '../../paths/device/guest-memory.js';
 import type { DeviceQueue } from '../../paths/device/queue.js';
@@ -56,6 +69,15 @@ export interface DeviceOptions {
   readonly anyMemoryFile?: boolean;
 }
 
+const deviceOptions: OptionKinds<DeviceOptions> = {
+  offered: aBigint,
+  offeredProtocol: aBigint,
+  maxQueuePairs: aNumber,
+  callbacks: anObject,
+  log: aFunction,
+  anyMemoryFile: optional(aBoolean),
+};
+
 export class VhostDevice {
   /** Acknowledged by SET_FEATURES. */
   features = 0n;
@@ -81,6 +103,8 @@ export class VhostDevice {
     readonly path: string,
     readonly options: DeviceOptions,
   ) {
+    checkArguments('VhostDevice', { id: [id, aNumber], path: [path, aString] });
+    checkOptions('VhostDevice', options, deviceOptions);
     this.table = new MemoryTable(options.anyMemoryFile);
   }
 
@@ -144,6 +168,7 @@ export class VhostDevice {
 
   /** Counters of one ring since the connection, with rte_vhost's names (`rx_q0_good_packets`, ...). Allocates. */
   ringStats(queue: number): ReadonlyMap<string, number> {
+    checkArgument('ringStats', 'queue', queue, aNumber);
     return namedStats(queue, this.rings[queue]?.stats());
   }
 

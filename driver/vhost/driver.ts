@@ -3,6 +3,17 @@
  * socket file, or connects to a front-end that does, and keeps trying.
  */
 import { unlinkSync } from 'node:fs';
+import {
+  aBigint,
+  aBoolean,
+  aFunction,
+  aNumber,
+  aString,
+  checkArgument,
+  checkOptions,
+  optional,
+  type OptionKinds,
+} from '../../native/arguments.js';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN } from '../../native/event.js';
 import { releaseGranules } from '../../native/peer-memory.js';
@@ -36,6 +47,26 @@ export interface VhostOptions {
   readonly log?: Log;
 }
 
+export const vhostOptions: OptionKinds<VhostOptions> = {
+  client: optional(aBoolean),
+  reconnect: optional(aBoolean),
+  queues: optional(aNumber),
+  disabledFeatures: optional(aBigint),
+  disabledProtocolFeatures: optional(aBigint),
+  maxDevices: optional(aNumber),
+  log: optional(aFunction),
+  anyMemoryFile: optional(aBoolean),
+};
+
+const vhostCallbacks: OptionKinds<VhostCallbacks> = {
+  newDevice: optional(aFunction),
+  destroyDevice: optional(aFunction),
+  vringStateChanged: optional(aFunction),
+  featuresChanged: optional(aFunction),
+  newConnection: optional(aFunction),
+  destroyConnection: optional(aFunction),
+};
+
 const LISTEN_BACKLOG = 128;
 const RECONNECT_MS = 1000;
 
@@ -60,6 +91,9 @@ export class VhostDriver {
     private readonly options: VhostOptions,
     private readonly callbacks: VhostCallbacks,
   ) {
+    checkArgument('VhostDriver', 'path', path, aString);
+    checkOptions('VhostDriver', options, vhostOptions);
+    checkOptions('VhostDriver, callbacks', callbacks, vhostCallbacks);
     this.queues = options.queues ?? 1;
     if (!Number.isInteger(this.queues) || this.queues < 1 || this.queues > MAX_QUEUE_PAIRS) {
       throw new VirtioPmdError('ECONFIG', `queues=${this.queues}: 1 to ${MAX_QUEUE_PAIRS} queue pairs are possible`);

@@ -1,8 +1,19 @@
 /** The back-end as a job for an lcore: what `npm start`, the benchmarks and many tests put behind a virtio_user port. */
+import {
+  aNumber,
+  aSharedBuffer,
+  aString,
+  checkArgument,
+  checkOptions,
+  madeBy,
+  oneOf,
+  optional,
+  type OptionKinds,
+} from '../../native/arguments.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import type { LcoreContext } from '../types.js';
 import type { VhostCallbacks } from './device.js';
-import { VhostDriver, type VhostOptions } from './driver.js';
+import { VhostDriver, vhostOptions, type VhostOptions } from './driver.js';
 import { Forwarder, VHOST_COUNTERS, type VhostMode } from './forward.js';
 
 export { VHOST_COUNTERS, vhostCounterBytes, type VhostMode } from './forward.js';
@@ -21,6 +32,18 @@ export interface VhostJobData extends Omit<VhostOptions, 'log'> {
 }
 
 const levels = ['debug', 'info', 'warning', 'error'];
+
+const driverOptions: OptionKinds<Omit<VhostOptions, 'log'>> = vhostOptions;
+const jobData: OptionKinds<VhostJobData> = {
+  ...driverOptions,
+  path: aString,
+  mode: oneOf('loopback', 'mac', 'txonly', 'rxonly'),
+  mempool: madeBy('eal.createMempool', 'name', 'shared'),
+  packetSize: optional(aNumber),
+  counters: aSharedBuffer,
+  logLevel: optional(oneOf(...levels)),
+};
+
 /** Turns between two looks at the clock. */
 const TURNS = 128;
 const POLL_MS = 1;
@@ -31,9 +54,11 @@ const POLL_MS = 1;
  * @throws VirtioPmdError ESOCKET when the socket cannot be bound.
  */
 export function vhostJob(context: LcoreContext, data: VhostJobData): void {
-  const { path, counters, logLevel } = data;
-  const pool = context.mempool(data.mempool);
-  const forwarder = new Forwarder(pool, data, counters);
+  checkArgument('vhostJob', 'context', context, madeBy('the lcore', 'mempool', 'running'));
+  checkOptions('vhostJob', data, jobData);
+  const { path, mode, mempool, packetSize, counters, logLevel, ...options } = data;
+  const pool = context.mempool(mempool);
+  const forwarder = new Forwarder(pool, { mode, ...(packetSize !== undefined && { packetSize }) }, counters);
   const count = new Float64Array(counters);
   const least = logLevel === undefined ? levels.length : levels.indexOf(logLevel);
   const refresh = () => forwarder.update(driver.devices);
@@ -48,7 +73,7 @@ export function vhostJob(context: LcoreContext, data: VhostJobData): void {
   const log = (level: string, line: string) => {
     if (levels.indexOf(level) >= least) context.post({ level, line });
   };
-  const driver = new VhostDriver(path, { ...data, log }, callbacks);
+  const driver = new VhostDriver(path, { ...options, log }, callbacks);
   const nobody = new Int32Array(new SharedArrayBuffer(4));
   try {
     driver.start();

@@ -2,6 +2,7 @@
  * Feature bits of virtio and virtio-net (virtio 1.2 sections 6 and 5.1.3) as bigint masks. The control plane works on
  * bigints, because the bits reach 63; data paths get booleans made from them.
  */
+import { aBigint, checkArgument } from '../../native/arguments.js';
 
 const bit = (n: number): bigint => 1n << BigInt(n);
 
@@ -113,14 +114,21 @@ const names: Readonly<Record<number, string>> = {
   63: 'VIRTIO_NET_F_SPEED_DUPLEX',
 };
 
+const aFeature = {
+  accepts: 'a bit number or a mask (bigint)',
+  fits: (value: unknown) => typeof value === 'number' || typeof value === 'bigint',
+};
+
 /** Name of a feature: the bit number (0 to 63) or its one-bit mask as a bigint. Unknown bits are "bit N". */
 export function featureName(feature: number | bigint): string {
+  checkArgument('featureName', 'feature', feature, aFeature);
   const number = typeof feature === 'number' ? feature : feature.toString(2).length - 1;
   return names[number] ?? `bit ${number}`;
 }
 
 /** Names of all features of a set, lowest bit first. */
 export function featureNames(features: bigint): string[] {
+  checkArgument('featureNames', 'features', features, aBigint);
   const found: string[] = [];
   for (let n = 0; n < 64; n++) if (features & bit(n)) found.push(featureName(n));
   return found;

@@ -1,4 +1,5 @@
 /** From a queue's plain description to the code of its path. Called once per queue and thread, never per burst. */
+import { checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec, RxPath, TxPath } from './queue.js';
@@ -14,8 +15,12 @@ import { openTxPacked } from './tx-packed.js';
 import { openTxSplitInorder } from './tx-split-inorder.js';
 import { openTxSplit } from './tx-split.js';
 
+const aQueue = madeBy('port.spec()', 'path', 'mapping', 'shared');
+const aPool = madeBy('eal.mempool or context.mempool', 'spec', 'putBulk');
+
 /** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
+  checkArguments('openRx', { spec: [spec, aQueue], pool: [pool, aPool] });
   switch (spec.path) {
     case 'virtio_recv_pkts':
       return openRxSplit(spec, pool);
@@ -38,6 +43,7 @@ export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
 
 /** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
 export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
+  checkArguments('openTx', { spec: [spec, aQueue], pool: [pool, aPool] });
   switch (spec.path) {
     case 'virtio_xmit_pkts':
       return openTxSplit(spec, pool);

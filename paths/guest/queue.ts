@@ -5,6 +5,7 @@
  *
  * One thread at a time uses a queue. The control plane touches a queue's state only while no lcore polls it.
  */
+import { aWhole, checkArgument, checkArguments, madeBy } from '../../native/arguments.js';
 import type { KernelIsa } from '../../native/helper.js';
 import { viewsOf, type Mapping } from '../../native/region.js';
 import { DESC_SIZE, packedLayout, splitLayout, AVAIL_F_NO_INTERRUPT, EVENT_F_DISABLE } from '../layout.js';
@@ -147,6 +148,7 @@ export function brokenReason(code: number): string {
 
 /** Bytes of `QueueSpec.shared`: state words, counters, then three columns of `size` entries. */
 export function queueSharedBytes(size: number): number {
+  checkArgument('queueSharedBytes', 'size', size, aWhole);
   return STATE_WORDS * 4 + STATS_COUNT * 8 + size * (4 + 2 + 2 + 2) + 64;
 }
 
@@ -183,12 +185,20 @@ export function layoutOf(spec: Pick<QueueSpec, 'packed' | 'size'>) {
   return spec.packed ? packedLayout(spec.size) : splitLayout(spec.size);
 }
 
+const aQueueSpec = madeBy('port.spec()', 'path', 'size', 'shared');
+const aPool = madeBy('eal.mempool or context.mempool', 'spec', 'putBulk');
+
+function checkQueue(where: string, spec: QueueSpec, pool: Mempool): void {
+  checkArguments(where, { spec: [spec, aQueueSpec], pool: [pool, aPool] });
+}
+
 /**
  * Puts ring and state at their beginning: no descriptor with the device, all indices 0, wrap counters 1, the device
  * asked not to interrupt (we poll). Mbufs that the device held are freed; on Tx they count as `DROP_RESET`.
  * Only while the device has stopped using the ring and no lcore polls it.
  */
 export function resetQueue(spec: QueueSpec, pool: Mempool): void {
+  checkQueue('resetQueue', spec, pool);
   const state = queueState(spec);
   const { words, cookie, freeRing } = state;
   const returned = reclaim(spec, pool);
@@ -214,6 +224,7 @@ export function resetQueue(spec: QueueSpec, pool: Mempool): void {
 
 /** Frees every mbuf that the device still holds. @returns how many packets (Tx) or buffers (Rx). */
 export function reclaim(spec: QueueSpec, pool: Mempool): number {
+  checkQueue('reclaim', spec, pool);
   const { cookie, words } = queueState(spec);
   if (words[INITIALISED] === 0) return 0;
   let returned = 0;
@@ -242,6 +253,7 @@ export function isTx(spec: QueueSpec): boolean {
  * Packed: bits 0-14 and 15 that index and wrap counter, 16-30 and 31 the same of the used side.
  */
 export function ringBase(spec: QueueSpec): number {
+  checkArgument('ringBase', 'spec', spec, aQueueSpec);
   const { words } = queueState(spec);
   if (!spec.packed) return words[USED_IDX]!;
   const used = words[USED_IDX]! | (words[USED_WRAP]! << 15);
