@@ -21,7 +21,8 @@ import {
 import { pinThread } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
 import { HUGEPAGE_SIZE } from '../native/region.js';
-import { createMempool, Mempool, mempoolStride, type MempoolSpec } from '../paths/mempool.js';
+import { CheckedMempool, closeChecked, debugBytes, openMempool } from '../paths/checked-mempool.js';
+import { createMempool, mempoolStride, type Mempool, type MempoolSpec } from '../paths/mempool.js';
 import { sharedCodeNote } from '../paths/specialize.js';
 import type { Addressing, DmaRun } from './addressing.js';
 import { checkLcores, chooseMainLcore, processCpus } from './lcore-list.js';
@@ -64,6 +65,7 @@ const ealOptions: OptionKinds<EalOptions> = {
   lcores: optional(lcoreMap),
   mainLcore: optional(aNumber),
   pinMain: optional(aBoolean),
+  debug: optional(aBoolean),
   log: optional(aFunction),
 };
 
@@ -87,6 +89,7 @@ export class Eal {
   private readonly memoryMaker: Memory;
   private readonly pools = new Map<string, { spec: MempoolSpec; handle: Mempool }>();
   private readonly pinned: boolean;
+  private readonly debug: boolean;
   private readonly closers = new Set<() => void>();
   private closed = false;
 
@@ -100,6 +103,7 @@ export class Eal {
     if (options.hugeDir !== undefined) {
       this.log(`EAL: --huge-dir ${options.hugeDir} is not needed: hugepages are had without a mount (memfd)`);
     }
+    this.debug = options.debug ?? process.env['VPMD_DEBUG'] === '1';
     this.pinned = options.pinMain ?? options.lcores !== undefined;
     if (this.pinned) pinThread(map.get(main)!);
     this.lcores = new Lcores(map, main);
@@ -193,10 +197,11 @@ export class Eal {
     const byteLength = (count + spare) * stride;
     const { mapping, offset } = this.memoryMaker.reserve(`mempool ${name} (${count} mbufs)`, byteLength, 64, 0, false);
     const deviceAddress = (at: number) => this.deviceAddress(at);
-    const spec = createMempool({
+    const plain = createMempool({
       ...{ name, mapping, base: offset, count: count + spare, headroom, dataRoom, cacheSize, deviceAddress },
     });
-    this.pools.set(name, { spec, handle: new Mempool(spec, this.lcores.main) });
+    const spec = this.debug ? { ...plain, debug: new SharedArrayBuffer(debugBytes(plain.count)) } : plain;
+    this.pools.set(name, { spec, handle: openMempool(spec, this.lcores.main) });
     return spec;
   }
 
@@ -224,7 +229,7 @@ export class Eal {
    * Stops all jobs, ends the lcores' threads, closes ports that are still open and gives the memory back. What somebody
    * still has of it reads as zeros and may be written without effect: mempools' bytes, paths, on any thread. Everything is
    * closed also when this throws.
-   * @throws VirtioPmdError ELCORE when a job does not stop; the error of a job that failed and that nobody has been told of.
+   * @throws VirtioPmdError ELCORE when a job does not stop; ESTATE for mbufs that leaked, in debug mode; the error of a job that failed and that nobody has been told of.
    */
   close(): void {
     if (this.closed) return;
@@ -240,8 +245,23 @@ export class Eal {
     };
     attempt(() => this.lcores.close());
     for (const closer of this.closers) attempt(closer);
+    attempt(() => this.endDebug());
     attempt(() => this.memoryMaker.destroy());
     if (errors.length > 0) throw errors[0];
+  }
+
+  /** @throws VirtioPmdError ESTATE in debug mode, when the program still has mbufs, or has lost some */
+  private endDebug(): void {
+    const found: string[] = [];
+    for (const { spec, handle } of this.pools.values()) {
+      if (spec.debug === undefined || !(handle instanceof CheckedMempool)) continue;
+      closeChecked(spec.debug);
+      const held = handle.heldMbufs();
+      if (held.length > 0)
+        found.push(`mempool ${spec.name}: mbufs that were neither freed nor sent: ${held.join('; ')}`);
+    }
+    for (const line of found) this.log(`EAL: debug: ${line}`);
+    if (found.length > 0) throw new VirtioPmdError('ESTATE', `debug: ${found.join('; ')}`);
   }
 
   [Symbol.dispose](): void {

@@ -7,7 +7,8 @@ import { basename } from 'node:path';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { pinThread } from '../native/cpu.js';
 import { VirtioPmdError } from '../native/errors.js';
-import { Mempool, type MempoolSpec } from '../paths/mempool.js';
+import { openMempool } from '../paths/checked-mempool.js';
+import type { Mempool, MempoolSpec } from '../paths/mempool.js';
 import {
   CLOSING,
   createControl,
@@ -69,7 +70,7 @@ class Context implements LcoreContext {
   mempool(spec: MempoolSpec): Mempool {
     const key = `${spec.mapping.address}+${spec.base}`;
     let pool = pools.get(key);
-    if (!pool) pools.set(key, (pool = new Mempool(spec, lcoreId)));
+    if (!pool) pools.set(key, (pool = openMempool(spec, lcoreId)));
     return pool;
   }
 

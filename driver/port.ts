@@ -44,6 +44,7 @@ export interface AttachOptions {
 
 const attachOptions: OptionKinds<AttachOptions> = {
   signal: optional(anInstance('an AbortSignal', AbortSignal)),
+  handshakeTimeoutMs: optional(aNumber),
   replyTimeoutMs: optional(aNumber),
   log: optional(aFunction),
 };

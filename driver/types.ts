@@ -27,6 +27,11 @@ export interface EalOptions {
   readonly mainLcore?: number;
   /** Pin the calling thread to the main lcore's CPUs until close(). Default: true when `lcores` is given. */
   readonly pinMain?: boolean;
+  /**
+   * Debug mode: mempools and paths look at every mbuf that changes hands, and throw where one is freed twice, used after it
+   * was freed or sent, or is none. Slow: docs/api.md. Default: whether VPMD_DEBUG=1 is in the environment.
+   */
+  readonly debug?: boolean;
   /** Where notices go ("EAL: ..."); default: stderr. */
   readonly log?: (line: string) => void;
 }

@@ -46,6 +46,8 @@ export interface MempoolSpec {
   readonly cacheSize: number;
   /** Columns and free lists. */
   readonly shared: SharedArrayBuffer;
+  /** In debug mode: who has which mbuf (checked-mempool.ts). */
+  readonly debug?: SharedArrayBuffer;
 }
 
 // words of the head of `shared`
@@ -260,6 +262,11 @@ export class Mempool {
     this.put = lists.put;
     this.putBulk = lists.putBulk;
     this.flushCache = lists.flushCache;
+  }
+
+  /** This pool without the checks of the debug mode: what paths work on. */
+  get unchecked(): Mempool {
+    return this;
   }
 
   /** Byte offset of element `m` in the views. */

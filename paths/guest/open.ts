@@ -1,6 +1,7 @@
 /** From a queue's plain description to the code of its path. Called once per queue and thread, never per burst. */
 import { checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
+import { checkedRx, checkedTx } from '../checked-paths.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec, RxPath, TxPath } from './queue.js';
 import { openRxPackedMergeable } from './rx-packed-mergeable.js';
@@ -21,6 +22,16 @@ const aPool = madeBy('eal.mempool or context.mempool', 'spec', 'putBulk');
 /** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
   checkArguments('openRx', { spec: [spec, aQueue], pool: [pool, aPool] });
+  return checkedRx(spec, pool, openPlainRx);
+}
+
+/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
+export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
+  checkArguments('openTx', { spec: [spec, aQueue], pool: [pool, aPool] });
+  return checkedTx(spec, pool, openPlainTx);
+}
+
+function openPlainRx(spec: QueueSpec, pool: Mempool): RxPath {
   switch (spec.path) {
     case 'virtio_recv_pkts':
       return openRxSplit(spec, pool);
@@ -41,9 +52,7 @@ export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
   }
 }
 
-/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
-export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
-  checkArguments('openTx', { spec: [spec, aQueue], pool: [pool, aPool] });
+function openPlainTx(spec: QueueSpec, pool: Mempool): TxPath {
   switch (spec.path) {
     case 'virtio_xmit_pkts':
       return openTxSplit(spec, pool);
