@@ -1,6 +1,6 @@
 /*
- * A vhost-user back-end with bad manners, for drivers to suffer: `back-end`, one command a line. It serves split rings (what is
- * sent is taken, packets are made for whoever has room) and, as told, answers late, wrongly or never.
+ * A vhost-user back-end with bad manners, for drivers to suffer: `back-end`, one command a line. It serves rings (what is sent
+ * is taken, packets are made for whoever has room) and, as told, answers late, wrongly or never.
  *
  *   listen PATH              from now on; every connection begins anew
  *   features HEX             what is offered besides VERSION_1 and PROTOCOL_FEATURES (for connections from now on)
@@ -9,6 +9,7 @@
  *   mannered                 neither any more
  *   traffic on|off           packets into every Rx ring
  *   full                     every kick and call eventfd, those that come later too: blocking, and a write would wait
+ *   empty                    the same, and a read would wait
  *   hang-up                  closes the connections
  *   state                    -> ok connections N open N messages N replies N taken N made N
  *   quit
@@ -30,7 +31,7 @@ struct queue {
   uint64_t desc, driver, device; /* user addresses */
   int kick, call;
   bool enabled;
-  uint16_t last;
+  uint16_t last, wrap;
 };
 
 struct connection {
@@ -51,7 +52,9 @@ static struct connection *connections[CONNECTIONS];
 static int nconnections;
 static uint64_t offered = F_MRG_RXBUF, messages, replies_sent, taken, made;
 static volatile int delay_from = -1, delay_ms, bad_at = -1;
-static volatile bool delay_once, traffic, keeps_full;
+static volatile bool delay_once, traffic;
+/* "full", "empty", or NULL for good manners. */
+static const char *volatile manner;
 static char bad_kind[32];
 
 static void *by_user(struct connection *c, uint64_t user) {
@@ -68,34 +71,83 @@ static void *by_guest(struct connection *c, uint64_t guest) {
 
 /* ---- rings -------------------------------------------------------------------------------------------------------- */
 
+/* A frame of 64 bytes for whoever has room: UDP over IPv4 to 1.1.1.5. */
+static const uint8_t frame[64] = {2,    0, 0, 0, 0,    1,    2,    0,   0, 0, 0, 2, 8, 0, 0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17,
+                                  0x6d, 0xb4, 10, 1, 1, 1, 1, 1, 1, 5, 0, 9, 0, 9, 0, 30};
+enum { HEADER = 12, FRAME = HEADER + sizeof frame };
+
+/* Fills a buffer of a guest. @returns the bytes of it that are used, or 0 when it is too short. */
+static uint32_t put_frame(struct connection *c, uint64_t address, uint32_t length) {
+  uint8_t *buffer = by_guest(c, address);
+  if (buffer == NULL || length < FRAME) return 0;
+  memset(buffer, 0, HEADER);
+  buffer[10] = 1; /* num_buffers */
+  memcpy(buffer + HEADER, frame, sizeof frame);
+  made++;
+  return FRAME;
+}
+
+/* One chain of a split ring. @returns false when there is none that can be used. */
+static bool serve_split(struct connection *c, struct queue *q, bool receives, uint8_t *desc) {
+  uint8_t *driver = by_user(c, q->driver), *device = by_user(c, q->device);
+  if (driver == NULL || device == NULL) return false;
+  uint16_t avail = __atomic_load_n((uint16_t *)(driver + 2), __ATOMIC_ACQUIRE), head;
+  if (avail == q->last) return false;
+  memcpy(&head, driver + 4 + 2 * (q->last % q->size), 2);
+  uint32_t entry[2] = {head, 0}, length;
+  uint64_t address;
+  memcpy(&address, desc + 16 * (head % q->size), 8);
+  memcpy(&length, desc + 16 * (head % q->size) + 8, 4);
+  if (receives && (entry[1] = put_frame(c, address, length)) == 0) return false;
+  memcpy(device + 4 + 8 * (q->last % q->size), entry, 8);
+  __atomic_store_n((uint16_t *)(device + 2), ++q->last, __ATOMIC_RELEASE);
+  return true;
+}
+
+/* The same of a packed one. */
+static bool serve_packed(struct connection *c, struct queue *q, bool receives, uint8_t *desc) {
+  uint16_t at = q->last, flags = __atomic_load_n((uint16_t *)(desc + 16 * at + 14), __ATOMIC_ACQUIRE), id;
+  if ((flags >> 7 & 1) != q->wrap || (flags >> 15 & 1) == q->wrap) return false;
+  uint32_t length, n = 1;
+  uint64_t address;
+  memcpy(&address, desc + 16 * at, 8);
+  memcpy(&length, desc + 16 * at + 8, 4);
+  for (; flags & DESC_NEXT && n < q->size; n++) memcpy(&flags, desc + 16 * ((at + n) % q->size) + 14, 2);
+  memcpy(&id, desc + 16 * ((at + n - 1) % q->size) + 12, 2);
+  uint32_t used = 0;
+  if (receives && (used = put_frame(c, address, length)) == 0) return false;
+  memcpy(desc + 16 * at + 8, &used, 4);
+  memcpy(desc + 16 * at + 12, &id, 2);
+  uint16_t done = (q->wrap ? 0x8080 : 0) | (receives ? DESC_WRITE : 0);
+  __atomic_store_n((uint16_t *)(desc + 16 * at + 14), done, __ATOMIC_RELEASE);
+  q->last += n;
+  if (q->last >= q->size) q->last -= q->size, q->wrap ^= 1;
+  return true;
+}
+
 static void serve_queue(struct connection *c, int index) {
   struct queue *q = &c->queues[index];
   bool receives = index % 2 == 0;
-  if (!q->enabled || q->size == 0 || c->features & F_PACKED || (receives && !traffic)) return;
-  uint8_t *desc = by_user(c, q->desc), *driver = by_user(c, q->driver), *device = by_user(c, q->device);
-  if (desc == NULL || driver == NULL || device == NULL) return;
-  for (int n = 0; n < 32; n++) {
-    uint16_t avail = __atomic_load_n((uint16_t *)(driver + 2), __ATOMIC_ACQUIRE), head;
-    if (avail == q->last) return;
-    memcpy(&head, driver + 4 + 2 * (q->last % q->size), 2);
-    uint32_t length = 0, entry[2];
-    uint64_t address;
-    memcpy(&address, desc + 16 * (head % q->size), 8);
-    memcpy(&length, desc + 16 * (head % q->size) + 8, 4);
-    uint8_t *buffer = by_guest(c, address);
-    if (receives && buffer != NULL && length >= 76) {
-      memset(buffer, 0, 76);
-      buffer[10] = 1; /* num_buffers */
-      memcpy(buffer + 12, (uint8_t[]){2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45}, 15);
-      length = 76;
-      made++;
-    } else if (receives) return;
-    else length = 0, taken++;
-    entry[0] = head, entry[1] = length;
-    memcpy(device + 4 + 8 * (q->last % q->size), entry, 8);
-    q->last++;
-    __atomic_store_n((uint16_t *)(device + 2), q->last, __ATOMIC_RELEASE);
+  uint8_t *desc = by_user(c, q->desc);
+  if (!q->enabled || q->size == 0 || (receives && !traffic) || desc == NULL) return;
+  int n = 0;
+  while (n < 32 && (c->features & F_PACKED ? serve_packed : serve_split)(c, q, receives, desc)) n++;
+  if (!receives) taken += n;
+  uint64_t one = 1;
+  if (n > 0 && manner == NULL && q->call > 0 && write(q->call, &one, 8) < 0) return; /* full: it is signalled */
+}
+
+/* What is to be done to the descriptors that both sides have. */
+static void misuse(int fd, const char *how) {
+  uint64_t count;
+  if (fd <= 0) return;
+  if (strcmp(how, "full") == 0) {
+    fill_fd(fd, "eventfd");
+    return;
   }
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  while (read(fd, &count, 8) > 0);
+  fcntl(fd, F_SETFL, 0);
 }
 
 static void *serve_rings(void *unused) {
@@ -105,9 +157,9 @@ static void *serve_rings(void *unused) {
       pthread_mutex_lock(&c->lock);
       for (int q = 0; c->open && q < QUEUES; q++) {
         serve_queue(c, q);
-        if (!keeps_full) continue;
-        if (c->queues[q].kick > 0) fill_fd(c->queues[q].kick, "eventfd");
-        if (c->queues[q].call > 0) fill_fd(c->queues[q].call, "eventfd");
+        if (manner == NULL) continue;
+        misuse(c->queues[q].kick, manner);
+        misuse(c->queues[q].call, manner);
       }
       pthread_mutex_unlock(&c->lock);
     }
@@ -183,7 +235,10 @@ static void apply(struct connection *c, struct message *m, struct queue *q, uint
     case SET_STATUS: c->status = word; break;
     case SET_MEM_TABLE: take_memory(c, m); break;
     case SET_VRING_NUM: q->size = value; break;
-    case SET_VRING_BASE: q->last = value; break;
+    case SET_VRING_BASE:
+      q->last = c->features & F_PACKED ? value & 0x7fff : value;
+      q->wrap = value >> 15 & 1;
+      break;
     case SET_VRING_ENABLE: q->enabled = value; break;
     case GET_VRING_BASE: q->enabled = false; break;
     case SET_VRING_ADDR: {
@@ -217,7 +272,7 @@ static bool handle(struct connection *c, struct message *m) {
     case GET_QUEUE_NUM: word = QUEUES / 2; return reply(c, m->request, &word, 8);
     case GET_STATUS: return reply(c, m->request, &c->status, 8);
     case GET_VRING_BASE: {
-      uint32_t state[2] = {index, c->features & F_PACKED ? 0x80008000 : q->last};
+      uint32_t state[2] = {index, c->features & F_PACKED ? (q->last | q->wrap << 15) * 0x10001u : q->last};
       return reply(c, m->request, state, 8);
     }
   }
@@ -284,9 +339,10 @@ static void command(char *line) {
     bad_at = atoi(argument);
   } else if (strcmp(word, "mannered") == 0) {
     delay_from = bad_at = -1;
-    keeps_full = false;
+    manner = NULL;
   } else if (strcmp(word, "traffic") == 0) traffic = strcmp(argument, "on") == 0;
-  else if (strcmp(word, "full") == 0) keeps_full = true;
+  else if (strcmp(word, "full") == 0) manner = "full";
+  else if (strcmp(word, "empty") == 0) manner = "empty";
   else if (strcmp(word, "hang-up") == 0) {
     for (int i = 0; i < nconnections; i++)
       if (connections[i]->open) shutdown(connections[i]->sock, SHUT_RDWR);

@@ -109,6 +109,30 @@ static uint64_t tables(const char *path, uint64_t end, uint64_t each) {
   return n;
 }
 
+/* Ever larger regions, with a buffer in every GiB of each. */
+static uint64_t gigabytes(const char *path, uint64_t end) {
+  uint64_t n = 0, size = 100;
+  struct guest *g = connected(path);
+  if (start_guest(g, F_MRG_RXBUF, false, 256, 4 << 20) != 0) return 0;
+  g->nregions = 2;
+  g->regions[1] = (struct region){.guest = 4ull << 30, .user = 4ull << 40, .fd = make_fd("memfd", 300ull << 30)};
+  for (; now_us() < end; n++) {
+    struct ring *tx = &g->rings[1];
+    g->regions[1].size = size << 30;
+    if (send_table(g, 20000) != 0) break;
+    for (uint64_t i = 0; i < size && tx->free > 0; i++) {
+      struct piece p = {(4ull << 30) + (i << 30), 100, 0};
+      ring_add(tx, &p, 1);
+    }
+    publish(tx);
+    while (tx->free < tx->size && now_us() < end)
+      if (ring_reap(tx, NULL) < 0) sleep_us(100);
+    size = size == 250 ? 100 : size + 1;
+  }
+  drop(g);
+  return n;
+}
+
 static uint64_t kicks(const char *path, uint64_t end) {
   uint64_t n = 0;
   struct guest *g = connected(path);
@@ -123,13 +147,8 @@ static uint64_t restarts(const char *path, uint64_t end, bool packed) {
   uint64_t n = 0;
   struct guest *g = connected(path);
   if (start_guest(g, 0, packed, 256, 4 << 20) == 0)
-    for (; now_us() < end; n++) {
-      struct message reply;
-      uint32_t state[2] = {n & 1, 0};
-      if (send_message(g->sock, GET_VRING_BASE, VERSION, state, 8, NULL, 0) < 0) break;
-      if (receive_message(g->sock, &reply, 10000) != 0) break;
+    for (; now_us() < end; n++)
       if (start_ring(g, n & 1, packed, 256, g->rings[n & 1].desc_guest) != 0) break;
-    }
   drop(g);
   return n;
 }
@@ -178,6 +197,7 @@ bool flood(const char *path, const char *mode, uint64_t ms) {
   else if (strcmp(mode, "garbage") == 0) n = garbage(path, end);
   else if (strcmp(mode, "tables") == 0) n = tables(path, end, 2ull << 30);
   else if (strcmp(mode, "tables-less") == 0) n = tables(path, end, (2ull << 30) - (4 << 20));
+  else if (strcmp(mode, "gigabytes") == 0) n = gigabytes(path, end);
   else if (strcmp(mode, "kicks") == 0) n = kicks(path, end);
   else if (strcmp(mode, "restarts-split") == 0) n = restarts(path, end, false);
   else if (strcmp(mode, "restarts-packed") == 0) n = restarts(path, end, true);

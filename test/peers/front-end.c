@@ -143,10 +143,6 @@ static bool each_byte(struct guest *g, uint64_t guest, uint64_t length, uint8_t 
 static bool restart_rings(struct guest *g) {
   for (int q = 0; q < 2; q++) {
     struct ring *r = &g->rings[q];
-    struct message reply;
-    uint32_t state[2] = {q, 0};
-    send_message(g->sock, GET_VRING_BASE, VERSION, state, 8, NULL, 0);
-    if (receive_message(g->sock, &reply, 10000) != 0) return false;
     if (start_ring(g, q, r->packed, r->size, r->desc_guest) != 0) return false;
   }
   return true;
@@ -183,7 +179,7 @@ static void *keep_full(void *argument) {
   return NULL;
 }
 
-enum { BATCH = 32, HEADER = 12, SWEEP_SLOT = 4096, MOST_STALLS = 10 };
+enum { BATCH = 32, HEADER = 12, SWEEP_SLOT = 4096, MOST_STALLS = 3 };
 
 /* `right`: packets of which every byte arrived where it belongs. */
 static void sweep(struct guest *g, bool reads, uint64_t from, uint64_t size, uint64_t step, uint64_t length) {

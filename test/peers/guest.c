@@ -124,6 +124,13 @@ static void end_ring(struct ring *r) {
 
 int start_ring(struct guest *g, int index, bool packed, uint32_t size, uint64_t guest_address) {
   struct ring *r = &g->rings[index];
+  if (r->chain != NULL) { /* it runs, or did: stop it first */
+    struct message reply;
+    uint32_t state[2] = {index, 0};
+    if (send_message(g->sock, GET_VRING_BASE, VERSION, state, 8, NULL, 0) < 0) return -1;
+    int result = receive_message(g->sock, &reply, 20000);
+    if (result != 0) return result;
+  }
   end_ring(r);
   *r = (struct ring){.packed = packed, .size = size, .wrap = 1, .used_wrap = 1, .free = size};
   r->desc_guest = guest_address;

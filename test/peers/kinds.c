@@ -59,10 +59,9 @@ void fill_fd(int fd, const char *kind) {
   int flags = fcntl(fd, F_GETFL);
   fcntl(fd, F_SETFL, flags | O_NONBLOCK);
   if (strcmp(kind, "eventfd") == 0 || strcmp(kind, "semaphore") == 0) {
-    uint64_t count, most = 0xfffffffffffffffeull;
-    /* up to the highest value: whatever is there already is in the way of the sum */
-    while (read(fd, &count, 8) == 8);
-    if (write(fd, &most, 8) < 0) return;
+    /* up to the highest value, whatever is there already */
+    for (uint64_t step = 1ull << 63; step > 0; step /= 2)
+      while (write(fd, &step, 8) == 8);
   } else {
     for (size_t step = sizeof zeros; step > 0; step /= 2)
       while (write(fd, zeros, step) > 0);

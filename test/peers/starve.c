@@ -126,10 +126,6 @@ static builder *find(const char *name, size_t length) {
 /* The device gave the ring up: it starts again, from its beginning. */
 static void restart(struct guest *g, int index) {
   struct ring *r = &g->rings[index];
-  struct message reply;
-  uint32_t state[2] = {index, 0};
-  send_message(g->sock, GET_VRING_BASE, VERSION, state, 8, NULL, 0);
-  receive_message(g->sock, &reply, 10000);
   start_ring(g, index, r->packed, r->size, r->desc_guest);
 }
 

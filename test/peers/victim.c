@@ -53,7 +53,10 @@ static void start(struct station *s, int number) {
     if (s->g.listener == 0) s->g.listener = listen_unix(s->path);
     if (!readable(s->g.listener, 30000)) die("nobody connected to %s", s->path);
     s->g.sock = accept(s->g.listener, NULL, NULL);
-  } else if ((s->g.sock = connect_unix(s->path)) < 0) die("connect %s: %m", s->path);
+  } else {
+    for (int i = 0; i < 100 && (s->g.sock = connect_unix(s->path)) < 0; i++) sleep_us(50000);
+    if (s->g.sock < 0) die("connect %s: %m", s->path);
+  }
   int step = start_guest(&s->g, F_MRG_RXBUF, false, RING, MEMORY);
   if (step != 0) die("the victim was refused at step %d", step);
   memcpy(s->mac, (uint8_t[]){2, 0, 0, 0, 0xbe, number}, 6);
