@@ -2,7 +2,7 @@
  * Unix stream sockets that can pass file descriptors (SCM_RIGHTS), which Node's own cannot. Framing is the caller's
  * business: this file moves bytes and descriptors.
  */
-import { readFileSync } from 'node:fs';
+import { lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { VirtioPmdError, SystemError } from './errors.js';
 import { pollFd, POLLOUT } from './event.js';
 import { addressOf, c, check, lastErrno } from './libc.js';
@@ -80,6 +80,39 @@ export function listenUnix(path: string, backlog = 1): number {
     throw new SystemError('bind', errno, path);
   }
   return fd;
+}
+
+/** A listening socket and the file that it made. */
+export interface Listener {
+  readonly fd: number;
+  /** Stops listening and removes the file, unless another program has put its own there. Idempotent. */
+  close(): void;
+}
+
+/** As `listenUnix`, with the way back. @throws SystemError EADDRINUSE, EACCES, ENOENT, ... */
+export function openListener(path: string, backlog = 1): Listener {
+  const fd = listenUnix(path, backlog);
+  const made = fileAt(path);
+  let open = true;
+  return {
+    fd,
+    close: () => {
+      if (!open) return;
+      open = false;
+      c.close(fd);
+      try {
+        if (made !== undefined && fileAt(path) === made) unlinkSync(path);
+      } catch {
+        // somebody else has removed it
+      }
+    },
+  };
+}
+
+/** Which file a path names now. */
+function fileAt(path: string): string | undefined {
+  const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat && `${stat.dev}:${stat.ino}`;
 }
 
 /** Takes one waiting connection, or returns -1 when there is none. */

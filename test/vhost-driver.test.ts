@@ -146,13 +146,14 @@ test('client: waits for a front-end to listen, and for the next one after a loss
   t.is(openFds(), before);
 });
 
-test('client without reconnect tries once', async (t) => {
+test('client without reconnect tries once, and says so when nobody listens', (t) => {
   const path = socketPath(t);
   const backend = new Backend(path, { client: true, reconnect: false });
-  backend.driver.start();
+  t.throws(() => backend.driver.start(), { code: 'ESOCKET', message: /cannot connect to/ });
   const listener = listenUnix(path);
   for (let i = 0; i < 5; i++) backend.driver.poll();
   t.is(backend.driver.devices.length, 0);
+  t.notThrows(() => backend.driver.start(), 'a second start is a second attempt');
   closeFd(listener);
   backend.driver.close();
 });

@@ -2,10 +2,9 @@
  * Getting connections of a vhost-user socket: by listening (server mode) or by connecting (client mode), the first time
  * and after each loss. What happens on a connection is virtio-user.ts's business.
  */
-import { unlinkSync } from 'node:fs';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { closeFd } from '../../native/region.js';
-import { acceptUnix, connectUnix, listenUnix } from '../../native/socket.js';
+import { acceptUnix, connectUnix, openListener, type Listener } from '../../native/socket.js';
 
 /** Client mode: pause between two attempts to connect (rte_vhost's own). The longest pause after a failed handshake. */
 export const RECONNECT_MS = 1000;
@@ -45,35 +44,30 @@ const clock = () => performance.now();
 
 /** Server mode: binds and listens at once. @throws VirtioPmdError ESOCKET with the remedy */
 export function listenConnector(path: string, now: () => number = clock): Connector {
-  let listener = listenFd(path);
+  const listener = listenAt(path);
   const backoff = new Backoff(now);
+  let open = true;
   return {
     retries: true,
     ended: (wasOfUse) => backoff.ended(wasOfUse),
     poll: () => {
-      if (listener < 0 || !backoff.over) return -1;
+      if (!open || !backoff.over) return -1;
       try {
-        return acceptUnix(listener);
+        return acceptUnix(listener.fd);
       } catch {
         return -1; // out of descriptors, for example: the next poll may do better
       }
     },
     close: () => {
-      if (listener < 0) return;
-      closeFd(listener);
-      listener = -1;
-      try {
-        unlinkSync(path);
-      } catch {
-        // somebody else has removed it
-      }
+      open = false;
+      listener.close();
     },
   };
 }
 
-function listenFd(path: string): number {
+function listenAt(path: string): Listener {
   try {
-    return listenUnix(path);
+    return openListener(path);
   } catch (error) {
     if (!(error instanceof SystemError)) throw error;
     throw new VirtioPmdError('ESOCKET', bindProblem(path, error.errno), { cause: error });

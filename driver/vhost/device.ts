@@ -22,6 +22,7 @@ import { GuestMemory } from '../../paths/device/guest-memory.js';
 import type { DeviceQueue } from '../../paths/device/queue.js';
 import { NET_HDR_LEGACY, NET_HDR_MRG } from '../../paths/layout.js';
 import type { Mempool } from '../../paths/mempool.js';
+import { ERRORS } from '../../paths/stats.js';
 import {
   STATUS_DRIVER_OK,
   STATUS_FEATURES_OK,
@@ -36,7 +37,7 @@ import {
 } from '../wire/virtio-features.js';
 import { PROTOCOL_F_STATUS } from '../wire/vhost-user.js';
 import { MemoryTable } from './memory-table.js';
-import { namedStats } from './stats.js';
+import { describeDrops, droppedPackets, namedStats } from './stats.js';
 import { Vring, type RingFormat } from './vring.js';
 
 export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
@@ -172,6 +173,12 @@ export class VhostDevice {
     return namedStats(queue, this.rings[queue]?.stats());
   }
 
+  /** Packets of a ring since the connection that were dropped for what the guest had written; `ringStats` says why. Allocates. */
+  dropped(queue: number): number {
+    const stats = this.rings[queue]?.stats();
+    return stats === undefined ? 0 : droppedPackets(queue, stats);
+  }
+
   log(level: LogLevel, sentence: string): void {
     this.options.log(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
   }
@@ -297,13 +304,21 @@ export class VhostDevice {
     if (callbacks.newDevice?.(this) === false) this.ready = false;
   }
 
-  /** Rings that were given up since the last look: logged once, and the guest told if it wants to know. */
+  /** Rings that were given up since the last look: logged once, and the guest told if it wants to know. The first drop is logged too. */
   reportBroken(): void {
     const running = this.running;
     for (let i = 0; i < running.length; i++) {
       const queue = running[i];
-      if (queue === undefined || queue.broken === undefined) continue;
+      if (queue === undefined) continue;
       const ring = this.rings[i]!;
+      if (queue.stats[ERRORS]! > 0 && !ring.dropsReported) {
+        ring.dropsReported = true;
+        this.log(
+          'warning',
+          `vring ${i} drops what the guest offers: ${describeDrops(queue.stats)}; counted from here on`,
+        );
+      }
+      if (queue.broken === undefined) continue;
       if (ring.reported) continue;
       ring.reported = true;
       this.log('error', `vring ${i} is given up: ${queue.broken}; it starts again when the guest restarts it`);
@@ -314,6 +329,8 @@ export class VhostDevice {
   /** Ends everything: rings, callbacks, descriptors, mappings. */
   dispose(): void {
     for (const ring of this.rings) {
+      const drops = describeDrops(ring.stats());
+      if (drops !== '') this.log('warning', `vring ${ring.index} dropped what the guest offered: ${drops}`);
       ring.dispose();
       this.publish(ring);
     }

@@ -2,7 +2,8 @@
  * A vhost-user socket and the devices behind it (rte_vhost_driver_register and _start): waits for connections on the
  * socket file, or connects to a front-end that does, and keeps trying.
  */
-import { unlinkSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
+import { dirname } from 'node:path';
 import {
   aBigint,
   aBoolean,
@@ -18,7 +19,7 @@ import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN } from '../../native/event.js';
 import { releaseGranules } from '../../native/peer-memory.js';
 import { closeFd } from '../../native/region.js';
-import { acceptUnix, connectUnix, listenUnix } from '../../native/socket.js';
+import { acceptUnix, connectUnix, openListener, type Listener } from '../../native/socket.js';
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
 import { VhostDevice, type Log, type VhostCallbacks } from './device.js';
@@ -74,7 +75,7 @@ let nextDeviceId = 0;
 
 export class VhostDriver {
   private readonly sessions: VhostSession[] = [];
-  private listenFd = -1;
+  private listener: Listener | undefined;
   private started = false;
   private retryAt = 0;
   private announced = false;
@@ -111,17 +112,21 @@ export class VhostDriver {
 
   /**
    * Server: binds the socket file, which must not exist, and listens. Client: makes the first attempt to connect.
-   * @throws VirtioPmdError ESOCKET when the socket cannot be bound; ESTATE when started already.
+   * @throws VirtioPmdError ESOCKET when the socket cannot be bound, or (client) nobody will ever listen there, or nobody
+   *   does and `reconnect` is false; ESTATE when started already.
    */
   start(): void {
     if (this.started) throw new VirtioPmdError('ESTATE', `the vhost driver of ${this.path} has been started already`);
     if (this.options.client) {
       this.started = true;
-      this.connect();
-      return;
+      const error = this.connect();
+      const why = error === undefined || this.retries ? hopeless(this.path, error) : error.message;
+      if (why === undefined) return;
+      this.started = false;
+      throw new VirtioPmdError('ESOCKET', `cannot connect to ${this.path}: ${why}`, { cause: error });
     }
     try {
-      this.listenFd = listenUnix(this.path, LISTEN_BACKLOG);
+      this.listener = openListener(this.path, LISTEN_BACKLOG);
     } catch (error) {
       throw bindError(this.path, error);
     }
@@ -149,7 +154,7 @@ export class VhostDriver {
     }
     if (this.options.client) {
       if (sessions.length === 0 && this.retries && performance.now() >= this.retryAt) this.connect();
-    } else if (pollFd(this.listenFd, POLLIN, 0) !== 0) this.acceptAll();
+    } else if (pollFd(this.listener!.fd, POLLIN, 0) !== 0) this.acceptAll();
   }
 
   private get retries(): boolean {
@@ -160,7 +165,7 @@ export class VhostDriver {
     for (let i = 0; i < LISTEN_BACKLOG; i++) {
       let fd;
       try {
-        fd = acceptUnix(this.listenFd);
+        fd = acceptUnix(this.listener!.fd);
       } catch (error) {
         // out of descriptors, for example: the connection waits for better times
         if (!this.announced) this.log('error', error instanceof Error ? error.message : String(error));
@@ -176,7 +181,8 @@ export class VhostDriver {
     }
   }
 
-  private connect(): void {
+  /** @returns why it did not work. */
+  private connect(): Error | undefined {
     let fd;
     try {
       fd = connectUnix(this.path);
@@ -187,11 +193,12 @@ export class VhostDriver {
       }
       this.announced = true;
       this.retryAt = performance.now() + RECONNECT_MS;
-      return;
+      return error instanceof Error ? error : new Error(String(error));
     }
     this.announced = false;
     this.log('info', 'connected');
     this.open(fd);
+    return undefined;
   }
 
   private open(fd: number): void {
@@ -216,19 +223,31 @@ export class VhostDriver {
     this.started = false;
     for (const session of this.sessions.splice(0)) session.close('info', 'driver closed');
     releaseGranules();
-    if (this.listenFd < 0) return;
-    closeFd(this.listenFd);
-    this.listenFd = -1;
-    try {
-      unlinkSync(this.path);
-    } catch {
-      // somebody has removed it before us: it is gone, which is all we want
-    }
+    this.listener?.close();
+    this.listener = undefined;
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Errors of connect(2) that waiting does not mend; others mean that nobody listens yet. */
+const permanent: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'ELOOP', 'EPROTOTYPE']);
+
+/** Why trying again is of no use, or undefined. */
+function hopeless(path: string, error: Error | undefined): string | undefined {
+  if (error === undefined) return undefined;
+  if (!(error instanceof SystemError) || permanent.has(error.errno)) return error.message;
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isSocket() && !stat.isSymbolicLink()) {
+    return 'it is no socket; name the file on which the front-end listens (QEMU: server=on)';
+  }
+  const directory = dirname(path);
+  if (stat === undefined && lstatSync(directory, { throwIfNoEntry: false }) === undefined) {
+    return `there is no directory ${directory}: make it first, or name another`;
+  }
+  return undefined;
 }
 
 function bindError(path: string, error: unknown): Error {

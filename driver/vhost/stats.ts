@@ -1,5 +1,17 @@
-/** The counters of a ring under rte_vhost's names, which see it from the host: what the guest transmits is "rx". */
-import { BROADCAST, BYTES, KICKS, KICKS_SUPPRESSED, MULTICAST, NOMBUF, PACKETS, SIZE_BINS } from '../../paths/stats.js';
+/** The counters of a ring under rte_vhost's names and three of ours, which see it from the host: what the guest transmits is "rx". */
+import {
+  BROADCAST,
+  BYTES,
+  DROP_RUNT,
+  DROP_SEGMENTS,
+  DROP_TOO_LONG,
+  KICKS,
+  KICKS_SUPPRESSED,
+  MULTICAST,
+  NOMBUF,
+  PACKETS,
+  SIZE_BINS,
+} from '../../paths/stats.js';
 
 /** Name and index in a ring's counters; undefined for what does not exist here and reads 0 (no IOTLB, no async copies). */
 const names: readonly (readonly [name: string, index: number | undefined])[] = [
@@ -24,6 +36,10 @@ const names: readonly (readonly [name: string, index: number | undefined])[] = [
   ['inflight_submitted', undefined],
   ['inflight_completed', undefined],
   ['mbuf_alloc_failed', NOMBUF],
+  // ours: why packets of the guest were refused, and (tx) buffers of it were given back unused
+  ['dropped_runt', DROP_RUNT],
+  ['dropped_too_long', DROP_TOO_LONG],
+  ['dropped_segments', DROP_SEGMENTS],
 ];
 
 /** @param queue virtqueue index. @param stats counters by the indices of paths/stats, or undefined for all zeros. */
@@ -32,4 +48,25 @@ export function namedStats(queue: number, stats: Float64Array | undefined): Read
   return new Map(
     names.map(([name, index]) => [prefix + name, index === undefined || stats === undefined ? 0 : stats[index]!]),
   );
+}
+
+/**
+ * Packets of a ring that were dropped for what the guest had written: chains that are no packet (its Tx), packets that no
+ * buffers of it can hold (its Rx).
+ */
+export function droppedPackets(queue: number, stats: Float64Array): number {
+  return queue & 1 ? stats[DROP_RUNT]! + stats[DROP_TOO_LONG]! + stats[DROP_SEGMENTS]! : stats[DROP_TOO_LONG]!;
+}
+
+/** "3 runts, 1 too long, 2 of segments that cannot be used", or '' when nothing was dropped. */
+export function describeDrops(stats: Float64Array): string {
+  const counts: readonly (readonly [count: number, what: string])[] = [
+    [stats[DROP_RUNT]!, 'too short'],
+    [stats[DROP_TOO_LONG]!, 'too long'],
+    [stats[DROP_SEGMENTS]!, 'with buffers that cannot be used'],
+  ];
+  return counts
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${count} ${what}`)
+    .join(', ');
 }

@@ -48,6 +48,8 @@ export class Vring {
   queue: DeviceQueue | undefined;
   /** The reason of `queue.broken` has been logged. */
   reported = false;
+  /** That packets of this ring are dropped has been logged. */
+  dropsReported = false;
   /** Something that a start depends on has changed since the last attempt. */
   changed = true;
 

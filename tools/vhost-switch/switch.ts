@@ -4,26 +4,35 @@
  */
 import type { VhostDevice } from '../../driver/vhost/index.js';
 import type { Mempool } from '../../paths/mempool.js';
+import { flowHash } from './flow-hash.js';
 import { MacTable } from './mac-table.js';
 
 const BURST = 32;
 /** Destination "everybody else". */
 const FLOOD = -1;
 
+/** Packets on their way to one Rx ring of a guest. */
+interface Lane {
+  /** Virtqueue index. */
+  readonly ring: number;
+  readonly pkts: Uint32Array;
+  /** By packet: its place in the sender's burst. */
+  readonly places: Uint8Array;
+  count: number;
+}
+
 /** One guest. The numbers are packets; "tx" is what the guest sends, "rx" what it is sent (dpdk-vhost's point of view). */
 export interface SwitchPort {
   readonly id: number;
   readonly device: VhostDevice;
-  /** Running virtqueue pairs, by the index of their first ring. */
-  pairs: number[];
+  /** Taken from the guest, and those of them that nobody got: each counts once, however many it was for. */
   txTotal: number;
   txDropped: number;
   rxTotal: number;
   rxDropped: number;
-  /** Packets on their way to this guest. */
-  readonly out: Uint32Array;
-  outCount: number;
-  /** The pair of `pairs` that is served next. */
+  /** By running virtqueue pair. */
+  lanes: Lane[];
+  /** The pair of `lanes` that is served next. */
   nextPair: number;
 }
 
@@ -31,6 +40,8 @@ export class Switch {
   readonly ports: SwitchPort[] = [];
   private readonly table = new MacTable();
   private readonly pkts = new Uint32Array(BURST);
+  /** By packet of the burst: 1 when somebody has got it. */
+  private readonly reached = new Uint8Array(BURST);
   private readonly isLoopback: boolean;
 
   /** @param loopback every guest gets its own packets back instead of being switched. */
@@ -48,13 +59,11 @@ export class Switch {
     const port = {
       id,
       device,
-      pairs: [],
       txTotal: 0,
       txDropped: 0,
       rxTotal: 0,
       rxDropped: 0,
-      out: new Uint32Array(BURST),
-      outCount: 0,
+      lanes: [],
       nextPair: 0,
     };
     this.ports.push(port);
@@ -73,9 +82,9 @@ export class Switch {
   refresh(device: VhostDevice): void {
     const port = this.ports.find((candidate) => candidate.device === device);
     if (port === undefined) return;
-    port.pairs = [];
+    port.lanes = [];
     for (let rx = 0; rx + 1 < device.rings.length; rx += 2) {
-      if (device.isRunning(rx) && device.isRunning(rx + 1)) port.pairs.push(rx);
+      if (device.isRunning(rx) && device.isRunning(rx + 1)) port.lanes.push(laneOf(rx));
     }
     port.nextPair = 0;
   }
@@ -86,49 +95,73 @@ export class Switch {
     let taken = 0;
     for (let i = 0; i < ports.length; i++) {
       const port = ports[i]!;
-      if (port.pairs.length === 0) continue;
-      const pair = port.pairs[port.nextPair]!;
-      port.nextPair = (port.nextPair + 1) % port.pairs.length;
-      const n = port.device.dequeueBurst(pair + 1, this.pool, this.pkts, BURST);
+      if (port.lanes.length === 0) continue;
+      const own = port.lanes[port.nextPair]!;
+      port.nextPair = (port.nextPair + 1) % port.lanes.length;
+      const n = port.device.dequeueBurst(own.ring + 1, this.pool, this.pkts, BURST);
       if (n === 0) continue;
       taken += n;
-      port.txTotal += n;
-      if (this.isLoopback) this.deliver(port, pair, this.pkts, n, port);
+      this.reached.fill(0, 0, n);
+      if (this.isLoopback) for (let k = 0; k < n; k++) put(own, this.pkts[k]!, k);
       else this.distribute(port, n, now);
+      for (let p = 0; p < ports.length; p++) this.deliver(ports[p]!);
+      port.txTotal += n;
+      for (let k = 0; k < n; k++) if (this.reached[k] === 0) port.txDropped++;
       this.pool.freeBulk(this.pkts, 0, n);
     }
     return taken;
   }
 
+  /** Puts the burst's packets where they are to go. */
   private distribute(from: SwitchPort, n: number, now: number): void {
     const { ports, pool, table, pkts } = this;
-    const { u8 } = pool;
+    const { u8, dataLen } = pool;
     for (let i = 0; i < n; i++) {
-      const at = pool.dataStart(pkts[i]!);
+      const m = pkts[i]!;
+      const at = pool.dataStart(m);
       table.learn(high(u8, at + 6), low(u8, at + 6), from.id, now);
       const to = table.lookup(high(u8, at), low(u8, at), now);
       for (let p = 0; p < ports.length; p++) {
         const port = ports[p]!;
         // a packet for its own port has arrived already (802.1D filtering)
         if (port === from || (to !== FLOOD && port.id !== to)) continue;
-        port.out[port.outCount++] = pkts[i]!;
+        const { lanes } = port;
+        const lane = lanes.length > 1 ? lanes[flowHash(u8, at, dataLen[m]!) % lanes.length] : lanes[0];
+        if (lane !== undefined) {
+          put(lane, m, i);
+        } else {
+          port.rxTotal++;
+          port.rxDropped++;
+        }
       }
-    }
-    for (let p = 0; p < ports.length; p++) {
-      const port = ports[p]!;
-      if (port.outCount === 0) continue;
-      const pair = port.pairs.length === 0 ? -1 : port.pairs[from.id % port.pairs.length]!;
-      this.deliver(port, pair, port.out, port.outCount, from);
-      port.outCount = 0;
     }
   }
 
-  private deliver(to: SwitchPort, pair: number, pkts: Uint32Array, n: number, from: SwitchPort): void {
-    const sent = pair < 0 ? 0 : to.device.enqueueBurst(pair, this.pool, pkts, n);
-    to.rxTotal += n;
-    to.rxDropped += n - sent;
-    from.txDropped += n - sent;
+  private deliver(to: SwitchPort): void {
+    const { lanes } = to;
+    for (let l = 0; l < lanes.length; l++) {
+      const lane = lanes[l]!;
+      const { count } = lane;
+      if (count === 0) continue;
+      lane.count = 0;
+      const sent = to.device.enqueueBurst(lane.ring, this.pool, lane.pkts, count);
+      to.rxTotal += count;
+      to.rxDropped += count - sent;
+      for (let k = 0; k < sent; k++) this.reached[lane.places[k]!] = 1;
+    }
   }
+}
+
+const laneOf = (ring: number): Lane => ({
+  ring,
+  pkts: new Uint32Array(BURST),
+  places: new Uint8Array(BURST),
+  count: 0,
+});
+
+function put(lane: Lane, m: number, place: number): void {
+  lane.pkts[lane.count] = m;
+  lane.places[lane.count++] = place;
 }
 
 const high = (u8: Uint8Array, at: number) => (u8[at]! << 8) | u8[at + 1]!;

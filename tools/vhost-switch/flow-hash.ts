@@ -1,0 +1,48 @@
+/** Which of a guest's Rx queues a packet goes to: all packets of one flow to the same, so that they stay in order. */
+import { ETHER_HDR_LEN } from '../../paths/layout.js';
+
+const ETHER_TYPE = 12;
+const VLAN = 0x8100;
+const IPV4 = 0x0800;
+const IPV6 = 0x86dd;
+const TCP = 6;
+const UDP = 17;
+const IPV4_FRAGMENT = 0x3fff; // offset, and "more fragments"
+
+const u16 = (u8: Uint8Array, at: number) => (u8[at]! << 8) | u8[at + 1]!;
+
+/** Mixes `bytes` bytes, a multiple of 2, into `hash`. */
+function mix(hash: number, u8: Uint8Array, at: number, bytes: number): number {
+  for (let i = 0; i < bytes; i += 2) hash = Math.imul(hash ^ u16(u8, at + i), 0x9e3779b1) ^ (hash >>> 15);
+  return hash;
+}
+
+/**
+ * A hash of addresses and, for TCP and UDP, ports; of MAC addresses where there is no IP, and of IP addresses alone for
+ * fragments. One VLAN tag may come before.
+ * @param at first byte of the frame. @param length bytes of it that lie there; what is cut off is not looked at.
+ * @returns a number from 0 to 2^32 - 1.
+ */
+export function flowHash(u8: Uint8Array, at: number, length: number): number {
+  const tagged = length >= ETHER_HDR_LEN + 4 && u16(u8, at + ETHER_TYPE) === VLAN;
+  const type = u16(u8, at + ETHER_TYPE + (tagged ? 4 : 0));
+  const ip = at + ETHER_HDR_LEN + (tagged ? 4 : 0);
+  const left = at + length - ip;
+  let hash: number;
+  let ports = -1;
+  if (type === IPV4 && left >= 20) {
+    hash = mix(type, u8, ip + 12, 8);
+    const protocol = u8[ip + 9]!;
+    const isWhole = (u16(u8, ip + 6) & IPV4_FRAGMENT) === 0;
+    if ((protocol === TCP || protocol === UDP) && isWhole) ports = ip + (u8[ip]! & 15) * 4;
+  } else if (type === IPV6 && left >= 40) {
+    hash = mix(type, u8, ip + 8, 32);
+    const next = u8[ip + 6]!;
+    if (next === TCP || next === UDP) ports = ip + 40;
+  } else {
+    hash = mix(type, u8, at, 12);
+  }
+  if (ports >= 0 && ports + 4 <= at + length) hash = mix(hash, u8, ports, 4);
+  hash ^= hash >>> 16;
+  return Math.imul(hash, 0x85ebca6b) >>> 0;
+}
