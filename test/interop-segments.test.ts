@@ -19,7 +19,7 @@ import { readPcap, writePcap } from './support/pcap.js';
 import { REFUSAL, startSwitch } from './support/switch.js';
 import { setForwarding, startForwarding, stopForwarding } from './support/traffic.js';
 
-const devargs = [0].flatMap((packed) =>
+const devargs = [0, 1].flatMap((packed) =>
   [0, 1].flatMap((inOrder) => [0, 1].map((mrg) => `packed_vq=${packed},in_order=${inOrder},mrg_rxbuf=${mrg}`)),
 );
 /** Sizes of the segments. In the first, the IP header lies across two of them. */
@@ -83,7 +83,12 @@ function packets(): Buffer[] {
   });
 }
 
-for (const ring of ['packed_vq=0,in_order=0', 'packed_vq=0,in_order=1']) {
+for (const ring of [
+  'packed_vq=0,in_order=0',
+  'packed_vq=0,in_order=1',
+  'packed_vq=1,in_order=0',
+  'packed_vq=1,in_order=1',
+]) {
   test.serial(`${ring}: packets of up to twelve segments arrive unchanged at a second front-end`, async (t) => {
     if (!requirePeer(t, 'dpdk-testpmd')) return;
     const directory = temporaryDirectory(t);

@@ -2,7 +2,7 @@
 import { ourCpu, startPeer, type Peer, type Scope } from './peers.js';
 
 /** What it prints when it refuses a front-end something, gives a ring up, or cannot go on. */
-export const REFUSAL = /is given up|connection closed|was not handled|\brefused\b|failed|at most|Error/;
+export const REFUSAL = /is given up|connection closed|was not handled|\brefused\b|failed (?!to connect)|at most|Error/;
 
 /** On CPU 1, or the only one. Once it listens on all of `sockets`, unless it is to connect to them. */
 export async function startSwitch(
