@@ -181,11 +181,7 @@ async function untilDone({ session }: Testpmd, end: Promise<void>): Promise<void
 }
 
 async function runInteractive(testpmd: Testpmd): Promise<void> {
-  const { session } = testpmd;
-  const { cmdlineFile, autoStart } = session.app;
-  if (cmdlineFile) await runFile(testpmd, cmdlineFile.path, cmdlineFile.echo);
-  if (session.quitting) return;
-  if (autoStart) {
+  if (testpmd.session.app.autoStart) {
     print('Start automatic packet forwarding');
     testpmd.forwarding.start(0);
   }
@@ -211,6 +207,8 @@ async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: Abor
       if (!interactive) throw new VirtioPmdError('ECONFIG', 'Start ports failed');
     }
     enablePromiscuous(session);
+    if (app.cmdlineFile) await runFile(testpmd, app.cmdlineFile.path, app.cmdlineFile.echo);
+    if (session.quitting) return;
     if (interactive) await runInteractive(testpmd);
     else await runUnattended(testpmd, signal);
   } finally {

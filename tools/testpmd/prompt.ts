@@ -65,8 +65,17 @@ export async function prompt(testpmd: Testpmd): Promise<void> {
       ended = true;
       void step();
     });
-    // readline takes ^C from a terminal in raw mode: nobody else hears of it
-    lines.on('SIGINT', () => process.kill(process.pid, 'SIGINT'));
+    // ^C in raw mode, of which nobody else hears: it takes back a half-typed line, and while a command runs it ends the program
+    lines.on('SIGINT', () => {
+      if (busy) return void process.kill(process.pid, 'SIGINT');
+      process.stdout.write('\n');
+      Object.assign(lines, { line: '', cursor: 0 });
+      ask();
+    });
+    // readline has paused its input: with nothing to wait for, Node would end with exit code 13
+    lines.on('SIGCONT', () => {
+      if (!busy) lines.prompt(true);
+    });
     interrupted.addEventListener('abort', () => void step(), { once: true });
     ask();
     if (interrupted.aborted) void step();
