@@ -61,7 +61,10 @@ static void send_fd(struct guest *g, uint64_t d, uint64_t q) {
   int result = set_ring_fd(g, q, SET_VRING_KICK + which, fd);
   if (is(5, "full")) fill_fd(fd, words[4]);
   sent_fds[d][q][which] = fd;
-  if (which == 0 && result == 0) g->rings[q].kick = dup(fd);
+  if (which == 0 && result == 0) {
+    close(g->rings[q].kick);
+    g->rings[q].kick = is(5, "full") || strstr(words[4], "eventfd") == NULL ? -1 : dup(fd); /* we do not wait either */
+  }
   outcome(result);
 }
 

@@ -117,7 +117,7 @@ static void end_ring(struct ring *r) {
   if (r->chain == NULL) return;
   free(r->chain);
   close(r->call);
-  close(r->kick);
+  if (r->kick >= 0) close(r->kick);
   if (r->err >= 0) close(r->err);
   r->chain = NULL;
 }
