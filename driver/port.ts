@@ -14,6 +14,7 @@ import {
   type OptionKinds,
 } from '../native/arguments.js';
 import { VirtioPmdError } from '../native/errors.js';
+import { LogLimit } from '../native/log-limit.js';
 import { openRx, openTx } from '../paths/guest/open.js';
 import { queueState, type QueueSpec, type RxPath, type TxPath } from '../paths/guest/queue.js';
 import type { ControlCommand } from './ctrlq.js';
@@ -38,7 +39,10 @@ export interface AttachOptions {
   readonly handshakeTimeoutMs?: number;
   /** How long one reply of it may take. Default: as long as the handshake. */
   readonly replyTimeoutMs?: number;
-  /** Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. */
+  /**
+   * Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. What a
+   * device can cause too many of is counted instead.
+   */
   readonly log?: PortEvents['log'];
 }
 
@@ -75,7 +79,9 @@ function freeId(eal: Eal): number {
 export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
   checkArguments('attach', { eal: [eal, anEal], devargs: [devargs, aString] });
   checkOptions('attach', options, attachOptions);
-  const log = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
+  const sink = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
+  // a back-end can cause lines without end: by what it answers, and by going and coming back
+  const { log } = new LogLimit<LogLevel>(sink, 'warning');
   const { signal, handshakeTimeoutMs, replyTimeoutMs } = options;
   const pci = isPci(devargs);
   const args = pci ? parsePci(devargs) : parseVirtioUser(devargs);

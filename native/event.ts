@@ -1,4 +1,5 @@
 /** Event counters (eventfd) and waiting for file descriptors. */
+import { interrupted } from './interrupted.js';
 import { addressOf, c, check, lastErrno, lastErrnoNumber } from './libc.js';
 
 const EFD_CLOEXEC = 0o2000000;
@@ -14,8 +15,8 @@ export function createEventFd(): number {
 }
 
 /**
- * Signals `fd`, an eventfd or a pipe. About 0.5 us: at most once per burst. A full counter means "already signalled"
- * and is no error; so is a peer's descriptor that cannot be written.
+ * Signals an eventfd that no peer holds, such as the one that wakes a thread of ours: a peer could make this wait for ever
+ * (`signalPeer`). About 0.2 us. A full counter means "already signalled" and is no error.
  * @returns false when nothing was written.
  */
 export function signalFd(fd: number): boolean {
@@ -29,23 +30,14 @@ const EAGAIN = 11;
 
 /**
  * Reads an eventfd (or pipe) empty. Never waits: not even when a peer, who has the same open file, made it a blocking one.
- * Only what the kernel cannot read so, an older one's pipes, is read as its flags say.
+ * What the kernel cannot read so, eventfds before Linux 5.8, is read when it is readable, and the read interrupted when a
+ * peer was faster.
  * @returns true when it had been signalled.
  */
 export function drainFd(fd: number): boolean {
   const got = c.preadv2(fd, scratchIov, 1, -1, RWF_NOWAIT);
   if (got >= 0 || lastErrnoNumber() === EAGAIN) return got > 0;
-  return c.read(fd, scratch, 8) > 0;
-}
-
-const F_GETFL = 3;
-const F_SETFL = 4;
-const O_NONBLOCK = 0o4000;
-
-/** Makes reads and writes of `fd` return instead of waiting: for descriptors that a peer made. @throws SystemError */
-export function setNonBlocking(fd: number): void {
-  const flags = check(c.fcntl(fd, F_GETFL, 0), 'fcntl(F_GETFL)');
-  check(c.fcntl(fd, F_SETFL, flags | O_NONBLOCK), 'fcntl(F_SETFL)');
+  return (pollFd(fd, POLLIN, 0) & POLLIN) !== 0 && interrupted(() => c.read(fd, scratch, 8)) > 0;
 }
 
 export const POLLIN = 0x1;

@@ -46,9 +46,27 @@ export const c = {
   recvmsg: bind('int64_t recvmsg(int fd, void *msg, int flags)'),
   poll: bind('int poll(void *fds, unsigned long nfds, int timeout)'),
   gettid: bind('int gettid()'),
+  sigaction: bind('int sigaction(int signal, const void *action, void *old)'),
+  pthreadSigmask: bind('int pthread_sigmask(int how, const void *set, void *old)'),
+  // for what glibc has no function for, or not all of them have; every argument a number or an address
+  syscall: bind('long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e)'),
   schedSetaffinity: bind('int sched_setaffinity(int pid, size_t size, const void *mask)'),
   schedGetaffinity: bind('int sched_getaffinity(int pid, size_t size, void *mask)'),
 };
+
+/** System calls made by number; -1 on an architecture that we do not know. */
+const numbers: Readonly<Record<string, readonly number[]>> = {
+  x64: [206, 207, 208, 209, 222, 223, 226],
+  arm64: [0, 1, 4, 2, 107, 110, 111],
+};
+const [ioSetup, ioDestroy, ioGetevents, ioSubmit, timerCreate, timerSettime, timerDelete] = (numbers[process.arch] ??
+  Array.from({ length: 7 }, () => -1)) as [number, number, number, number, number, number, number];
+export const systemCalls = { ioSetup, ioDestroy, ioGetevents, ioSubmit, timerCreate, timerSettime, timerDelete };
+
+/** Where a function of libc is. */
+export function functionAddress(name: string): bigint {
+  return BigInt(getKoffi().load('libc.so.6').symbol(name) as bigint);
+}
 
 /** Symbolic errno of the last failed call of this thread ("ENOENT"). */
 export function lastErrno(): string {

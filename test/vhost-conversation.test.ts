@@ -9,8 +9,12 @@ import {
   VIRTIO_F_RING_PACKED,
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../driver/wire/virtio-features.js';
-import { createRegion, destroyRegion } from '../native/region.js';
+import { drainFd } from '../native/event.js';
+import { createRegion, destroyRegion, viewsOf } from '../native/region.js';
+import { packedLayout, splitLayout } from '../paths/layout.js';
+import { AVAIL_WRAP, queueState } from '../paths/guest/queue.js';
 import { createMempool, Mempool } from '../paths/mempool.js';
+import { fillAndBlock } from './support/hostile-eventfd.js';
 import { withFrontend, type RawFrontend } from './support/raw-frontend.js';
 import { RawGuest, type GuestShape } from './support/raw-guest.js';
 
@@ -164,6 +168,50 @@ for (const [name, shape] of Object.entries(shapes)) {
       t.is(guest.leaked(), 0, "the guest's mbufs");
     });
     t.is(pool.inUse(), 0, "the back-end's mbufs");
+    destroy();
+  });
+}
+
+for (const name of ['split mergeable', 'packed'] as const) {
+  test(`${name}: call and error eventfds that the guest fills and makes blocking again and again: nobody waits`, (t) => {
+    const { pool, destroy } = hostPool();
+    const shape = shapes[name]!;
+    withFrontend(t, (front, backend) => {
+      const guest = new RawGuest(front, shape);
+      converse(front, guest, featuresOf(shape));
+      const fds = [front.eventFd(), front.eventFd(), front.eventFd()];
+      for (const index of [0, 1]) {
+        t.is(front.ack(wire.SET_VRING_CALL, wire.encodeVringFd(index, true), [fds[index]!]), 0n);
+        t.is(front.ack(wire.SET_VRING_ERR, wire.encodeVringFd(index, true), [fds[2]!]), 0n);
+        // the guest wants notifications: flags 0
+        const { mapping, ringOff, size } = index === 0 ? guest.rx.spec : guest.tx.spec;
+        const flags = name === 'packed' ? packedLayout(size).driver + 2 : splitLayout(size).driver;
+        viewsOf(mapping).u16[(ringOff + flags) / 2] = 0;
+      }
+      for (let i = 0; i < 300; i++) {
+        fds.forEach(fillAndBlock);
+        guest.send(frame(i, 100));
+        t.is(loop(backend.device, pool), 1);
+        t.is(guest.receive().length, 1);
+      }
+      t.is(backend.device.ringStats(0).get('tx_q0_guest_notifications'), 300);
+      t.is(backend.device.ringStats(1).get('rx_q0_guest_notifications'), 300);
+      t.true(fds.slice(0, 2).every(drainFd));
+
+      // the error descriptor: the ring is broken
+      fds.forEach(fillAndBlock);
+      const { mapping, ringOff, size } = guest.tx.spec;
+      if (name === 'packed') {
+        // a chain that never ends: every descriptor is available, and none is the last
+        const { u32 } = viewsOf(mapping);
+        const { words } = queueState(guest.tx.spec);
+        const available = words[AVAIL_WRAP] ? 0x80 : 0x8000;
+        for (let i = 0; i < size; i++) u32[ringOff / 4 + 4 * i + 3] = (available | 1) << 16;
+      } else viewsOf(mapping).u16[(ringOff + splitLayout(size).driver) / 2 + 1]! += 1000;
+      loop(backend.device, pool);
+      backend.driver.poll();
+      t.regex(backend.complaints, /vring 1 is given up/);
+    });
     destroy();
   });
 }

@@ -50,6 +50,9 @@ test('options out of range', (t) => {
   for (const queues of [0, 129, 1.5, NaN]) {
     t.throws(() => new VhostDriver('/tmp/x', { queues }, {}), { message: /1 to 128 queue pairs/ });
   }
+  for (const handshakeTimeoutMs of [0, -1, NaN]) {
+    t.throws(() => new VhostDriver('/tmp/x', { handshakeTimeoutMs }, {}), { message: /more than 0 is expected/ });
+  }
 });
 
 test('close removes the socket file and may be called again; start only once', (t) => {
@@ -69,7 +72,12 @@ test('a connection is a device of its own; beyond the limit they are closed at o
   const before = openFds();
   const backend = new Backend(path, { maxDevices: 3 });
   backend.driver.start();
-  const fronts = Array.from({ length: 5 }, () => new RawFrontend(backend));
+  const fronts = Array.from({ length: 5 }, () => {
+    const front = new RawFrontend(backend);
+    front.send(wire.SET_OWNER);
+    front.send(wire.GET_FEATURES);
+    return front;
+  });
   t.is(backend.driver.devices.length, 3);
   t.is(new Set(backend.driver.devices.map((device) => device.id)).size, 3);
   t.true(fronts[3]!.closed);
@@ -81,6 +89,70 @@ test('a connection is a device of its own; beyond the limit they are closed at o
   const next = new RawFrontend(backend);
   t.is(next.get(wire.GET_FEATURES), SUPPORTED_FEATURES);
   for (const front of [...fronts, next]) front.close();
+  backend.driver.close();
+  t.is(openFds(), before);
+});
+
+test('connections that never introduce themselves make room for new ones, the oldest first', (t) => {
+  const path = socketPath(t);
+  const before = openFds();
+  const backend = new Backend(path, { maxDevices: 3 });
+  backend.driver.start();
+  const guest = new RawFrontend(backend);
+  guest.send(wire.SET_OWNER);
+  guest.get(wire.GET_FEATURES); // and then its guest sits in the firmware
+  const silent = new RawFrontend(backend);
+  const half = new RawFrontend(backend);
+  half.send(wire.SET_OWNER);
+  t.is(backend.driver.devices.length, 3);
+  const next = new RawFrontend(backend);
+  t.true(silent.closed);
+  t.false(half.closed);
+  t.regex(backend.complaints, /in use: the oldest connection without a handshake is closed for a new one/);
+  next.send(wire.SET_OWNER);
+  next.get(wire.GET_FEATURES);
+  const last = new RawFrontend(backend);
+  t.true(half.closed);
+  last.get(wire.GET_FEATURES);
+  last.send(wire.SET_OWNER);
+  const refused = new RawFrontend(backend);
+  t.true(refused.closed, 'nobody is left who could go');
+  t.is(guest.get(wire.GET_FEATURES), SUPPORTED_FEATURES);
+  for (const front of [guest, silent, half, next, last, refused]) front.close();
+  backend.driver.close();
+  t.is(openFds(), before);
+});
+
+test.serial('a handshake and a message that are never completed are waited for so long and no longer', async (t) => {
+  const path = socketPath(t);
+  const before = openFds();
+  const backend = new Backend(path, { handshakeTimeoutMs: 300 });
+  backend.driver.start();
+  const guest = new RawFrontend(backend);
+  guest.send(wire.SET_OWNER);
+  guest.get(wire.GET_FEATURES);
+  const cut = new RawFrontend(backend);
+  cut.send(wire.SET_OWNER);
+  cut.get(wire.GET_FEATURES);
+  const silent = new RawFrontend(backend);
+  const dripping = new RawFrontend(backend);
+  const message = wire.encodeMessage(wire.SET_FEATURES, wire.VERSION, wire.encodeU64(0n));
+  cut.sendBytes(message.subarray(0, 13));
+  for (let i = 0; i < 10; i++) {
+    try {
+      dripping.sendBytes(message.subarray(i, i + 1));
+    } catch {
+      break; // closed
+    }
+    backend.driver.poll();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  t.deepEqual([silent.closed, dripping.closed, cut.closed, guest.closed], [true, true, true, false]);
+  t.regex(backend.complaints, /no SET_OWNER and GET_FEATURES came within 300 ms; connection closed/);
+  t.regex(backend.complaints, /a message was not completed within 300 ms; connection closed/);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  t.is(guest.get(wire.GET_FEATURES), SUPPORTED_FEATURES, 'it may be silent for as long as it likes');
+  for (const front of [guest, silent, dripping, cut]) front.close();
   backend.driver.close();
   t.is(openFds(), before);
 });

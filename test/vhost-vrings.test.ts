@@ -12,7 +12,8 @@ import {
   VIRTIO_F_RING_PACKED,
   VIRTIO_NET_F_MQ,
 } from '../driver/wire/virtio-features.js';
-import { viewsOf } from '../native/region.js';
+import { closeFd, viewsOf } from '../native/region.js';
+import { socketPair } from '../native/socket.js';
 import { splitLayout } from '../paths/layout.js';
 import { USER_BASE, withFrontend, type Backend, type RawFrontend } from './support/raw-frontend.js';
 
@@ -210,10 +211,16 @@ test('descriptors that cannot signal are refused and named', (t) => {
     const fd = openSync(path, flags);
     withMemory(t, (front, backend) => {
       for (const request of fdRequests) t.is(front.ack(request, wire.encodeVringFd(0, true), [fd]), 1n);
-      t.regex(backend.complaints, /where an eventfd or a pipe is expected/);
+      t.regex(backend.complaints, /vring 0 got the file .* where an eventfd is expected/);
     });
     closeSync(fd);
   }
+  const [near, far] = socketPair();
+  withMemory(t, (front, backend) => {
+    for (const request of fdRequests) t.is(front.ack(request, wire.encodeVringFd(0, true), [near]), 1n);
+    t.regex(backend.complaints, /vring 0 got a socket where an eventfd is expected/);
+  });
+  [near, far].forEach(closeFd);
 });
 
 test('GET_VRING_BASE: twice, on a ring that never ran, on an odd one', (t) => {

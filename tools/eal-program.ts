@@ -6,6 +6,7 @@ import { isVirtioPmdError } from '../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../driver/eal.js';
 import type { PortEvents } from '../driver/types.js';
 import { Ending } from './ending.js';
+import { endDespiteReaders, Output } from './output.js';
 import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './testpmd/eal-options.js';
 import { startVersion, versionText } from './version.js';
@@ -13,13 +14,16 @@ import { startVersion, versionText } from './version.js';
 export const print = (text: string) => void process.stdout.write(`${text}\n`);
 export const complain = (text: string) => void process.stderr.write(`${text}\n`);
 
+/** For lines that a peer can cause, which must not pile up when nobody reads them. */
+const peerLines = new Output(process.stderr);
+
 /** syslog's numbers, as in --log-level. */
 const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
 
 /** What --log-level lets through goes to stderr. */
 export function logOf({ logLevel }: EalArguments): PortEvents['log'] {
   return (level, line) => {
-    if (logLevels[level] <= logLevel) complain(line);
+    if (logLevels[level] <= logLevel) peerLines.line(line);
   };
 }
 
@@ -91,5 +95,7 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
     }
     if (ending.signal.aborted && isVirtioPmdError(error)) return 0;
     throw error;
+  } finally {
+    if (ending.signal.aborted) endDespiteReaders();
   }
 }

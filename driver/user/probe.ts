@@ -1,6 +1,7 @@
 /** From the arguments of a virtio_user vdev to a device whose back-end has answered. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VirtioPmdError } from '../../native/errors.js';
+import { checkPeerSignals } from '../../native/peer-event.js';
 import type { VirtioUserDevargs } from '../devargs.js';
 import type { Eal } from '../eal.js';
 import { macBytes, type LogLevel, type Transport } from '../transport.js';
@@ -54,6 +55,7 @@ async function connectVhostUser(
   const fallback = options.handshakeTimeoutMs ?? DEFAULT_HANDSHAKE_TIMEOUT * 1000;
   const handshakeTimeoutMs = handshakeTimeout === undefined ? fallback : handshakeTimeout * 1000;
   const limits = { handshakeTimeoutMs, replyTimeoutMs };
+  checkPeerSignals();
   const connector = server ? listenConnector(path) : retryConnector(path, reconnect);
   const device = new VirtioUser(eal, { path, queues, queueSize, cq, mac, speed, limits, log }, connector);
   try {

@@ -1,7 +1,8 @@
 /** The rings of a virtio_user device whose back-end is told of them one by one, and the eventfds that go with them. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { createEventFd, signalFd } from '../../native/event.js';
+import { createEventFd } from '../../native/event.js';
 import { closeFd } from '../../native/region.js';
+import { openDoorbell } from '../../paths/guest/doorbell.js';
 import type { Doorbell } from '../../paths/guest/queue.js';
 import type { QueueSetup } from '../transport.js';
 
@@ -14,6 +15,8 @@ export abstract class UserRings {
   constructor(
     pairs: number,
     private readonly queueSize: number,
+    /** The back-end is another process: it holds the eventfds too, and may do anything to them. */
+    private readonly backendIsProcess: boolean,
   ) {
     const rings = Array.from({ length: pairs * 2 });
     this.kickFds = rings.map(() => createEventFd());
@@ -50,7 +53,7 @@ export abstract class UserRings {
   }
 
   doorbell(index: number): Doorbell {
-    return { kind: 'eventfd', fd: this.kickFds[index]! };
+    return { kind: this.backendIsProcess ? 'peer-eventfd' : 'eventfd', fd: this.kickFds[index]! };
   }
 
   /** Every ring has its call eventfd from the start, so there is nothing to wire up. */
@@ -59,6 +62,6 @@ export abstract class UserRings {
   }
 
   notify(index: number): void {
-    signalFd(this.kickFds[index]!);
+    openDoorbell(this.doorbell(index))(0);
   }
 }

@@ -133,7 +133,7 @@ export class VhostKernel extends UserRings implements Transport {
     private readonly options: VhostKernelOptions,
     parts: Parts,
   ) {
-    super(options.queues, options.queueSize);
+    super(options.queues, options.queueSize, false);
     this.pairEnabled = Array.from({ length: options.queues }, () => false);
     this.mac = parts.mac;
     this.system = parts.system;

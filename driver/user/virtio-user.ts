@@ -81,7 +81,7 @@ export class VirtioUser extends UserRings implements Transport {
     private readonly options: VirtioUserOptions,
     private readonly connector: Connector,
   ) {
-    super(options.queues, options.queueSize);
+    super(options.queues, options.queueSize, true);
   }
 
   // ---- the connection ------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import {
   optional,
   type OptionKinds,
 } from '../../native/arguments.js';
-import { signalFd } from '../../native/event.js';
+import { signalPeer } from '../../native/peer-event.js';
 import { GuestMemory } from '../../paths/device/guest-memory.js';
 import type { DeviceQueue } from '../../paths/device/queue.js';
 import { NET_HDR_LEGACY, NET_HDR_MRG } from '../../paths/layout.js';
@@ -322,7 +322,7 @@ export class VhostDevice {
       if (ring.reported) continue;
       ring.reported = true;
       this.log('error', `vring ${i} is given up: ${queue.broken}; it starts again when the guest restarts it`);
-      if (ring.errorFd >= 0) signalFd(ring.errorFd);
+      if (ring.errorFd >= 0) signalPeer(ring.errorFd);
     }
   }
 

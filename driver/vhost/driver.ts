@@ -17,12 +17,14 @@ import {
 } from '../../native/arguments.js';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN } from '../../native/event.js';
+import { LogLimit } from '../../native/log-limit.js';
+import { checkPeerSignals } from '../../native/peer-event.js';
 import { releaseGranules } from '../../native/peer-memory.js';
 import { closeFd } from '../../native/region.js';
 import { acceptUnix, connectUnix, openListener, type Listener } from '../../native/socket.js';
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
-import { VhostDevice, type Log, type VhostCallbacks } from './device.js';
+import { VhostDevice, type Log, type LogLevel, type VhostCallbacks } from './device.js';
 import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
 import { VhostSession } from './session.js';
 
@@ -44,7 +46,13 @@ export interface VhostOptions {
    * it for ever. Default false.
    */
   readonly anyMemoryFile?: boolean;
-  /** Where log lines go; default: nowhere. */
+  /**
+   * Server: how long a new connection may take for SET_OWNER and GET_FEATURES, with which every front-end begins at once, and any
+   * connection for a message that it has begun. Longer ones are closed. A guest that starts its driver late is no case of that:
+   * its front-end has said both. Default 30000 ms.
+   */
+  readonly handshakeTimeoutMs?: number;
+  /** Where log lines go; default: nowhere. A peer can cause some hundred at a time and some ten each second; the rest is counted. */
   readonly log?: Log;
 }
 
@@ -55,6 +63,7 @@ export const vhostOptions: OptionKinds<VhostOptions> = {
   disabledFeatures: optional(aBigint),
   disabledProtocolFeatures: optional(aBigint),
   maxDevices: optional(aNumber),
+  handshakeTimeoutMs: optional(aNumber),
   log: optional(aFunction),
   anyMemoryFile: optional(aBoolean),
 };
@@ -68,6 +77,7 @@ const vhostCallbacks: OptionKinds<VhostCallbacks> = {
   destroyConnection: optional(aFunction),
 };
 
+const HANDSHAKE_TIMEOUT_MS = 30_000;
 const LISTEN_BACKLOG = 128;
 const RECONNECT_MS = 1000;
 
@@ -84,7 +94,8 @@ export class VhostDriver {
   private readonly offeredProtocol: bigint;
   private readonly queues: number;
   private readonly maxDevices: number;
-  private readonly logLine: Log;
+  private readonly handshakeTimeoutMs: number;
+  private readonly logLimit: LogLimit<LogLevel>;
 
   /** @throws VirtioPmdError ECONFIG when an option is out of range. */
   constructor(
@@ -103,20 +114,25 @@ export class VhostDriver {
     const protocol = SUPPORTED_PROTOCOL_FEATURES & ~(options.disabledProtocolFeatures ?? 0n);
     this.offeredProtocol = this.offered & VHOST_USER_F_PROTOCOL_FEATURES ? protocol : 0n;
     this.maxDevices = options.client ? 1 : (options.maxDevices ?? 64);
-    this.logLine = options.log ?? (() => undefined);
+    this.handshakeTimeoutMs = options.client ? Infinity : (options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
+    if (!(this.handshakeTimeoutMs > 0)) {
+      throw new VirtioPmdError('ECONFIG', `handshakeTimeoutMs=${this.handshakeTimeoutMs}: more than 0 is expected`);
+    }
+    this.logLimit = new LogLimit<LogLevel>(options.log ?? (() => undefined), 'warning');
   }
 
   private log(level: Parameters<Log>[0], sentence: string): void {
-    this.logLine(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
+    this.logLimit.log(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
   }
 
   /**
    * Server: binds the socket file, which must not exist, and listens. Client: makes the first attempt to connect.
    * @throws VirtioPmdError ESOCKET when the socket cannot be bound, or (client) nobody will ever listen there, or nobody
-   *   does and `reconnect` is false; ESTATE when started already.
+   *   does and `reconnect` is false; ESTATE when started already; ECONFIG: see checkPeerSignals.
    */
   start(): void {
     if (this.started) throw new VirtioPmdError('ESTATE', `the vhost driver of ${this.path} has been started already`);
+    checkPeerSignals();
     if (this.options.client) {
       this.started = true;
       const error = this.connect();
@@ -155,6 +171,7 @@ export class VhostDriver {
     if (this.options.client) {
       if (sessions.length === 0 && this.retries && performance.now() >= this.retryAt) this.connect();
     } else if (pollFd(this.listener!.fd, POLLIN, 0) !== 0) this.acceptAll();
+    this.logLimit.flush();
   }
 
   private get retries(): boolean {
@@ -174,11 +191,23 @@ export class VhostDriver {
       }
       if (fd < 0) return;
       this.announced = false;
-      if (this.sessions.length >= this.maxDevices) {
+      if (this.sessions.length >= this.maxDevices && !this.displace()) {
         this.log('error', `connection refused: all ${this.maxDevices} devices of this socket are in use`);
         closeFd(fd);
       } else this.open(fd);
     }
+  }
+
+  /** Makes room for a new connection: the oldest that has not introduced itself goes. @returns whether there was one */
+  private displace(): boolean {
+    const at = this.sessions.findIndex((session) => !session.introduced);
+    if (at < 0) return false;
+    const [session] = this.sessions.splice(at, 1);
+    session!.close(
+      'error',
+      `all ${this.maxDevices} devices of this socket are in use: the oldest connection without a handshake is closed for a new one`,
+    );
+    return true;
   }
 
   /** @returns why it did not work. */
@@ -202,7 +231,8 @@ export class VhostDriver {
   }
 
   private open(fd: number): void {
-    const { callbacks, offered, offeredProtocol, queues: maxQueuePairs, logLine: log } = this;
+    const { callbacks, offered, offeredProtocol, queues: maxQueuePairs } = this;
+    const { log } = this.logLimit;
     const id = nextDeviceId++;
     const device = new VhostDevice(id, this.path, {
       offered,
@@ -213,7 +243,7 @@ export class VhostDriver {
       anyMemoryFile: this.options.anyMemoryFile ?? false,
     });
     this.log('info', `new vhost user connection is ${fd}`);
-    this.sessions.push(new VhostSession(fd, device));
+    this.sessions.push(new VhostSession(fd, device, this.handshakeTimeoutMs));
     callbacks.newConnection?.(device);
   }
 

@@ -3,7 +3,6 @@
  * whether and how to answer is the session's business.
  */
 import { descriptorKind } from '../../native/descriptor.js';
-import { setNonBlocking } from '../../native/event.js';
 import {
   featureNames,
   STATUS_ACKNOWLEDGE,
@@ -223,25 +222,22 @@ function setVringEnable(device: VhostDevice, { payload }: wire.Message): Outcome
   return settled(device);
 }
 
+/** What descriptorKind says of one. */
+const AN_EVENTFD = 'an event descriptor';
+
 function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
   const word = wire.decodeU64(message.payload);
   if (word > (wire.VRING_NOFD | wire.VRING_INDEX_MASK)) return refused(`invalid vring index: 0x${word.toString(16)}`);
   const ring = ringOf(device, Number(word & wire.VRING_INDEX_MASK));
   if (typeof ring === 'string') return refused(ring);
   const fd = message.fds[0] ?? -1;
-  if (fd >= 0) {
-    const kind = descriptorKind(fd);
-    if (!signalling.has(kind)) return refused(`vring ${ring.index} got ${kind} where an eventfd or a pipe is expected`);
-    // a peer that never reads its pipe must not stop us
-    setNonBlocking(fd);
-  }
+  // nothing else can be signalled without waiting for a peer that does not read
+  const kind = fd < 0 ? AN_EVENTFD : descriptorKind(fd);
+  if (kind !== AN_EVENTFD) return refused(`vring ${ring.index} got ${kind} where an eventfd is expected`);
   set(ring, fd);
   // the descriptor is the ring's, whether the ring can start or not
   return { ...settled(device), keepsFds: true };
 }
-
-/** What a ring's descriptors can be; a socket is what some test tools use. */
-const signalling: ReadonlySet<string> = new Set(['an event descriptor', 'a pipe', 'a socket']);
 
 const statusBits: readonly (readonly [bit: number, name: string])[] = [
   [STATUS_ACKNOWLEDGE, 'ACKNOWLEDGE'],

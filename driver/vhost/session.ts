@@ -18,13 +18,40 @@ const MS_PER_POLL = 0.2;
 export class VhostSession {
   private readonly channel: MessageChannel;
   private over = false;
+  /** Requests that every front-end begins with have come. */
+  private owned = false;
+  private asked = false;
+  /** When what we wait for is late: the introduction, or the rest of a message; Infinity when we wait for neither. */
+  private deadline: number;
 
-  /** @param fd connected socket, ours from now on. */
+  /** @param fd connected socket, ours from now on. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
   constructor(
     fd: number,
     readonly device: VhostDevice,
+    private readonly patienceMs: number,
   ) {
     this.channel = new MessageChannel(fd);
+    this.deadline = performance.now() + patienceMs;
+  }
+
+  /**
+   * It has sent SET_OWNER and GET_FEATURES, as QEMU and DPDK do when they connect. What comes then may take for ever: a guest
+   * that has not begun to use its device, or never does.
+   */
+  get introduced(): boolean {
+    return this.owned && this.asked;
+  }
+
+  /** After messages were handled. */
+  private waitOn(): void {
+    if (!this.introduced) return;
+    if (!this.channel.isWithinMessage) this.deadline = Infinity;
+    else if (this.deadline === Infinity) this.deadline = performance.now() + this.patienceMs;
+  }
+
+  private giveUpWaiting(): void {
+    const what = this.introduced ? 'a message was not completed' : 'no SET_OWNER and GET_FEATURES came';
+    this.close('error', `${what} within ${this.patienceMs} ms; connection closed`);
   }
 
   /** Handles the messages that are there. Never waits, never throws. @returns false once the connection has ended. */
@@ -35,6 +62,10 @@ export class VhostSession {
       return false;
     }
     this.device.reportBroken();
+    if (this.deadline !== Infinity && performance.now() > this.deadline) {
+      this.giveUpWaiting();
+      return false;
+    }
     if (pollFd(this.channel.fd, POLLIN, 0) === 0) return true;
     const until = performance.now() + MS_PER_POLL;
     for (let i = 0; i < MESSAGES_PER_POLL && !this.over; i++) {
@@ -43,6 +74,7 @@ export class VhostSession {
       if (message === undefined) break;
       this.take(message);
     }
+    this.waitOn();
     if (!this.over && this.channel.ended !== undefined) this.hangUp(this.channel.ended);
     return !this.over;
   }
@@ -65,6 +97,8 @@ export class VhostSession {
       this.device.log('debug', `read message VHOST_USER_${name}`);
       const reserved = message.flags & ~(wire.VERSION_MASK | wire.REPLY | wire.NEED_REPLY);
       if (reserved) this.device.log('warning', `${name} has unknown flags 0x${(reserved >>> 0).toString(16)}: ignored`);
+      if (message.request === wire.SET_OWNER) this.owned = true;
+      else if (message.request === wire.GET_FEATURES) this.asked = true;
       const outcome = handleRequest(this.device, message);
       kept = 'keepsFds' in outcome && outcome.keepsFds === true;
       this.answer(message, outcome);

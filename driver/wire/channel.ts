@@ -46,6 +46,11 @@ export class MessageChannel {
     return undefined;
   }
 
+  /** Some of a message has come, and not all of it. */
+  get isWithinMessage(): boolean {
+    return this.filled > 0 || this.header !== undefined;
+  }
+
   /** Reads some of what is missing. @returns false when nothing came. */
   private read(): boolean {
     const missing = this.buffer.subarray(this.filled);

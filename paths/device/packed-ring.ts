@@ -1,6 +1,6 @@
 /** What the two directions of a packed ring share, on the device's side: where its parts are, where we are, notifications. */
-import { signalFd } from '../../native/event.js';
 import { fence } from '../../native/order.js';
+import { signalPeer } from '../../native/peer-event.js';
 import { packedNeedsNotify } from '../kick.js';
 import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EVENT_F_DISABLE } from '../layout.js';
 import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
@@ -184,7 +184,7 @@ export class PackedRing {
     const offWrap = Atomics.load(this.driverEvent, this.driverEventAt);
     if (!packedNeedsNotify(eventIdx, flags, offWrap, size, this.position, this.wrap, added)) {
       this.stats[KICKS_SUPPRESSED]!++;
-    } else if (signalFd(this.callFd)) this.stats[KICKS]!++;
+    } else if (signalPeer(this.callFd)) this.stats[KICKS]!++;
   }
 
   private observe(position: number): number {

@@ -1,5 +1,5 @@
 /** What the two directions of a split ring share, on the device's side: where its parts are, where we are, notifications. */
-import { signalFd } from '../../native/event.js';
+import { signalPeer } from '../../native/peer-event.js';
 import { splitNeedsNotify } from '../kick.js';
 import { DESC_SIZE, USED_F_NO_NOTIFY } from '../layout.js';
 import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
@@ -101,6 +101,6 @@ export class SplitRing {
     // the store above and this load are sequentially consistent: the fence in between is part of them
     const word = Atomics.load(this.availU16, eventIdx ? this.avail + 2 + size : this.avail);
     if (!splitNeedsNotify(eventIdx, word, after, before)) this.stats[KICKS_SUPPRESSED]!++;
-    else if (signalFd(this.callFd)) this.stats[KICKS]!++;
+    else if (signalPeer(this.callFd)) this.stats[KICKS]!++;
   }
 }

@@ -1,6 +1,7 @@
 /** Doorbells: how a queue tells its device that there is work. At most once per burst. */
 import { signalFd } from '../../native/event.js';
 import { fence } from '../../native/order.js';
+import { signalPeer } from '../../native/peer-event.js';
 import { writePort16 } from '../../native/port-io.js';
 import { viewsOf } from '../../native/region.js';
 import { WEAK_ORDER } from './burst.js';
@@ -20,6 +21,10 @@ export function openDoorbell(doorbell: Doorbell): Ring {
     case 'eventfd': {
       const { fd } = doorbell;
       return () => void signalFd(fd);
+    }
+    case 'peer-eventfd': {
+      const { fd } = doorbell;
+      return () => void signalPeer(fd);
     }
     case 'mmio': {
       const { u16 } = viewsOf(doorbell.mapping);

@@ -29,7 +29,10 @@ export type TxPathName =
 /** How to tell the device that there is work. */
 export type Doorbell =
   | { readonly kind: 'none' }
+  /** One that only the kernel and we hold. */
   | { readonly kind: 'eventfd'; readonly fd: number }
+  /** One that a back-end in another process holds too, and may do anything to. */
+  | { readonly kind: 'peer-eventfd'; readonly fd: number }
   /** One store of `value` to the device register at byte `offset` of `mapping`: 2 bytes. */
   | { readonly kind: 'mmio'; readonly mapping: Mapping; readonly offset: number; readonly value: number }
   /** NOTIFICATION_DATA: one store of 4 bytes, `value` in the lower half and in the upper where the driver is. */

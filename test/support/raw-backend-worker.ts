@@ -7,6 +7,7 @@ import { acceptUnix, connectUnix, listenUnix, sendWithFds } from '../../native/s
 import { MessageChannel } from '../../driver/wire/channel.js';
 import * as F from '../../driver/wire/virtio-features.js';
 import * as V from '../../driver/wire/vhost-user.js';
+import { fillAndBlock } from './hostile-eventfd.js';
 import {
   HANG_UP,
   RAW_FEATURES,
@@ -82,6 +83,7 @@ function converse(
       pollFd(fd, POLLIN, 5);
       continue;
     }
+    if (message.request === V.SET_VRING_KICK && script.fillsKicks) message.fds.forEach(fillAndBlock);
     for (const received of message.fds) closeFd(received);
     const { request, flags, payload, fds } = message;
     port.postMessage({ connection, request, name: V.requestName(request), flags, payload, fds: fds.length });

@@ -33,6 +33,8 @@ export interface Script {
   readonly config?: readonly number[];
   /** After answering this request: send bytes that nobody asked for. */
   readonly babbleAfter?: number;
+  /** Fills the eventfds with which it is kicked, and makes them blocking: whoever writes to one waits for ever. */
+  readonly fillsKicks?: boolean;
 }
 
 export interface RawBackendOptions {
@@ -80,7 +82,8 @@ export interface RawJob extends RawBackendOptions {
 
 let thread: Worker | undefined;
 
-function startThread(): Worker {
+/** A thread for one more back-end at the same time. */
+export function startThread(): Worker {
   const worker = new Worker(new URL('./raw-backend-worker.js', import.meta.url));
   worker.unref();
   return worker;
@@ -97,12 +100,11 @@ export class RawBackend {
   }
 
   /** Resolves when it listens (or has begun to try to connect). */
-  static async start(options: RawBackendOptions): Promise<RawBackend> {
-    thread ??= startThread();
-    const backend = new RawBackend(thread);
+  static async start(options: RawBackendOptions, worker = (thread ??= startThread())): Promise<RawBackend> {
+    const backend = new RawBackend(worker);
     const { port2 } = backend.channel;
     const ready = backend.said('ready');
-    thread.postMessage({ ...options, words: backend.words, port: port2 } satisfies RawJob, [port2]);
+    worker.postMessage({ ...options, words: backend.words, port: port2 } satisfies RawJob, [port2]);
     await ready;
     return backend;
   }

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /** vhost-switch: see `usage` in options.ts. */
 import { pinThread } from '../../native/cpu.js';
+import { LogLimit } from '../../native/log-limit.js';
 import { createRegion, destroyRegion } from '../../native/region.js';
 import { VhostDriver, type VhostCallbacks } from '../../driver/vhost/index.js';
 import { VIRTIO_NET_F_MRG_RXBUF } from '../../driver/wire/virtio-features.js';
 import { createMempool, Mempool, mempoolStride } from '../../paths/mempool.js';
 import { sharedCodeNote } from '../../paths/specialize.js';
 import { Ending } from '../ending.js';
+import { endDespiteReaders, Output } from '../output.js';
 import { endOrderly, runMain } from '../program.js';
 import { parseOptions, type SwitchOptions } from './options.js';
 import { statsScreen } from './stats-screen.js';
@@ -40,14 +42,16 @@ function run(options: SwitchOptions, ending: Ending): void {
     0,
   );
   const fabric = new Switch(pool, options.socketFiles.length === 1);
+  // guests that come and go can cause these without end
+  const { log: say } = new LogLimit<'info'>((_level, line) => print(line), 'info');
   const callbacks: VhostCallbacks = {
     newDevice: (device) => {
       const port = fabric.add(device);
-      print(`(${device.id}) device has been added to data core as port ${port.id}`);
+      say('info', `(${device.id}) device has been added to data core as port ${port.id}`);
     },
     destroyDevice: (device) => {
       fabric.remove(device);
-      print(`(${device.id}) device has been removed from data core`);
+      say('info', `(${device.id}) device has been removed from data core`);
     },
     vringStateChanged: (device) => fabric.refresh(device),
   };
@@ -74,6 +78,7 @@ function run(options: SwitchOptions, ending: Ending): void {
     if (ending.signal.aborted) {
       closeAll();
       destroyRegion(mapping);
+      endDespiteReaders();
       return;
     }
     for (const driver of drivers) driver.poll();
@@ -83,7 +88,7 @@ function run(options: SwitchOptions, ending: Ending): void {
     for (let i = 0; i < TURNS; i++) moved += fabric.turn(second);
     if (options.stats > 0 && now >= printAt) {
       printAt = now + options.stats * 1000;
-      process.stdout.write(statsScreen(fabric.ports));
+      output.write(statsScreen(fabric.ports));
     }
     idle = moved > 0 ? 0 : idle + 1;
     if (fabric.ports.length === 0 || idle > IDLE_ROUNDS) Atomics.wait(sleeper, 0, 0, 1);
@@ -92,9 +97,9 @@ function run(options: SwitchOptions, ending: Ending): void {
   round();
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
-}
+/** Nobody may read it: the switch goes on, and its memory stays as it is. */
+const output = new Output(process.stdout);
+const print = output.line;
 
 const ending = new Ending(0);
 await runMain(() => {

@@ -1,0 +1,93 @@
+/**
+ * System calls that could wait for ever because of a descriptor that a peer holds too: a timer of this thread interrupts them
+ * (EINTR) a moment later. The way for kernels and containers without a better one; it costs three system calls more.
+ */
+import { SystemError } from './errors.js';
+import { addressOf, c, check, functionAddress, systemCalls } from './libc.js';
+
+/** The first interruption, and the time between two: the first might come before the call has begun to wait. */
+const INTERVAL_NS = 200_000n;
+
+const SIG_UNBLOCK = 1;
+const CLOCK_MONOTONIC = 1;
+const SIGEV_THREAD_ID = 4;
+/** Real-time signals, which neither Node nor glibc uses, from the last one down; one without a handler is taken. */
+const SIGNALS = [64, 63, 62, 61, 60];
+
+// struct sigaction of glibc on x64 and arm64: handler 0, mask 8, flags 136, restorer 144
+const SIGACTION_SIZE = 152;
+const SIGSET_SIZE = 128;
+
+// struct itimerspec: interval and first, each seconds and nanoseconds
+const on = new BigUint64Array([0n, INTERVAL_NS, 0n, INTERVAL_NS]);
+const off = new BigUint64Array(4);
+const onAddress = addressOf(on);
+const offAddress = addressOf(off);
+
+/** The timer of this thread, or why it can have none. */
+let timer: number | SystemError | undefined;
+
+/**
+ * A signal whose handler does nothing, without SA_RESTART: a call that waits returns. getppid is that handler: it may be
+ * called at any moment, changes nothing, and does not mind an argument. @throws SystemError
+ */
+function claimSignal(): number {
+  const nothing = functionAddress('getppid');
+  const action = new DataView(new ArrayBuffer(SIGACTION_SIZE));
+  const bytes = new Uint8Array(action.buffer);
+  for (const signal of SIGNALS) {
+    check(c.sigaction(signal, null, bytes), 'sigaction');
+    const handler = action.getBigUint64(0, true);
+    if (handler !== 0n && handler !== nothing) continue; // the program's own
+    bytes.fill(0);
+    action.setBigUint64(0, nothing, true);
+    check(c.sigaction(signal, bytes, null), 'sigaction');
+    const set = new Uint8Array(SIGSET_SIZE);
+    set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
+    check(-c.pthreadSigmask(SIG_UNBLOCK, set, null), 'pthread_sigmask');
+    return signal;
+  }
+  throw new SystemError('sigaction', 'EBUSY', `every signal from ${SIGNALS.at(-1)} to ${SIGNALS[0]} has a handler`);
+}
+
+function createTimer(): number | SystemError {
+  const { timerCreate, timerDelete } = systemCalls;
+  try {
+    if (timerCreate < 0) throw new SystemError('timer_create', 'ENOSYS', `on ${process.arch}`);
+    // struct sigevent: value 0, signo 8, notify 12, tid 16
+    const event = new DataView(new ArrayBuffer(64));
+    event.setInt32(8, claimSignal(), true);
+    event.setInt32(12, SIGEV_THREAD_ID, true);
+    event.setInt32(16, c.gettid(), true);
+    const id = new Int32Array(2);
+    const eventBytes = new Uint8Array(event.buffer);
+    check(c.syscall(timerCreate, CLOCK_MONOTONIC, addressOf(eventBytes), addressOf(id), 0, 0), 'timer_create');
+    const made = id[0]!;
+    process.once('exit', () => void c.syscall(timerDelete, made, 0, 0, 0, 0));
+    return made;
+  } catch (error) {
+    if (error instanceof SystemError) return error;
+    throw error;
+  }
+}
+
+/** Undefined, or why `interrupted` cannot work here. */
+export function interruptionProblem(): SystemError | undefined {
+  timer ??= createTimer();
+  return typeof timer === 'number' ? undefined : timer;
+}
+
+/**
+ * Makes one system call, which fails with EINTR instead of waiting for more than about 200 us.
+ * @returns what it returned; -1, without a call, where there are no such timers
+ */
+export function interrupted(call: () => number): number {
+  timer ??= createTimer();
+  if (typeof timer !== 'number') return -1;
+  const { timerSettime } = systemCalls;
+  c.syscall(timerSettime, timer, 0, onAddress, 0, 0);
+  const result = call();
+  // the last interruption has been delivered when this returns: no later call will see it
+  c.syscall(timerSettime, timer, 0, offAddress, 0, 0);
+  return result;
+}
