@@ -15,8 +15,11 @@ import { makeViews, PAGE_SIZE, type Mapping, type Views } from './region.js';
 /** Bytes of a granule: byte offsets into one stay small integers in V8, and it may begin with a hugepage of any size. */
 export const GRANULE = 2 ** 30;
 
-/** Granules kept for later although nothing is mapped there. */
-const MAX_IDLE = 512;
+/**
+ * Granules that are reserved together, where there is as much address space: regions of any size then find room where
+ * others have been. Blocks of the sizes asked for would not: ever larger regions would need ever new ones, and new views.
+ */
+const BLOCK_GRANULES = 1024;
 
 /** Consecutive granules that were reserved together. */
 interface Block {
@@ -38,30 +41,27 @@ function takeGranules(count: number): { readonly block: Block; readonly first: n
       if (run === count) return { block, first: i + 1 - count };
     }
   }
-  dropIdle();
-  // with one more, the block can begin at a multiple of the granule
-  const start = reserve((count + 1) * GRANULE);
-  if (start === undefined) {
+  const block = reserveBlock(Math.max(count, BLOCK_GRANULES)) ?? reserveBlock(count);
+  if (block === undefined) {
     throw new VirtioPmdError(
       'EMEMORY',
       `no address space for ${count} GiB of a peer's memory (mmap: ${lastErrno()}): see ulimit -v`,
     );
   }
-  const address = Math.ceil(start / GRANULE) * GRANULE;
-  if (address > start) unreserve(start, address - start);
-  const end = address + count * GRANULE;
-  if (end < start + (count + 1) * GRANULE) unreserve(end, start + (count + 1) * GRANULE - end);
-  const block = { address, used: new Uint8Array(count), views: new Array<undefined>(count).fill(undefined) };
   blocks.push(block);
   return { block, first: 0 };
 }
 
-/** Blocks of sizes that peers no longer ask for must not use up the address space. */
-function dropIdle(): void {
-  const isIdle = ({ used }: Block) => !used.includes(1);
-  if (blocks.filter(isIdle).reduce((sum, { used }) => sum + used.length, 0) <= MAX_IDLE) return;
-  for (const { address, used } of blocks.filter(isIdle)) unreserve(address, used.length * GRANULE);
-  blocks = blocks.filter((block) => !isIdle(block));
+function reserveBlock(count: number): Block | undefined {
+  // with one more, the block can begin at a multiple of the granule
+  const start = reserve((count + 1) * GRANULE);
+  if (start === undefined) return undefined;
+  const address = Math.ceil(start / GRANULE) * GRANULE;
+  if (address > start) unreserve(start, address - start);
+  const end = address + count * GRANULE;
+  const reserved = start + (count + 1) * GRANULE;
+  if (end < reserved) unreserve(end, reserved - end);
+  return { address, used: new Uint8Array(count), views: new Array<undefined>(count).fill(undefined) };
 }
 
 function blockAt(address: number): Block {

@@ -27,6 +27,7 @@ function deviceOf(guest: GuestFixture): DeviceQueue {
     userAddr: USER_ADDRESS,
     size: mapping.byteLength,
     views: viewsOf(mapping),
+    address: Number(mapping.address),
     viewBytes: mapping.byteLength,
     offset: 0,
   };

@@ -15,6 +15,9 @@ test('resolve: first and last byte, one too many, an address above 2^53, a wrap-
   t.teardown(() => world.destroy());
   const { memory } = world;
   const resolve = (address: number, length: number) => memory.resolve(low(address), high(address), length);
+  t.is(resolve(GUEST_BASE, 1), -1, 'not touched yet');
+  memory.touch(0);
+  memory.touch(1);
   t.is(resolve(GUEST_BASE, 1), 0);
   t.is(resolve(GUEST_BASE, BOUNDARY), 0);
   t.is(resolve(GUEST_BASE, BOUNDARY + 1), -1, 'crosses into the adjacent region: not in one piece');
@@ -32,6 +35,8 @@ test('copyOut crosses adjacent regions and refuses what leaves them', (t) => {
   const world = new World(8);
   t.teardown(() => world.destroy());
   world.write(GUEST_BASE + BOUNDARY - 3, [1, 2, 3, 4, 5]);
+  world.memory.touch(0);
+  world.memory.touch(1);
   const out = new Uint8Array(5);
   const at = GUEST_BASE + BOUNDARY - 3;
   t.true(world.memory.copyOut(low(at), high(at), 5, out));
@@ -49,6 +54,7 @@ test('a memory table: too many regions, overlap, no size, beyond 2^53, longer th
     userAddr: USER_BASE + guestAddr,
     size,
     views,
+    address: Number(world.guest.address),
     viewBytes: views.u8.length,
     offset,
   });

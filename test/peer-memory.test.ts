@@ -68,6 +68,19 @@ test('a file that cannot be mapped leaves the granule free', (t) => {
   unmapPeerFile(mapping);
 });
 
+test('ever larger regions find room, and views, where others have been', (t) => {
+  const fd = sparseMemfd(300 * GRANULE);
+  t.teardown(() => closeFd(fd));
+  const first = mapPeerFile(fd, GRANULE, 0);
+  const views = granuleViews(Number(first.address));
+  unmapPeerFile(first);
+  for (let granules = 2; granules < 50; granules++) {
+    const mapping = mapPeerFile(fd, granules * GRANULE, 0);
+    t.is(granuleViews(Number(mapping.address)), views);
+    unmapPeerFile(mapping);
+  }
+});
+
 test('mappings of ever new sizes do not use up the address space', (t) => {
   const fd = sparseMemfd(300 * GRANULE);
   t.teardown(() => closeFd(fd));

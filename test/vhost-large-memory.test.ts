@@ -74,11 +74,13 @@ for (const packed of [false, true]) {
         const address = (2 + (i % 3)) * GIB - 12 - i * 3;
         writeSync(file.fd, Buffer.concat([Buffer.alloc(12), frame]), 0, 12 + frame.length, address);
         add(tx, i, address, 12 + frame.length, false);
-        t.is(backend.device.dequeueBurst(1, pool, pkts, 1), 1);
+        // a burst is the first to use one slice, not two
+        const taken = backend.device.dequeueBurst(1, pool, pkts, 1) || backend.device.dequeueBurst(1, pool, pkts, 1);
+        t.is(taken, 1);
         t.deepEqual(Buffer.from(readPacket(pool, pkts[0]!)), frame);
         const into = (2 + (i % 3)) * GIB - 500 - i;
         add(rx, i, into, 2048, true);
-        t.is(backend.device.enqueueBurst(0, pool, pkts, 1), 1);
+        t.is(backend.device.enqueueBurst(0, pool, pkts, 1) || backend.device.enqueueBurst(0, pool, pkts, 1), 1);
         t.deepEqual(file.read(into + 12, frame.length), frame);
         pool.free(pkts[0]!);
       });
@@ -118,6 +120,47 @@ test('256 GiB in one region, and more than 512 GiB in all refused', (t) => {
     for (let i = 0; i < 200; i++) t.is(table(region(0, i % 2 === 0 ? 256 : 255)), 0n);
   });
   closeFd(fd);
+});
+
+test('a chain over many GiB that nobody has touched: one a burst, and the packet arrives in the end', (t) => {
+  const gib = 20;
+  const file = new GuestFile(gib * GIB);
+  const packets = createRegion('pool', 1 << 20, false);
+  const spec = { name: 'p', mapping: packets, base: 0, count: 64, headroom: 128, dataRoom: 2048, cacheSize: 8 };
+  const pool = new Mempool(createMempool({ ...spec, deviceAddress: (offset) => BigInt(offset) }), 0);
+  withFrontend(t, (front, backend) => {
+    front.negotiate(SUPPORTED_FEATURES & ~VIRTIO_F_RING_PACKED);
+    const region = front.memoryRegion({ guestAddr: 0n, size: BigInt(gib * GIB) });
+    t.is(front.ack(wire.SET_MEM_TABLE, wire.encodeMemoryTable([region]), [file.fd]), 0n);
+    const external = process.memoryUsage().external;
+    t.deepEqual(front.startRing(1, SIZE, 0), [0n, 0n, 0n, 0n, 0n, 0n]);
+    t.true(process.memoryUsage().external - external < GIB, 'a ring needs no views of a whole slice');
+    const layout = splitLayout(SIZE);
+    for (let i = 0; i < gib; i++) {
+      const address = i * GIB + (1 << 20);
+      writeSync(file.fd, Buffer.alloc(16, i), 0, 16, address);
+      file.write(layout.desc + i * 16, [8, address], [4, i === 0 ? 12 : 16], [2, i < gib - 1 ? 1 : 0], [2, i + 1]);
+    }
+    file.write(layout.driver + 4, [2, 0]);
+    file.write(layout.driver + 2, [2, 1]);
+    const pkts = new Uint32Array(1);
+    let bursts = 0;
+    let taken = 0;
+    while (taken === 0 && bursts++ < 100) {
+      const before = process.memoryUsage().external;
+      taken = backend.device.dequeueBurst(1, pool, pkts, 1);
+      t.true(process.memoryUsage().external - before < 2 * GIB, 'one slice at most');
+    }
+    t.is(taken, 1);
+    t.true(bursts <= gib);
+    t.deepEqual(
+      Buffer.from(readPacket(pool, pkts[0]!)),
+      Buffer.concat(Array.from({ length: gib - 1 }, (_, i) => Buffer.alloc(16, i + 1))),
+    );
+    pool.free(pkts[0]!);
+  });
+  closeFd(file.fd);
+  destroyRegion(packets);
 });
 
 test('eight regions of 2 GiB sent again and again: no typed array is made before a packet needs it', (t) => {

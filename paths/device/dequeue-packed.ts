@@ -2,7 +2,7 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, CHAIN_TOO_LONG } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import { PackedRing } from './packed-ring.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
@@ -35,7 +35,7 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     const got = pool.getBulk(mbufs, wanted);
     stats[NOMBUF]! += wanted - got;
 
-    chain.work = 0;
+    chain.begin();
     let consumed = 0; // descriptors
     let chains = 0;
     let count = 0; // packets
@@ -86,6 +86,7 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     const { hdrSize, size } = this.spec;
     chain.clear();
     const result = chain.walkPacked(this.descU32, this.desc, this.at(ahead));
+    if (result === CHAIN_LATER) return STOP;
     // a list may not go on over descriptors that we have just used either
     if (result > CHAIN_BAD || ahead + chain.descriptors > size) {
       this.giveUp(result > CHAIN_BAD ? result : CHAIN_TOO_LONG);
@@ -95,6 +96,7 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
     else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
     else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
+    else if (!chain.ready()) return STOP;
     else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) {
       chain.countCopy(bytes, pool.nbSegs[m]!);
       return TAKEN;

@@ -2,7 +2,7 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, HEAD_RANGE } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
@@ -40,7 +40,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
       pending = got;
     }
 
-    chain.work = 0;
+    chain.begin();
     let done = 0; // chains consumed
     let count = 0; // packets
     while (done < pending && chain.work < WORK_PER_BURST) {
@@ -91,6 +91,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
     const { hdrSize } = this.spec;
     chain.clear();
     const result = chain.walkSplit(this.descU32, this.desc, head);
+    if (result === CHAIN_LATER) return STOP;
     if (result > CHAIN_BAD) {
       this.giveUp(result);
       return STOP;
@@ -99,6 +100,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
     if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
     else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
     else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
+    else if (!chain.ready()) return STOP;
     else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) {
       chain.countCopy(bytes, pool.nbSegs[m]!);
       return TAKEN;

@@ -2,7 +2,7 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, CHAIN_TOO_LONG } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, CHAIN_TOO_LONG } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import { PackedRing } from './packed-ring.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
@@ -48,7 +48,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     this.access.select(pool);
     const { u8, copiers } = this.access;
 
-    chain.work = 0;
+    chain.begin();
     let taken = 0; // packets
     let consumed = 0; // descriptors
     while (taken < n && chain.work < WORK_PER_BURST && this.look(consumed, n - taken)) {
@@ -73,6 +73,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
 
       const buffers = this.gather(length + hdrSize, consumed);
       if (buffers > 0) {
+        if (!chain.ready()) break;
         packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
         chain.countCopy(length, pool.nbSegs[m]!);
         countPacket(stats, u8, pool.dataStart(m), length);
@@ -82,7 +83,11 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       } else if (buffers < 0) {
         this.useGathered(-buffers); // spoiled buffers go back; the packet tries the next ones
         consumed += this.gathered;
-      } else if (this.broken === undefined && (!mergeable || (consumed === 0 && this.gathered === size))) {
+      } else if (
+        chain.mayTouch &&
+        this.broken === undefined &&
+        (!mergeable || (consumed === 0 && this.gathered === size))
+      ) {
         // even all the guest has would not hold it: waiting is of no use
         countDrop(stats, DROP_TOO_LONG);
         taken++;
@@ -110,13 +115,14 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     const { chain, descU32, desc, starts, ids, lengths } = this;
     const { size, hdrSize, mergeable } = this.spec;
     chain.clear();
-    const workBefore = chain.work;
+    const limit = chain.work + WORK_PER_PACKET;
     this.gathered = 0;
     let buffers = 0;
     while (this.look(consumed + this.gathered, 1)) {
       const ahead = consumed + this.gathered;
       const before = chain.bytes;
       const result = chain.walkPacked(descU32, desc, this.at(ahead));
+      if (result === CHAIN_LATER) return 0;
       if (result > CHAIN_BAD || ahead + chain.descriptors > size) {
         this.giveUp(result > CHAIN_BAD ? result : CHAIN_TOO_LONG);
         return 0;
@@ -125,7 +131,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       starts[buffers] = ahead;
       ids[buffers] = chain.id;
       this.gathered += chain.descriptors;
-      if (result !== CHAIN_GOOD || room < hdrSize || chain.work - workBefore > WORK_PER_PACKET) {
+      if (result !== CHAIN_GOOD || room < hdrSize || chain.work > limit) {
         countDrop(this.stats, DROP_SEGMENTS);
         lengths.fill(0, 0, buffers + 1);
         return -buffers - 1;

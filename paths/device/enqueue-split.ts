@@ -2,7 +2,7 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, HEAD_RANGE } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
@@ -40,7 +40,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     this.access.select(pool);
     const { u8, copiers } = this.access;
 
-    chain.work = 0;
+    chain.begin();
     let taken = 0; // packets
     let done = 0; // buffers
     while (taken < n && done < pending && chain.work < WORK_PER_BURST) {
@@ -72,6 +72,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
 
       const buffers = this.gather(length + hdrSize, done, pending);
       if (buffers > 0) {
+        if (!chain.ready()) break;
         packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
         chain.countCopy(length, pool.nbSegs[m]!);
         countPacket(stats, u8, pool.dataStart(m), length);
@@ -79,7 +80,11 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
         taken++;
       } else if (buffers < 0) {
         done -= buffers; // spoiled buffers go back; the packet tries the next ones
-      } else if (this.broken === undefined && (!this.spec.mergeable || (done === 0 && pending === size))) {
+      } else if (
+        chain.mayTouch &&
+        this.broken === undefined &&
+        (!this.spec.mergeable || (done === 0 && pending === size))
+      ) {
         // even all the guest has would not hold it: waiting is of no use
         countDrop(stats, DROP_TOO_LONG);
         taken++;
@@ -104,7 +109,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     const mask = size - 1;
     const availEntries = this.avail + 2;
     chain.clear();
-    const workBefore = chain.work;
+    const limit = chain.work + WORK_PER_PACKET;
     for (let k = done; k < pending; k++) {
       const slot = (position + k) & mask;
       const head = availU16[availEntries + slot]!;
@@ -114,6 +119,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
       }
       const before = chain.bytes;
       const result = chain.walkSplit(descU32, desc, head);
+      if (result === CHAIN_LATER) return 0;
       if (result > CHAIN_BAD) {
         this.giveUp(result);
         return 0;
@@ -121,7 +127,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
       const room = chain.bytes - before;
       const entry = usedEntries + slot * 2;
       usedU32[entry] = head;
-      if (result !== CHAIN_GOOD || room < hdrSize || chain.work - workBefore > WORK_PER_PACKET) {
+      if (result !== CHAIN_GOOD || room < hdrSize || chain.work > limit) {
         countDrop(this.stats, DROP_SEGMENTS);
         for (let j = done; j <= k; j++) usedU32[usedEntries + ((position + j) & mask) * 2 + 1] = 0;
         return done - k - 1;

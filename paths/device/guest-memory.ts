@@ -30,7 +30,7 @@ interface PoolCopiers {
 export class GuestMemory {
   /** Ascending by guest address. */
   readonly slices: readonly GuestSlice[];
-  /** By slice: its views, undefined until `hit` has been there. */
+  /** By slice: its views, undefined until `touch`. */
   readonly views: (Views | undefined)[];
   /** Slice of the last successful `resolve`; index into `views`. */
   hit = -1;
@@ -66,7 +66,7 @@ export class GuestMemory {
 
   /**
    * Where the `length` bytes at guest address `high * 2^32 + low` are: the byte offset in `views[hit]`, or -1 when they
-   * do not lie inside one slice (`Chain` has buffers that cross from one to the next).
+   * do not lie inside one slice that has been touched (`Chain` has buffers elsewhere, or across several).
    */
   resolve(low: number, high: number, length: number): number {
     const at = high * 4294967296 + low - this.start;
@@ -77,7 +77,7 @@ export class GuestMemory {
   private resolveElsewhere(low: number, high: number, length: number): number {
     const address = high * 4294967296 + low;
     const slice = this.sliceOf(address);
-    if (slice < 0 || address + length > this.endOf(slice)) return -1;
+    if (slice < 0 || this.views[slice] === undefined || address + length > this.endOf(slice)) return -1;
     this.select(slice);
     return (this.base + (address - this.start)) | 0;
   }
@@ -113,7 +113,7 @@ export class GuestMemory {
 
   /**
    * Copies `length` bytes at a guest address, which may cross from one slice to an adjacent one, to the beginning of `out`.
-   * For the rare and the short: one byte at a time.
+   * For the rare and the short: one byte at a time. All of it must have been touched.
    * @returns false, with `out` undefined, when part of the range is nobody's.
    */
   copyOut(low: number, high: number, length: number, out: Uint8Array): boolean {
@@ -121,10 +121,10 @@ export class GuestMemory {
     for (let done = 0; done < length;) {
       const slice = this.sliceOf(address);
       if (slice < 0) return false;
-      this.select(slice);
       const { u8 } = this.views[slice]!;
       const piece = Math.min(length - done, this.endOf(slice) - address);
-      const from = this.base + (address - this.start);
+      const { guestAddr, offset } = this.slices[slice]!;
+      const from = offset + (address - guestAddr);
       for (let i = 0; i < piece; i++) out[done + i] = u8[from + i]!;
       done += piece;
       address += piece;
@@ -133,7 +133,8 @@ export class GuestMemory {
   }
 
   /**
-   * Where a part of a ring is. It may lie across slices that are neighbours in our memory too: pieces of one region.
+   * Where a part of a ring is, in views of its own: they are small, a slice's are not made for a ring. It may lie across
+   * slices that are neighbours in our memory too: pieces of one region.
    * @param userAddr address in the front-end's process.
    * @param what for the error: "descriptor table of ring 0".
    * @throws VirtioPmdError EPEER when it is misaligned or does not lie in one region.
@@ -141,16 +142,13 @@ export class GuestMemory {
   ring(userAddr: number, length: number, alignment: number, what: string): Place {
     const first = this.sliceAt(userAddr);
     if (first !== undefined) {
-      const { views, offset, size, userAddr: begin } = first;
-      const at = offset + (userAddr - begin);
-      if (userAddr % alignment !== 0 || at % alignment !== 0) {
+      const address = first.address + first.offset + (userAddr - first.userAddr);
+      if (userAddr % alignment !== 0 || address % alignment !== 0) {
         throw refuse(`the ${what} at ${hex(userAddr)} must be aligned to ${alignment} bytes`);
       }
-      if (userAddr - begin + length <= size) return { views, offset: at };
       if (this.isContiguous(first, userAddr + length)) {
-        const address = addressOfViews(views) + at;
-        const own = peerViews(address, length);
-        return { views: own, offset: address - addressOfViews(own) };
+        const views = peerViews(address, length);
+        return { views, offset: address - addressOfViews(views) };
       }
     }
     const table = this.slices.map((slice) => `${hex(slice.userAddr)}+${hex(slice.size)}`).join(', ');
@@ -169,8 +167,8 @@ export class GuestMemory {
       const border = slice.userAddr + slice.size;
       if (border >= end) return true;
       const next = this.sliceAt(border);
-      const expected = addressOfViews(slice.views) + slice.offset + slice.size;
-      if (next === undefined || addressOfViews(next.views) + next.offset !== expected) return false;
+      const expected = slice.address + slice.offset + slice.size;
+      if (next === undefined || next.address + next.offset !== expected) return false;
       slice = next;
     }
   }
@@ -194,16 +192,19 @@ export class GuestMemory {
     copiers[slice] = direction === DESC_F_WRITE ? copierOf(views, pool) : copierOf(pool, views);
   }
 
-  /** Makes a slice the one that `resolve` looks at first, and ready for copies. */
-  select(slice: number): void {
-    const { guestAddr, size, offset, views } = this.slices[slice]!;
+  /** Makes the views of a slice, and the copies to and from it: milliseconds for a large one, once. */
+  touch(slice: number): void {
+    this.views[slice] = this.slices[slice]!.views;
+    for (const one of this.copies) this.addCopier(one, slice);
+  }
+
+  /** Makes a slice that has been touched the one that `resolve` looks at first. */
+  private select(slice: number): void {
+    const { guestAddr, size, offset } = this.slices[slice]!;
     this.hit = slice;
     this.start = guestAddr;
     this.size = size;
     this.base = offset;
-    if (this.views[slice] !== undefined) return;
-    this.views[slice] = views;
-    for (const one of this.copies) this.addCopier(one, slice);
   }
 }
 

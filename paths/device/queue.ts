@@ -18,8 +18,10 @@ export interface GuestSlice {
   readonly userAddr: number;
   /** Bytes. */
   readonly size: number;
-  /** Made when they are first asked for. */
+  /** Made when they are first asked for, which may take milliseconds. */
   readonly views: Views;
+  /** Address of the views' first byte. */
+  readonly address: number;
   /** Length of the views: below 2^31, so that every offset is a small integer. */
   readonly viewBytes: number;
   /** Offset of the slice's first byte in the views. */

@@ -52,6 +52,7 @@ export class World {
       userAddr: USER_BASE + from,
       size: to - from,
       views: this.views,
+      address: Number(this.guest.address),
       viewBytes: MEMORY_SIZE,
       offset: from,
     });
