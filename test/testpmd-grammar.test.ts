@@ -106,6 +106,16 @@ test('completion offers the words that fit here', (t) => {
   t.deepEqual(grammar.complete('nonsense '), []);
 });
 
+test('completion asks for the values of a place that takes more than words, beside the words', (t) => {
+  const values = ({ name, type }: { name: string; type: string }) => (name === 'port' ? ['0', '12', type] : []);
+  t.deepEqual(grammar.complete('port start ', values), ['0', '12', 'port']);
+  t.deepEqual(grammar.complete('port detach 1', values), ['12']);
+  t.deepEqual(grammar.complete('show port xstats 1', values), ['12']);
+  t.deepEqual(grammar.complete('show port 1', values), ['12']);
+  t.deepEqual(grammar.complete('set flush_rx ', values), ['off', 'on']);
+  t.deepEqual(grammar.complete('set burst ', values), []);
+});
+
 test('two names for one word: the first row that fits wins', (t) => {
   const seen: string[] = [];
   const small = new Grammar<string[]>([

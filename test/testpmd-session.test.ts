@@ -247,7 +247,7 @@ test.serial('an offload that the back-end has not: one sentence and exit code 1'
 
 const failures: readonly [title: string, eal: string[], app: string[], pattern: RegExp][] = [
   ['an unknown EAL option', ['--vdve=x'], ['-i'], /unrecognized option '--vdve'; did you mean --vdev\?\n$/],
-  ['an unknown testpmd option', [], ['--nb-core=1'], /unrecognized option '--nb-core'; did you mean --nb-cores\?\n$/],
+  ['an unknown testpmd option', [], ['--nb-coers=1'], /unrecognized option '--nb-coers'; did you mean --nb-cores\?\n$/],
   ['no back-end', ['--vdev', 'net_virtio_user0,path=/nowhere/s'], ['-i'], /Cause: [^\n]*\/nowhere\/s[^\n]*\n$/],
   ['too many cores', [], ['-i', '--nb-cores=9'], /Cause: error\[E[A-Z]+\]: nb-cores should be > 0 and <= 1\n$/],
   ['too many ports', [], ['-i', '--nb-ports=9'], /Cause: error\[E[A-Z]+\]: Invalid port 9/],

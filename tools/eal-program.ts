@@ -11,11 +11,37 @@ import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './testpmd/eal-options.js';
 import { startVersion, versionText } from './version.js';
 
-export const print = (text: string) => void process.stdout.write(`${text}\n`);
-export const complain = (text: string) => void process.stderr.write(`${text}\n`);
+/** The line in which somebody types: text must not land inside. */
+export interface TypedLine {
+  /** Takes it from the screen. */
+  hide(): void;
+  /** Draws it again, below what was written meanwhile. */
+  show(): void;
+}
+
+let typed: TypedLine | undefined;
+
+export function keepTyped(line: TypedLine | undefined): void {
+  typed = line;
+}
+
+function write(stream: NodeJS.WriteStream, text: string): void {
+  const around = stream.isTTY ? typed : undefined;
+  around?.hide();
+  stream.write(text);
+  around?.show();
+}
+
+export const print = (text: string) => write(process.stdout, `${text}\n`);
+export const complain = (text: string) => write(process.stderr, `${text}\n`);
 
 /** For lines that a peer can cause, which must not pile up when nobody reads them. */
-const peerLines = new Output(process.stderr);
+const peerLines = new Output({
+  get writableLength() {
+    return process.stderr.writableLength;
+  },
+  write: (text) => write(process.stderr, text),
+});
 
 /** syslog's numbers, as in --log-level. */
 const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;

@@ -13,10 +13,22 @@ export class Program {
   private readonly child: ChildProcess;
   private look = () => {};
 
-  /** @param output where stdout goes instead of to the test: a file descriptor */
-  constructor(t: ExecutionContext, folder: string, args: readonly string[], env = {}, output?: number) {
-    const main = ['--import', './tools/ts.mjs', `tools/${folder}/main.ts`];
-    this.child = spawn(process.execPath, [...main, ...args], {
+  /**
+   * @param output where stdout goes instead of to the test: a file descriptor
+   * @param redirection of a shell's, such as `</dev/null`
+   */
+  constructor(
+    t: ExecutionContext,
+    folder: string,
+    args: readonly string[],
+    env = {},
+    output?: number,
+    redirection?: string,
+  ) {
+    const own = [process.execPath, '--import', './tools/ts.mjs', `tools/${folder}/main.ts`, ...args];
+    const shell = redirection === undefined ? [] : ['sh', '-c', `exec "$@" ${redirection}`, 'sh'];
+    const [command, ...words] = [...shell, ...own];
+    this.child = spawn(command!, words, {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['pipe', output ?? 'pipe', 'pipe'],

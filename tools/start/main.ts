@@ -6,10 +6,11 @@ import { Ending } from '../ending.js';
 import { runMain } from '../program.js';
 import { RECIPES } from '../recipes.js';
 import { formatTable, thousands } from '../table.js';
+import { understandsEscapes } from '../terminal.js';
 import { runRecipe, type Row } from './run.js';
 
 const out = process.stdout;
-const live = out.isTTY && process.env['TERM'] !== 'dumb';
+const live = understandsEscapes();
 const colours = live && !process.env['NO_COLOR'];
 const green = (text: string) => (colours ? `\x1b[32m${text}\x1b[0m` : text);
 const red = (text: string) => (colours ? `\x1b[31m${text}\x1b[0m` : text);

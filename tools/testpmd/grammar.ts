@@ -8,11 +8,15 @@ import { parseUnsigned, U16_MAX } from './values.js';
 
 type Type = 'text' | 'u16' | 'u32' | 'port' | 'module';
 
-interface Token {
+/** What stands at one place of a command. */
+export interface Place {
   readonly name: string;
+  readonly type: Type;
+}
+
+interface Token extends Place {
   /** Words accepted, when it is not any word. */
   readonly words: readonly string[] | undefined;
-  readonly type: Type;
   readonly optional: boolean;
 }
 
@@ -124,15 +128,18 @@ export class Grammar<T> {
     return best === 0 ? { kind: 'unknown' } : { kind: 'bad', usage, fits: best, next: [...next] };
   }
 
-  /** The words that may stand where the last, perhaps unfinished, word of `line` stands. */
-  complete(line: string): string[] {
+  /**
+   * The words that may stand where the last, perhaps unfinished, word of `line` stands.
+   * @param valuesOf words for a place that takes more than those of the table
+   */
+  complete(line: string, valuesOf: (place: Place) => readonly string[] = () => []): string[] {
     const words = splitWords(line);
     const partial = line === '' || line.endsWith(' ') ? '' : words.pop()!;
     const found = new Set<string>();
     for (const { tokens } of this.rows) {
       const token = tokens[words.length];
-      if (!token?.words || !words.every((word, i) => accepts(tokens[i]!, word))) continue;
-      for (const word of token.words) if (word.startsWith(partial)) found.add(word);
+      if (!token || !words.every((word, i) => accepts(tokens[i]!, word))) continue;
+      for (const word of token.words ?? valuesOf(token)) if (word.startsWith(partial)) found.add(word);
     }
     return [...found].sort();
   }

@@ -7,6 +7,7 @@ import { attach, type Port } from '../../driver/port.js';
 import type { PortEvents } from '../../driver/types.js';
 import { devicesOf } from '../devices.js';
 import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
+import { understandsEscapes } from '../terminal.js';
 import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
 import { portStatsText } from './commands-display.js';
 import { warnOddPorts } from './commands-config.js';
@@ -162,7 +163,7 @@ async function untilDone({ session }: Testpmd, end: Promise<void>): Promise<void
   if (app.statsPeriod > 0) {
     const timer = setInterval(() => {
       // a new screen on a terminal, one report below the other elsewhere
-      const clear = process.stdout.isTTY ? '\x1b[2J\x1b[1;1H' : '';
+      const clear = understandsEscapes() ? '\x1b[2J\x1b[1;1H' : '';
       const texts = session.forwardingPorts.map((id) => portStatsText(session.ports.get(id)!));
       print(`${clear}\nPort statistics ====================================${texts.join('\n')}`);
     }, app.statsPeriod * 1000);
@@ -174,6 +175,7 @@ async function untilDone({ session }: Testpmd, end: Promise<void>): Promise<void
   const enter = new Promise<void>((resolve) => {
     process.stdin.once('data', () => resolve());
     process.stdin.once('end', () => resolve());
+    process.stdin.on('error', () => resolve());
   });
   process.stdin.resume();
   await Promise.race([enter, end]);
@@ -195,6 +197,7 @@ async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: Abor
   const interactive = app.interactive || app.autoStart;
   if (app.interactive) print('Interactive-mode selected');
   if (app.autoStart) print('Auto-start selected');
+  if (app.cmdlineFile) print(`CLI commands to be read from ${app.cmdlineFile.path}`);
   const session = makeSession(eal, ports, args, app, log);
   const testpmd = new Testpmd(session, signal);
   for (const port of ports) testpmd.ports.adopt(port);
@@ -208,7 +211,7 @@ async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: Abor
     }
     enablePromiscuous(session);
     if (app.cmdlineFile) await runFile(testpmd, app.cmdlineFile.path, app.cmdlineFile.echo);
-    if (session.quitting) return;
+    if (session.quitting || signal.aborted) return;
     if (interactive) await runInteractive(testpmd);
     else await runUnattended(testpmd, signal);
   } finally {

@@ -1,85 +1,153 @@
 /** Where commands come from: a terminal, a pipe, or a file. Commands run strictly one after the other. */
-import { readFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { clearScreenDown, createInterface, cursorTo, moveCursor } from 'node:readline';
 import { VirtioPmdError } from '../../native/errors.js';
+import { complain, keepTyped } from '../eal-program.js';
+import { understandsEscapes } from '../terminal.js';
+import { LONGEST_LINE, linesOf, linesOfFile } from './command-lines.js';
 import { grammar } from './commands.js';
 import type { Testpmd } from './testpmd.js';
 
 const PROMPT = 'testpmd> ';
 
+/** Lines that wait for a command to end; a terminal's owner who has pasted more than that waits, too. */
+const MOST_WAITING = 64;
+
 /** Runs the commands of a file (--cmdline-file). @throws VirtioPmdError EOPTION when it cannot be read. */
 export async function runFile(testpmd: Testpmd, path: string, echo: boolean): Promise<void> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new VirtioPmdError('EOPTION', `testpmd: --cmdline-file=${path}: ${(cause as Error).message}`, { cause });
-  }
-  for (const line of text.split('\n')) {
-    if (testpmd.session.quitting) return;
+  const { session, interrupted } = testpmd;
+  for await (const line of linesOfFile(path, interrupted, complain)) {
     if (line.trim() === '') continue;
-    if (echo) testpmd.session.print(`${PROMPT}${line}`);
+    if (echo) session.print(`${PROMPT}${line}`);
     await testpmd.execute(line);
+    if (session.quitting || interrupted.aborted) return;
   }
-  testpmd.session.print(`Read CLI commands from ${path}`);
+  if (!interrupted.aborted) session.print(`Read CLI commands from ${path}`);
 }
 
-/** Reads commands from stdin until `quit`, its end, or an interrupt. */
+/** Reads commands from stdin until `quit`, its end, or an interrupt. @throws VirtioPmdError ESYSTEM when it cannot be read. */
 export async function prompt(testpmd: Testpmd): Promise<void> {
-  const terminal = process.stdin.isTTY && process.stdout.isTTY;
-  const lines = createInterface({
-    input: process.stdin,
-    ...(terminal ? { output: process.stdout } : {}),
-    terminal,
-    prompt: PROMPT,
-    completer: (line: string) => [
-      grammar.complete(line).map((word) => `${word} `),
-      line.slice(line.lastIndexOf(' ') + 1),
-    ],
-  });
+  try {
+    if (process.stdin.isTTY && understandsEscapes()) await readTerminal(testpmd);
+    else await readLines(testpmd);
+  } catch (error) {
+    const { code, syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall === undefined) throw error;
+    // EIO: the terminal is gone, and SIGHUP is on its way
+    if (code !== 'EIO') throw new VirtioPmdError('ESYSTEM', `cannot read commands from stdin: ${message}`);
+  } finally {
+    process.stdin.destroy();
+  }
+}
+
+/** From a pipe, a file, or a terminal that takes no escape codes: nothing is edited. */
+async function readLines(testpmd: Testpmd): Promise<void> {
   const { session, interrupted } = testpmd;
-  const waiting: string[] = [];
-  await new Promise<void>((resolve, reject) => {
-    let busy = false;
-    let ended = false;
-    const ask = () => (terminal ? lines.prompt() : void process.stdout.write(PROMPT));
-    const drain = async () => {
-      if (busy) return;
-      busy = true;
-      while (waiting.length > 0 && !session.quitting && !interrupted.aborted) {
-        const line = waiting.shift()!;
-        // a terminal has echoed what was typed
-        if (!terminal) process.stdout.write(`${line}\n`);
-        await testpmd.execute(line);
-        if (!session.quitting) ask();
-      }
-      busy = false;
-      if (ended || session.quitting || interrupted.aborted) resolve();
-    };
-    const step = () => drain().catch(reject);
-    lines.on('line', (line) => {
-      waiting.push(line);
-      void step();
-    });
-    lines.on('close', () => {
-      ended = true;
-      void step();
-    });
-    // ^C in raw mode, of which nobody else hears: it takes back a half-typed line, and while a command runs it ends the program
-    lines.on('SIGINT', () => {
-      if (busy) return void process.kill(process.pid, 'SIGINT');
-      process.stdout.write('\n');
-      Object.assign(lines, { line: '', cursor: 0 });
-      ask();
-    });
-    // readline has paused its input: with nothing to wait for, Node would end with exit code 13
-    lines.on('SIGCONT', () => {
-      if (!busy) lines.prompt(true);
-    });
-    interrupted.addEventListener('abort', () => void step(), { once: true });
+  const ask = () => void process.stdout.write(PROMPT);
+  const tooLong = () => complain(`testpmd: a line of more than ${LONGEST_LINE} characters is left out`);
+  // a terminal has echoed what was typed
+  const echo = !(process.stdin.isTTY && process.stdout.isTTY);
+  ask();
+  for await (const line of linesOf(process.stdin, interrupted, tooLong)) {
+    if (echo) process.stdout.write(`${line}\n`);
+    await testpmd.execute(line);
+    if (session.quitting) return;
     ask();
-    if (interrupted.aborted) void step();
+  }
+}
+
+/** The words that may stand next; port ids are those that are there now. */
+function complete({ session }: Testpmd, line: string): [string[], string] {
+  const ids = session.portIds.map(String);
+  const words = grammar.complete(line, ({ name, type }) => {
+    if (type === 'port') return [...ids, 'all'];
+    return type === 'u16' && name === 'port' ? ids : [];
   });
-  lines.close();
-  process.stdin.destroy();
+  return [words.map((word) => `${word} `), /\S*$/.exec(line)![0]];
+}
+
+async function readTerminal(testpmd: Testpmd): Promise<void> {
+  const { session, interrupted } = testpmd;
+  const { stdin, stdout } = process;
+  const lines = createInterface({
+    input: stdin,
+    output: stdout,
+    terminal: true,
+    prompt: PROMPT,
+    completer: (line: string) => complete(testpmd, line),
+  });
+  // readline takes a TAB for text when more was read along with it: two TABs at once, or a slow terminal
+  Object.defineProperty(lines, 'isCompletionEnabled', { get: () => true, set: () => {} });
+  const waiting: string[] = [];
+  let busy = false;
+  // what was typed ahead stays
+  const ask = () => lines.prompt(true);
+  const forget = () => void Object.assign(lines, { line: '', cursor: 0 });
+  keepTyped({
+    hide: () => {
+      if (busy) return;
+      moveCursor(stdout, 0, -lines.getCursorPos().rows);
+      cursorTo(stdout, 0);
+      clearScreenDown(stdout);
+      // readline would go up by as many rows before it draws
+      Object.assign(lines, { prevRows: 0 });
+    },
+    show: () => {
+      if (!busy) ask();
+    },
+  });
+  const resumed = () => {
+    // the shell has had the terminal, and libuv sets only a mode that it believes to be another
+    stdin.setRawMode(false);
+    stdin.setRawMode(true);
+    if (!busy) ask();
+  };
+  process.on('SIGCONT', resumed);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      let ended = false;
+      const drain = async () => {
+        if (busy) return;
+        busy = true;
+        while (waiting.length > 0 && !session.quitting && !interrupted.aborted) {
+          await testpmd.execute(waiting.shift()!);
+          if (!session.quitting && !interrupted.aborted && !ended) ask();
+        }
+        busy = false;
+        if (ended || session.quitting || interrupted.aborted) resolve();
+        else lines.resume();
+      };
+      const step = () => drain().catch(reject);
+      lines.on('line', (line) => {
+        waiting.push(line);
+        if (waiting.length >= MOST_WAITING) lines.pause();
+        void step();
+      });
+      lines.on('close', () => {
+        ended = true;
+        void step();
+      });
+      lines.on('error', reject);
+      stdin.on('data', () => {
+        if (lines.line.length <= LONGEST_LINE) return;
+        forget();
+        complain(`testpmd: a line of more than ${LONGEST_LINE} characters is left out`);
+      });
+      // ^C in raw mode, of which nobody else hears: it takes back a half-typed line, and while a command runs it ends the program
+      lines.on('SIGINT', () => {
+        if (busy) return void process.kill(process.pid, 'SIGINT');
+        stdout.write('\n');
+        forget();
+        ask();
+      });
+      // readline has paused its input: with nothing to wait for, Node would end with exit code 13
+      lines.on('SIGCONT', () => lines.resume());
+      interrupted.addEventListener('abort', () => void step(), { once: true });
+      ask();
+      if (interrupted.aborted) void step();
+    });
+  } finally {
+    process.off('SIGCONT', resumed);
+    keepTyped(undefined);
+    lines.close();
+  }
 }
