@@ -79,6 +79,8 @@ const vhostCallbacks: OptionKinds<VhostCallbacks> = {
 
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 const LISTEN_BACKLOG = 128;
+/** Connections taken in one poll: a flood of them must not keep the rings from being served. */
+const ACCEPTS_PER_POLL = 8;
 const RECONNECT_MS = 1000;
 
 let nextDeviceId = 0;
@@ -179,7 +181,7 @@ export class VhostDriver {
   }
 
   private acceptAll(): void {
-    for (let i = 0; i < LISTEN_BACKLOG; i++) {
+    for (let i = 0; i < ACCEPTS_PER_POLL; i++) {
       let fd;
       try {
         fd = acceptUnix(this.listener!.fd);
