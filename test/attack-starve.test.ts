@@ -94,7 +94,7 @@ for (const kind of ['switch', 'library'] as const satisfies readonly TargetKind[
 
 const floods = [
   ...['connects', 'questions', 'features', 'bases', 'unknown', 'flags', 'refusals', 'garbage', 'tables', 'tables-less'],
-  ...['kicks', 'restarts-split', 'restarts-packed', 'guests', 'descriptors'],
+  ...['gigabytes', 'kicks', 'restarts-split', 'restarts-packed', 'guests', 'descriptors'],
 ];
 
 test.serial('messages, connections and memory tables without measure do not starve another guest', async (t) => {
