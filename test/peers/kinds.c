@@ -59,9 +59,9 @@ void fill_fd(int fd, const char *kind) {
   int flags = fcntl(fd, F_GETFL);
   fcntl(fd, F_SETFL, flags | O_NONBLOCK);
   if (strcmp(kind, "eventfd") == 0 || strcmp(kind, "semaphore") == 0) {
-    /* up to the highest value, whatever is there already */
+    /* up to the highest value, whatever is there already; not for ever, against somebody who empties it meanwhile */
     for (uint64_t step = 1ull << 63; step > 0; step /= 2)
-      while (write(fd, &step, 8) == 8);
+      for (int n = 0; n < 4 && write(fd, &step, 8) == 8; n++);
   } else {
     for (size_t step = sizeof zeros; step > 0; step /= 2)
       while (write(fd, zeros, step) > 0);
