@@ -113,7 +113,7 @@ test('completion asks for the values of a place that takes more than words, besi
   t.deepEqual(grammar.complete('show port xstats 1', values), ['12']);
   t.deepEqual(grammar.complete('show port 1', values), ['12']);
   t.deepEqual(grammar.complete('set flush_rx ', values), ['off', 'on']);
-  t.deepEqual(grammar.complete('set burst ', values), []);
+  t.deepEqual(grammar.complete('set nbcore ', values), []);
 });
 
 test('two names for one word: the first row that fits wins', (t) => {

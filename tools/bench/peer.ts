@@ -71,7 +71,12 @@ export class Peer {
 
   /** Types one line. */
   send(command: string): void {
-    this.child.stdin!.write(`${command}\n`);
+    this.type(`${command}\n`);
+  }
+
+  /** Types keys, as they are. */
+  type(keys: string): void {
+    this.child.stdin!.write(keys);
   }
 
   /** Ends its input, as Ctrl-D does. */
