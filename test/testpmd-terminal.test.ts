@@ -102,7 +102,7 @@ test.serial(
     await terminal.waitFor(/Forward statistics for port 0[^]*Done\.\r\n/);
     terminal.type('quit\r');
     await terminal.waitFor(/ended 0\r\n/);
-  t.is(await terminal.end(), 'exit code 0');
+    t.is(await terminal.end(), 'exit code 0');
   },
 );
 
@@ -112,6 +112,7 @@ test.serial('a log line that comes while somebody types, in one row or two, land
   const terminal = startTerminal(t, commandLine([`net_virtio_user0,path=${path},server=1`], ['-i']));
   const connect = () => new Program(t, 'vhost-switch', ['--client', '--socket-file', path]);
   let vhostSwitch = connect();
+  let losses = 0;
   await terminal.waitFor(/testpmd> /, 60_000);
   const long = `# ${'a comment of more than one row, '.repeat(4)}`.trim();
   const rowsOf = (typed: string) => screenOf(`testpmd> ${typed}`);
@@ -125,6 +126,7 @@ test.serial('a log line that comes while somebody types, in one row or two, land
     await terminal.waitFor(/reconnection succeeds![^]*testpmd> [^]*state change[^]*testpmd> /, 60_000);
     await shows(terminal, rowsOf(typed).at(-1)!);
     const screen = screenOf(terminal.output);
+    t.is(screen.filter((row) => row === 'virtio-user port 0 is down').length, ++losses, screen.join('\n'));
     t.deepEqual(screen.slice(-rowsOf(typed).length), rowsOf(typed));
     t.is(screen.filter((row) => row.startsWith(rowsOf(typed)[0]!)).length, 1, screen.join('\n'));
     terminal.type(CTRL_C);
@@ -132,6 +134,21 @@ test.serial('a log line that comes while somebody types, in one row or two, land
   }
   terminal.type('quit\r');
   t.is(await terminal.end(), 'exit code 0');
+});
+
+test.serial('a paste: hundreds of commands run in order, a line without end is left out', async (t) => {
+  if (!requirePeer(t, 'script')) return;
+  const terminal = startTerminal(t, commandLine([], ['-i']));
+  await terminal.waitFor(/testpmd> /, 60_000);
+  const bursts = Array.from({ length: 300 }, (_, i) => i + 1);
+  terminal.type(bursts.map((burst) => `set burst ${burst}\r`).join(''));
+  await terminal.waitFor(/burst set to 300\r\n/);
+  const answers = [...terminal.output.matchAll(/burst set to (\d+)/g)].map(([, burst]) => Number(burst));
+  t.deepEqual(answers, bursts);
+  terminal.type(`${'x'.repeat(20_000)}\rset verbose 1\rquit\r`);
+  t.is(await terminal.end(), 'exit code 0');
+  t.regex(terminal.output, /a line of more than 4096 characters is left out[^]*verbose level from 0 to 1/);
+  t.notRegex(terminal.output, /Command not found/);
 });
 
 const plain: readonly [title: string, line: string, env: NodeJS.ProcessEnv][] = [

@@ -12,6 +12,11 @@ const PROMPT = 'testpmd> ';
 /** Lines that wait for a command to end; a terminal's owner who has pasted more than that waits, too. */
 const MOST_WAITING = 64;
 
+/** Characters, as in the kernel's own line editor; readline takes time with the square of them. */
+const LONGEST_TYPED = 4096;
+
+const leftOut = (most: number) => complain(`testpmd: a line of more than ${most} characters is left out`);
+
 /** Runs the commands of a file (--cmdline-file). @throws VirtioPmdError EOPTION when it cannot be read. */
 export async function runFile(testpmd: Testpmd, path: string, echo: boolean): Promise<void> {
   const { session, interrupted } = testpmd;
@@ -43,7 +48,7 @@ export async function prompt(testpmd: Testpmd): Promise<void> {
 async function readLines(testpmd: Testpmd): Promise<void> {
   const { session, interrupted } = testpmd;
   const ask = () => void process.stdout.write(PROMPT);
-  const tooLong = () => complain(`testpmd: a line of more than ${LONGEST_LINE} characters is left out`);
+  const tooLong = () => leftOut(LONGEST_LINE);
   // a terminal has echoed what was typed
   const echo = !(process.stdin.isTTY && process.stdout.isTTY);
   ask();
@@ -81,25 +86,24 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
   let busy = false;
   // what was typed ahead stays
   const ask = () => lines.prompt(true);
-  const forget = () => void Object.assign(lines, { line: '', cursor: 0 });
-  keepTyped({
-    hide: () => {
-      if (busy) return;
-      moveCursor(stdout, 0, -lines.getCursorPos().rows);
-      cursorTo(stdout, 0);
-      clearScreenDown(stdout);
-      // readline would go up by as many rows before it draws
-      Object.assign(lines, { prevRows: 0 });
-    },
-    show: () => {
-      if (!busy) ask();
-    },
-  });
+  // prevRows: readline goes up by as many before it draws
+  const forget = () => void Object.assign(lines, { line: '', cursor: 0, prevRows: 0 });
+  const hide = () => {
+    if (busy) return;
+    moveCursor(stdout, 0, -lines.getCursorPos().rows);
+    cursorTo(stdout, 0);
+    clearScreenDown(stdout);
+    Object.assign(lines, { prevRows: 0 });
+  };
+  const show = () => {
+    if (!busy) ask();
+  };
+  keepTyped({ hide, show });
   const resumed = () => {
     // the shell has had the terminal, and libuv sets only a mode that it believes to be another
     stdin.setRawMode(false);
     stdin.setRawMode(true);
-    if (!busy) ask();
+    show();
   };
   process.on('SIGCONT', resumed);
   try {
@@ -117,7 +121,24 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
         else lines.resume();
       };
       const step = () => drain().catch(reject);
+      // in the middle of a line that is left out
+      let skipping = false;
+      const skip = () => {
+        hide();
+        forget();
+        if (skipping) show();
+        else leftOut(LONGEST_TYPED);
+        skipping = true;
+      };
+      stdin.on('data', () => {
+        if (skipping || lines.line.length > LONGEST_TYPED) skip();
+      });
       lines.on('line', (line) => {
+        if (skipping || line.length > LONGEST_TYPED) {
+          skip();
+          skipping = false;
+          return;
+        }
         waiting.push(line);
         if (waiting.length >= MOST_WAITING) lines.pause();
         void step();
@@ -127,16 +148,12 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
         void step();
       });
       lines.on('error', reject);
-      stdin.on('data', () => {
-        if (lines.line.length <= LONGEST_LINE) return;
-        forget();
-        complain(`testpmd: a line of more than ${LONGEST_LINE} characters is left out`);
-      });
       // ^C in raw mode, of which nobody else hears: it takes back a half-typed line, and while a command runs it ends the program
       lines.on('SIGINT', () => {
         if (busy) return void process.kill(process.pid, 'SIGINT');
         stdout.write('\n');
         forget();
+        skipping = false;
         ask();
       });
       // readline has paused its input: with nothing to wait for, Node would end with exit code 13
