@@ -96,12 +96,27 @@ export function unmapPeerFile({ address, byteLength }: Mapping): void {
   if (isReserved) block.used.fill(0, first, first + count); // else somebody else may get the addresses: never again ours
 }
 
-/** The typed arrays of the granule that begins at `address`: one set for each, for good. */
-export function granuleViews(address: number): Views {
+/**
+ * The typed arrays of the granule that begins at `address`: one set for each, for good.
+ * @returns undefined when they would have to be made and too many have been of late: one in 20 ms, 16 to begin with. A
+ *   guest of hundreds of GiB costs the others a quarter of their time so, until it has been everywhere, and not all of it.
+ */
+export function granuleViews(address: number): Views | undefined {
   const block = blockAt(address);
   const i = (address - block.address) / GRANULE;
-  return (block.views[i] ??= makeViews(BigInt(address), GRANULE));
+  const known = block.views[i];
+  if (known !== undefined) return known;
+  const now = performance.now();
+  ready = Math.max(ready, now - MAX_READY * MS_PER_VIEW);
+  if (ready > now) return undefined;
+  ready += MS_PER_VIEW;
+  return (block.views[i] = makeViews(BigInt(address), GRANULE));
 }
+
+const MS_PER_VIEW = 20;
+const MAX_READY = 16;
+/** When the next views may be made; in the past: as many as fit in between. */
+let ready = -Infinity;
 
 /** Typed arrays over `byteLength` bytes at `address`, which may cross from granule to granule; both in whole pages. */
 export function peerViews(address: number, byteLength: number): Views {

@@ -1,16 +1,23 @@
 /** Address space for peers' files: granules that are used again, and zeros where a file has been. */
 import test from 'ava';
-import { closeFd, createRegion, destroyRegion, viewsOf } from '../native/region.js';
+import { addressOfViews, closeFd, createRegion, destroyRegion, viewsOf, type Views } from '../native/region.js';
 import {
   GRANULE,
-  granuleViews,
+  granuleViews as granuleViewsNow,
   mapPeerFile,
   peerViews,
   releaseGranules,
   unmapPeerFile,
 } from '../native/peer-memory.js';
-import { addressOfViews } from '../native/region.js';
 import { sparseMemfd } from './support/sparse.js';
+
+/** Waits until they may be made. */
+function granuleViews(address: number): Views {
+  for (;;) {
+    const views = granuleViewsNow(address);
+    if (views !== undefined) return views;
+  }
+}
 
 test.afterEach.always(() => releaseGranules());
 
@@ -101,4 +108,19 @@ test('1000 mappings one after another leave nothing behind', (t) => {
     unmapPeerFile(mapping);
   }
   t.pass();
+});
+
+test('views of granules are made one in 20 ms when many have been made', (t) => {
+  const fd = sparseMemfd(60 * GRANULE);
+  t.teardown(() => closeFd(fd));
+  const mapping = mapPeerFile(fd, 60 * GRANULE, 0);
+  let refused = 0;
+  for (let i = 0; i < 60; i++) {
+    if (granuleViewsNow(Number(mapping.address) + i * GRANULE) === undefined) refused++;
+  }
+  t.true(refused > 0);
+  const last = Number(mapping.address) + 59 * GRANULE;
+  const views = granuleViews(last);
+  t.is(granuleViewsNow(last), views);
+  unmapPeerFile(mapping);
 });

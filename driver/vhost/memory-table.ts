@@ -46,7 +46,7 @@ class Slice implements GuestSlice {
     readonly offset: number,
   ) {}
 
-  get views(): Views {
+  get views(): Views | undefined {
     return granuleViews(this.address);
   }
 }

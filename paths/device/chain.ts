@@ -118,8 +118,7 @@ export class Chain {
     const { views } = this.memory;
     for (let i = 0; i < this.count; i++) {
       if (views[this.slice[i]!] !== undefined) continue;
-      if (!this.mayTouch) return false;
-      this.touch(this.slice[i]!);
+      if (!this.mayTouch || !this.touch(this.slice[i]!)) return false;
     }
     return true;
   }
@@ -129,19 +128,22 @@ export class Chain {
     return this.touched < TOUCHED_PER_BURST;
   }
 
-  private touch(slice: number): void {
-    this.memory.touch(slice);
-    this.touched += this.memory.slices[slice]!.viewBytes;
+  /** @returns false when it is not possible now, for the rest of the burst. */
+  private touch(slice: number): boolean {
+    const done = this.memory.touch(slice);
+    this.touched += done ? this.memory.slices[slice]!.viewBytes : TOUCHED_PER_BURST;
+    return done;
   }
 
   /** The same for a table, which lies in two slices at most. */
-  private touchRange(address: number, length: number): void {
+  private touchRange(address: number, length: number): boolean {
     const { memory } = this;
     for (let at = address; at < address + length;) {
       const slice = memory.sliceOf(at);
-      if (memory.views[slice] === undefined) this.touch(slice);
+      if (memory.views[slice] === undefined && !this.touch(slice)) return false;
       at = memory.endOf(slice);
     }
+    return true;
   }
 
   /** Adds to `work` the copy of `bytes` bytes between the pieces of the chain and `segments` mbufs. */
@@ -231,8 +233,7 @@ export class Chain {
     let place = memory.resolve(low, high, length);
     if (place < 0) {
       if (!memory.contains(low, high, length)) return CHAIN_INDIRECT_ADDRESS;
-      if (!this.mayTouch) return CHAIN_LATER;
-      this.touchRange(high * 4294967296 + low, length);
+      if (!this.mayTouch || !this.touchRange(high * 4294967296 + low, length)) return CHAIN_LATER;
       place = memory.resolve(low, high, length);
     }
     const inPlace = place >= 0 && (place & 3) === 0;

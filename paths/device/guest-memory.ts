@@ -192,10 +192,15 @@ export class GuestMemory {
     copiers[slice] = direction === DESC_F_WRITE ? copierOf(views, pool) : copierOf(pool, views);
   }
 
-  /** Makes the views of a slice, and the copies to and from it: milliseconds for a large one, once. */
-  touch(slice: number): void {
+  /**
+   * Makes the views of a slice, and the copies to and from it: milliseconds for a large one, once.
+   * @returns false when that is not possible now.
+   */
+  touch(slice: number): boolean {
     this.views[slice] = this.slices[slice]!.views;
+    if (this.views[slice] === undefined) return false;
     for (const one of this.copies) this.addCopier(one, slice);
+    return true;
   }
 
   /** Makes a slice that has been touched the one that `resolve` looks at first. */

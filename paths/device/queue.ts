@@ -18,8 +18,8 @@ export interface GuestSlice {
   readonly userAddr: number;
   /** Bytes. */
   readonly size: number;
-  /** Made when they are first asked for, which may take milliseconds. */
-  readonly views: Views;
+  /** Made when they are first asked for, which may take milliseconds; undefined: not now, ask again. */
+  readonly views: Views | undefined;
   /** Address of the views' first byte. */
   readonly address: number;
   /** Length of the views: below 2^31, so that every offset is a small integer. */
