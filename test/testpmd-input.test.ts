@@ -63,8 +63,8 @@ test('an interrupt ends the wait for a line', async (t) => {
 });
 
 const refusals: readonly [what: string, path: (t: ExecutionContext) => string, sentence: RegExp][] = [
-  ['/dev/zero', () => '/dev/zero', /a file of commands is needed, and this is a device/],
-  ['a directory', () => '/', /a file of commands is needed, and this is a directory/],
+  ['/dev/zero', () => '/dev/zero', /a text file is needed, and this is a device/],
+  ['a directory', () => '/', /a text file is needed, and this is a directory/],
   ['a missing file', () => '/nowhere/commands', /ENOENT: no such file or directory/],
   [
     'one line of 64 MiB',
@@ -73,7 +73,7 @@ const refusals: readonly [what: string, path: (t: ExecutionContext) => string, s
       writeFileSync(path, Buffer.alloc(64 * 2 ** 20, 'x'));
       return path;
     },
-    /line 1 has more than 65536 characters: this is no file of commands/,
+    /line 1 has more than 65536 characters: this is no text file/,
   ],
 ];
 for (const [what, pathOf, sentence] of refusals) {
@@ -87,11 +87,25 @@ for (const [what, pathOf, sentence] of refusals) {
   });
 }
 
+test.serial('--eth-peers-configfile: one address in a line, and what is no text file', async (t) => {
+  const path = join(temporaryDirectory(t), 'peers');
+  writeFileSync(path, '# whom we send to\n02:00:00:00:00:11\n\nnobody\n');
+  const nobody = testpmd(t, '-i', `--eth-peers-configfile=${path}`);
+  t.is(await nobody.ended, 'exit code 1');
+  t.regex(nobody.stderr, /error\[EOPTION\]: --eth-peers-configfile=[^ ]*: 'nobody' is no MAC address\n$/);
+  const endless = testpmd(t, '-i', '--eth-peers-configfile=/dev/zero');
+  t.is(await endless.ended, 'exit code 1');
+  t.regex(
+    endless.stderr,
+    /error\[EOPTION\]: testpmd: --eth-peers-configfile=\/dev\/zero: a text file is needed[^\n]*\n$/,
+  );
+});
+
 test.serial('--cmdline-file, a FIFO: waits for its writer, says so, runs what comes, and hears signals', async (t) => {
   const fifo = join(temporaryDirectory(t), 'fifo');
   execFileSync('mkfifo', [fifo]);
   const program = testpmd(t, '-i', `--cmdline-file=${fifo}`);
-  await program.waitFor(/waiting for commands from/);
+  await program.waitFor(/waiting for lines from/);
   const writer = openSync(fifo, 'w');
   t.teardown(() => closeSync(writer));
   writeFileSync(writer, 'set burst 16\n');

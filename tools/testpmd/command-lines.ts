@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { VirtioPmdError } from '../../native/errors.js';
 
-/** Characters; no command is that long, a file that holds no commands may be one line. */
+/** Characters; no command is that long, a file that is no text may be one line. */
 export const LONGEST_LINE = 65_536;
 
 /** How long a pipe may be silent before somebody is told. */
@@ -85,17 +85,18 @@ export async function* linesOf(
 }
 
 /**
- * The lines of a file of commands, or of a pipe such as a shell's `<(...)`, which may take its time.
+ * The lines of a text file that an option names, or of a pipe such as a shell's `<(...)`, which may take its time.
  * @param onWait is told that nothing has come out of a pipe yet
  * @throws VirtioPmdError EOPTION when it is neither, cannot be read, or holds a line that is too long
  */
 export async function* linesOfFile(
+  option: string,
   path: string,
   signal: AbortSignal,
   onWait: (sentence: string) => void,
 ): AsyncGenerator<string> {
   const fail = (why: string, cause?: unknown) =>
-    new VirtioPmdError('EOPTION', `testpmd: --cmdline-file=${path}: ${why}`, { cause });
+    new VirtioPmdError('EOPTION', `testpmd: --${option}=${path}: ${why}`, { cause });
   let input: Readable;
   let pipe: boolean;
   try {
@@ -105,18 +106,16 @@ export async function* linesOfFile(
     pipe = stats.isFIFO();
     if (!pipe && !stats.isFile()) {
       closeSync(fd);
-      throw new Error(`a file of commands is needed, and this is ${stats.isDirectory() ? 'a directory' : 'a device'}`);
+      throw new Error(`a text file is needed, and this is ${stats.isDirectory() ? 'a directory' : 'a device'}`);
     }
     input = pipe ? new Socket({ fd, readable: true, writable: false }) : createReadStream('', { fd });
   } catch (cause) {
     throw fail((cause as Error).message, cause);
   }
   const tooLong = (line: number) => {
-    throw fail(`line ${line} has more than ${LONGEST_LINE} characters: this is no file of commands`);
+    throw fail(`line ${line} has more than ${LONGEST_LINE} characters: this is no text file`);
   };
-  const silence = pipe
-    ? setTimeout(() => onWait(`testpmd: waiting for commands from ${path}`), PATIENCE_MS)
-    : undefined;
+  const silence = pipe ? setTimeout(() => onWait(`testpmd: waiting for lines from ${path}`), PATIENCE_MS) : undefined;
   try {
     for await (const line of linesOf(input, signal, tooLong)) {
       clearTimeout(silence);

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** testpmd: dpdk-testpmd's command line, commands and output, on this driver. */
-import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
 import { attach, type Port } from '../../driver/port.js';
@@ -9,6 +8,7 @@ import { devicesOf } from '../devices.js';
 import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
 import { understandsEscapes } from '../terminal.js';
 import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
+import { linesOfFile } from './command-lines.js';
 import { portStatsText } from './commands-display.js';
 import { warnOddPorts } from './commands-config.js';
 import type { EalArguments } from './eal-options.js';
@@ -107,19 +107,14 @@ function checkForwarding(session: Session): void {
 }
 
 /** --eth-peers-configfile: one MAC address per line, for ports 0, 1, ... */
-function readPeers(session: Session, path: string): void {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    throw new VirtioPmdError('EOPTION', `--eth-peers-configfile=${path}: ${(cause as Error).message}`, { cause });
-  }
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
-  lines.forEach((line, port) => {
+async function readPeers({ settings }: Session, path: string, signal: AbortSignal): Promise<void> {
+  let port = 0;
+  for await (const line of linesOfFile('eth-peers-configfile', path, signal, complain)) {
+    if (line.trim() === '' || line.startsWith('#')) continue;
     const mac = parseMac(line.trim());
     if (!mac) throw new VirtioPmdError('EOPTION', `--eth-peers-configfile=${path}: '${line}' is no MAC address`);
-    session.settings.ethPeers.set(port, mac);
-  });
+    settings.ethPeers.set(port++, mac);
+  }
 }
 
 /** dpdk-testpmd begins with every port promiscuous, and does not mind when a device cannot be. */
@@ -203,7 +198,7 @@ async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: Abor
   for (const port of ports) testpmd.ports.adopt(port);
   try {
     checkForwarding(session);
-    if (app.ethPeersFile !== undefined) readPeers(session, app.ethPeersFile);
+    if (app.ethPeersFile !== undefined) await readPeers(session, app.ethPeersFile, signal);
     warnOddPorts(session);
     if (app.startDevices && !testpmd.ports.start('all')) {
       complain('Start ports failed');

@@ -20,7 +20,7 @@ const leftOut = (most: number) => complain(`testpmd: a line of more than ${most}
 /** Runs the commands of a file (--cmdline-file). @throws VirtioPmdError EOPTION when it cannot be read. */
 export async function runFile(testpmd: Testpmd, path: string, echo: boolean): Promise<void> {
   const { session, interrupted } = testpmd;
-  for await (const line of linesOfFile(path, interrupted, complain)) {
+  for await (const line of linesOfFile('cmdline-file', path, interrupted, complain)) {
     if (line.trim() === '') continue;
     if (echo) session.print(`${PROMPT}${line}`);
     await testpmd.execute(line);
