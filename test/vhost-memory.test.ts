@@ -1,5 +1,6 @@
 /** SET_MEM_TABLE, ADD_MEM_REG, REM_MEM_REG with everything a front-end can get wrong about memory. */
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { SUPPORTED_FEATURES } from '../driver/vhost/index.js';
@@ -92,6 +93,25 @@ test('descriptors of the wrong kind are refused, and named', (t) => {
   });
   closeFd(pair[1]);
   closeSync(writable);
+});
+
+test('a file on a disk is memory when it is asked for; what is no file at all never is', (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'vpmd-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  const fd = openSync(join(directory, 'ram'), 'w+');
+  ftruncateSync(fd, MEMORY_SIZE);
+  const options = { anyMemoryFile: true };
+  withFrontend(
+    t,
+    (front, backend) => {
+      front.negotiate(SPLIT, SLOTS);
+      t.is(table(front, [front.memoryRegion()], [fd]), 0n);
+      t.is(table(front, [front.memoryRegion()], [front.eventFd()]), 1n);
+      t.regex(backend.complaints, /is an event descriptor and not a file of memory/);
+    },
+    options,
+  );
+  closeSync(fd);
 });
 
 test('regions that overlap in either kind of address are refused; neighbours are not', (t) => {

@@ -31,7 +31,9 @@ function refuse(why: string): VirtioPmdError {
 function fileOf(fd: number, anyFile: boolean): MemoryFile {
   const file = memoryFile(fd, anyFile);
   if (file !== undefined) return file;
-  throw refuse(`memory region is ${descriptorKind(fd)} and not a file of memory (memfd, tmpfs or hugetlbfs)`);
+  throw refuse(
+    `memory region is ${descriptorKind(fd)} and not a file of memory (memfd, tmpfs, hugetlbfs; anyMemoryFile accepts others)`,
+  );
 }
 
 /** A part of a region within one granule of our address space; its typed arrays are made when they are first used. */

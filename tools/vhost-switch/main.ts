@@ -60,7 +60,8 @@ function run(options: SwitchOptions, ending: Ending): void {
   };
   const drivers = options.socketFiles.map((path) => {
     const disabledFeatures = options.mergeable ? 0n : VIRTIO_NET_F_MRG_RXBUF;
-    return new VhostDriver(path, { client: options.client, queues: options.queues, disabledFeatures, log }, callbacks);
+    const { client, queues, anyMemoryFile } = options;
+    return new VhostDriver(path, { client, queues, anyMemoryFile, disabledFeatures, log }, callbacks);
   });
   const closeAll = () => drivers.forEach((driver) => driver.close());
   try {

@@ -13,6 +13,8 @@ export interface SwitchOptions {
   /** CPU to run on, or undefined for any. */
   readonly cpu: number | undefined;
   readonly mbufs: number;
+  /** Guest memory in files of any file system. */
+  readonly anyMemoryFile: boolean;
   readonly verbose: boolean;
 }
 
@@ -27,13 +29,15 @@ export const usage = `vhost-switch: an Ethernet switch between virtual machines 
   --mergeable 0|1       offer MRG_RXBUF, without which a packet has to fit one buffer (default 1)
   --stats SEC           print statistics every SEC seconds (default 0: never)
   --total-num-mbufs N   packet buffers (default 8192)
+  --any-memory-file     take guests whose memory is in a file on a disk, and not only memfd, tmpfs and hugetlbfs; whoever
+                        brings such a file can make the switch wait
   -l, --lcores CPU      run on this CPU
   --verbose             print what the front-ends send
   -h, --help; -v, --version
 `;
 
 export const switchTable = table(
-  ['client', 'verbose', 'help', 'version'],
+  ['client', 'any-memory-file', 'verbose', 'help', 'version'],
   ['queues', 'mergeable', 'stats', 'total-num-mbufs', 'lcores'],
   ['socket-file'],
   { l: 'lcores', h: 'help', v: 'version' },
@@ -62,6 +66,7 @@ export function parseOptions(argv: readonly string[]): SwitchOptions | string {
     stats: number('stats', 0, 0, 86400),
     mbufs: number('total-num-mbufs', 8192, 256, 500_000),
     cpu: cpu === undefined ? undefined : integer('--lcores', cpu, 0, 1023),
+    anyMemoryFile: has(given, 'any-memory-file'),
     verbose: has(given, 'verbose'),
   };
 }
