@@ -19,12 +19,16 @@ function distance(a: string, b: string): number {
   return last[b.length]!;
 }
 
-/** The candidate nearest to `word`, or undefined when none is near enough to be what was meant: one slip, or one in three letters. */
+/**
+ * The candidate nearest to `word`, or undefined when none is near enough to be what was meant: one slip, one in three
+ * letters, or the beginning of the word.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
-    const d = distance(word.toLowerCase(), candidate.toLowerCase());
+    const [a, b] = [word.toLowerCase(), candidate.toLowerCase()];
+    const d = a.length >= 3 && b.startsWith(a) ? 1 : distance(a, b);
     if (d < bestDistance) {
       best = candidate;
       bestDistance = d;
