@@ -63,7 +63,8 @@ export function parseOptions(argv: readonly string[]): DevbindOptions | string {
   }
   // argparse takes -b=DRIVER, too
   const driver = last(values, 'bind')?.replace(/^=/, '');
-  if (driver && !/^[\w-]*\w$/.test(driver)) {
+  // an address in its place has a sentence of DPDK's: see devbind.ts
+  if (driver && !/^[\w-]*\w$|^[0-9a-f:]+:[0-9a-f]+\.[0-7]$/i.test(driver)) {
     throw fail(`--bind ${driver}: the name of a driver is expected, such as vfio-pci, or none`);
   }
   const unbind = has(values, 'unbind');
