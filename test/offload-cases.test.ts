@@ -213,7 +213,7 @@ for (const path of txPaths) {
     const tx = fixture.openTx();
     const shared = new SharedArrayBuffer(streamCountersBytes());
     const rx = { spec: fixture.spec, fill: () => 0, recv: () => 0 };
-    const settings = { burst: 8, retries: 0, retryDelayUs: 1, ownMac: [], peerMac: [] };
+    const settings = { burst: 8, retries: 0, retryDelayUs: 1, ownMac: [2, 0, 0, 0, 0, 1], peerMac: [2, 0, 0, 0, 0, 2] };
     const stream = new ForwardStream(rx, tx, pool, settings, streamCounters(shared), () => {});
     const bad = [0, 1, 4, 7];
     const packets = Array.from({ length: 8 }, (_, i) => buildPacket({ ...plainRecipe, seed: i }));
