@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
-import { startPeer, temporaryDirectory } from './support/peers.js';
+import { sleep, startPeer, temporaryDirectory } from './support/peers.js';
 import { startBackend, startTestpmd, waitForSocket } from './support/testpmd-process.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -190,6 +190,11 @@ test.serial('with --disallow-code-generation-from-strings queues share code; it 
   const ours = startPeer(t, 'our testpmd', process.execPath, command('testpmd', args, flags));
   await ours.waitFor(/testpmd> /, 60_000);
   await ours.ask('start tx_first', /testpmd> /);
+  // they are back when the back-end's lcore has had a CPU
+  for (let i = 0; i < 100 && !/RX-packets: [1-9]/.test(ours.output); i++) {
+    await sleep(100);
+    await ours.ask('show port stats 0', /RX-packets: [^]*testpmd> /);
+  }
   await ours.ask('stop', /RX-packets: [1-9]\d*[^]*testpmd> /);
   await ours.ask('quit', /Bye/);
   t.is(await ours.end(), 'exit code 0');
