@@ -15,23 +15,26 @@ import type { GuestMemory } from './guest-memory.js';
  */
 export const MAX_PIECES = 1024;
 
-/** Work, in units of one descriptor looked at (3 to 4 ns, AMD EPYC): what a chain costs besides its descriptors; */
+// Work is in units of one descriptor looked at: 3 to 4 ns, AMD EPYC.
+/** What a chain costs besides its descriptors. */
 const CHAIN_WALKED = 12;
-/** an entry of a table that has to be copied out first; */
+/** An entry of a table that has to be copied out first. */
 const TABLE_ENTRY_COPIED = 8;
-/** the copy of one piece, or to one more mbuf; bytes count besides, 64 a unit. */
+/** The copy of one piece, or to one more mbuf. */
 const PIECE_COPIED = 6;
+/** Bytes that are copied: 64 a unit. */
 const BYTES_SHIFT = 6;
+
 /**
  * Bytes of views that a burst makes for slices that it is the first to use, and then no more: V8 collects garbage for them,
  * 4 to 5 ms for 1 GiB (AMD EPYC, Node 20).
  */
 const TOUCHED_PER_BURST = 2 ** 28;
 
-/** Results of a walk. Good: the pieces are in the chain. Bad: this buffer is useless, but the ring can go on. */
-export const CHAIN_GOOD = 0;
-/** Its table lies where nothing has been read yet, and this burst has done enough of that: look again in the next one. */
+/** Results of a walk. Later: its table lies in a slice that this burst may not be the first to use. */
 export const CHAIN_LATER = -1;
+/** Good: the pieces are in the chain. Bad: this buffer is useless, but the ring can go on. */
+export const CHAIN_GOOD = 0;
 export const CHAIN_BAD = 1;
 /** Worse: the ring cannot be trusted any more. Codes are for `brokenReason`. */
 export const CHAIN_TOO_LONG = 2;
