@@ -3,7 +3,7 @@
  * (EINTR) a moment later. The way for kernels and containers without a better one; it costs three system calls more.
  */
 import { SystemError } from './errors.js';
-import { addressOf, c, check, functionAddress, systemCalls } from './libc.js';
+import { c, check, functionAddress, systemCalls } from './libc.js';
 
 /** The first interruption, and the time between two: the first might come before the call has begun to wait. */
 const INTERVAL_NS = 200_000n;
@@ -21,8 +21,6 @@ const SIGSET_SIZE = 128;
 // struct itimerspec: interval and first, each seconds and nanoseconds
 const on = new BigUint64Array([0n, INTERVAL_NS, 0n, INTERVAL_NS]);
 const off = new BigUint64Array(4);
-const onAddress = addressOf(on);
-const offAddress = addressOf(off);
 
 /** The timer of this thread, or why it can have none. */
 let timer: number | SystemError | undefined;
@@ -60,8 +58,7 @@ function createTimer(): number | SystemError {
     event.setInt32(12, SIGEV_THREAD_ID, true);
     event.setInt32(16, c.gettid(), true);
     const id = new Int32Array(2);
-    const eventBytes = new Uint8Array(event.buffer);
-    check(c.syscall(timerCreate, CLOCK_MONOTONIC, addressOf(eventBytes), addressOf(id), 0, 0), 'timer_create');
+    check(c.timerCreate(timerCreate, CLOCK_MONOTONIC, new Uint8Array(event.buffer), id), 'timer_create');
     const made = id[0]!;
     process.once('exit', () => void c.syscall(timerDelete, made, 0, 0, 0, 0));
     return made;
@@ -85,9 +82,9 @@ export function interrupted(call: () => number): number {
   timer ??= createTimer();
   if (typeof timer !== 'number') return -1;
   const { timerSettime } = systemCalls;
-  c.syscall(timerSettime, timer, 0, onAddress, 0, 0);
+  c.timerSettime(timerSettime, timer, 0, on, null);
   const result = call();
   // the last interruption has been delivered when this returns: no later call will see it
-  c.syscall(timerSettime, timer, 0, offAddress, 0, 0);
+  c.timerSettime(timerSettime, timer, 0, off, null);
   return result;
 }

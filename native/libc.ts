@@ -50,6 +50,9 @@ export const c = {
   pthreadSigmask: bind('int pthread_sigmask(int how, const void *set, void *old)'),
   // for what glibc has no function for, or not all of them have; every argument a number or an address
   syscall: bind('long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e)'),
+  // the same for two that have structures, which live at least as long as the call
+  timerCreate: bind('long syscall(long number, int clock, const void *event, void *id)'),
+  timerSettime: bind('long syscall(long number, int timer, int flags, const void *value, void *old)'),
   schedSetaffinity: bind('int sched_setaffinity(int pid, size_t size, const void *mask)'),
   schedGetaffinity: bind('int sched_getaffinity(int pid, size_t size, void *mask)'),
 };

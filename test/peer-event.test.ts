@@ -84,6 +84,24 @@ test('two ways to read without waiting: of the eventfd itself, and what is inter
   t.true(performance.now() - start < 5000);
 });
 
+test('the times of the interruption outlive collections of garbage', (t) => {
+  const program = `
+    const { interrupted } = await import('./native/interrupted.ts');
+    const { c } = await import('./native/libc.ts');
+    const fd = c.eventfd(0, 0);
+    const kept = [];
+    for (let i = 0; i < 20; i++) {
+      gc();
+      await new Promise((resolve) => setTimeout(resolve, 5)); // buffers are freed by another thread
+      for (let k = 0; k < 5000; k++) kept.push(new Uint8Array(32).fill(0xff).buffer);
+      if (interrupted(() => c.read(fd, new Uint8Array(8), 8)) !== -1) throw new Error('nothing was to read');
+    }
+    console.log('interrupted');
+  `;
+  const args = ['--expose-gc', '--import', './tools/ts.mjs', '--input-type=module', '-e', program];
+  t.is(spawnSync(process.execPath, args, { timeout: 30_000, encoding: 'utf8' }).stdout, 'interrupted\n');
+});
+
 test('a descriptor that the kernel cannot read without waiting is read only when there is something', (t) => {
   // inotify has no RWF_NOWAIT, as eventfds before Linux 5.8
   const fd = c.syscall(process.arch === 'x64' ? 294 : 26, 0, 0, 0, 0, 0);
