@@ -37,6 +37,11 @@ const PAGE_SIZE = 4096;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 0x2;
 
+/** A memfd, or a file in tmpfs or hugetlbfs: only memory can be asked for its seals. */
+export function isMemory(fd: number): boolean {
+  return c.fcntl(fd, F_GET_SEALS, 0) >= 0;
+}
+
 /**
  * Only memory can be asked for its seals, and the kernel answers without asking anybody: so this comes first.
  * @param anyFile other regular files too. Whoever made such a file may then stop this thread for as long as he likes.

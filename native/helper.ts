@@ -1,7 +1,8 @@
 /**
  * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the kernels of the
- * vectorized paths (kernels.c, once per instruction set) and sleep until a word changes (monitor.c). tools/build-native.mjs makes it. It is optional: without it
- * the vectorized paths and the guard are off, and `helperStatus` says why.
+ * vectorized paths (kernels.c, once per instruction set), sleep until a word changes (monitor.c) and closing apart (closer.c).
+ * tools/build-native.mjs makes it. It is optional: without it the vectorized paths and the guard are off, closing may wait for
+ * a peer, and `helperStatus` says why.
  *
  * VPMD_HELPER names another library to load, or `none`.
  */
@@ -37,6 +38,12 @@ export interface MonitorFunctions {
   readonly wait: (kind: number, address: number, seen: number) => void;
 }
 
+export interface CloserFunctions {
+  /** 0, or an errno value. */
+  readonly closeApart: (fd: number) => number;
+  readonly unclosed: () => number;
+}
+
 export interface LackingIsa {
   readonly isa: KernelIsa;
   /** Reads on after "AVX512: ". */
@@ -58,11 +65,12 @@ interface Helper {
   readonly status: HelperStatus;
   readonly guard: GuardFunctions | undefined;
   readonly monitor: MonitorFunctions | undefined;
+  readonly closer: CloserFunctions | undefined;
   readonly library: LibraryHandle | undefined;
 }
 
 /** VPMD_ABI of kernels.h. */
-const ABI = 3;
+const ABI = 4;
 
 /** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
 const bits: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
@@ -79,7 +87,8 @@ const words = (error: unknown) => (error instanceof Error ? error.message : Stri
 
 function absent(path: string, reason: string): Helper {
   const lacking = (isasOfArch[process.arch] ?? []).map((isa) => ({ isa, why: reason }));
-  return { status: { path, reason, isas: [], lacking }, guard: undefined, monitor: undefined, library: undefined };
+  const nothing = { guard: undefined, monitor: undefined, closer: undefined, library: undefined };
+  return { status: { path, reason, isas: [], lacking }, ...nothing };
 }
 
 function open(): Helper {
@@ -107,9 +116,13 @@ function open(): Helper {
         'void vpmd_monitor_wait(uint32_t kind, uintptr_t word, uint16_t seen)',
       ) as MonitorFunctions['wait'],
     };
+    const closer = {
+      closeApart: library.func('int vpmd_close_apart(int fd)') as CloserFunctions['closeApart'],
+      unclosed: library.func('uint32_t vpmd_unclosed()') as CloserFunctions['unclosed'],
+    };
     const built = (library.func('uint32_t vpmd_isas_built()') as () => number)();
     const ofCpu = (library.func('uint32_t vpmd_isas_of_cpu()') as () => number)();
-    return { status: { path, reason: '', ...sortIsas(built, ofCpu) }, guard, monitor, library };
+    return { status: { path, reason: '', ...sortIsas(built, ofCpu) }, guard, monitor, closer, library };
   } catch (error) {
     return absent(path, `the native helper ${basename(path)} cannot be loaded (${words(error)}): ${remedy}`);
   }
@@ -151,6 +164,11 @@ export function guardFunctions(): GuardFunctions | undefined {
 /** Undefined when the helper is not there. */
 export function monitorFunctions(): MonitorFunctions | undefined {
   return load().monitor;
+}
+
+/** Undefined when the helper is not there. */
+export function closerFunctions(): CloserFunctions | undefined {
+  return load().closer;
 }
 
 /** The kernels of one instruction set. @throws VirtioPmdError ECONFIG when they cannot run here */

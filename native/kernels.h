@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* Changes whenever the block, the meaning of a word or the set of functions does: native/helper.ts refuses a library that says otherwise. */
-#define VPMD_ABI 3
+#define VPMD_ABI 4
 
 /* A descriptor of either ring format: `word3` is flags | next << 16 (split) or id | flags << 16 (packed). */
 struct desc {

@@ -158,6 +158,13 @@ export function destroyRegion(region: Region): void {
   closeFd(region.fd);
 }
 
+/** Another descriptor of the same open file. @throws SystemError */
+export function duplicateFd(fd: number): number {
+  return check(c.fcntl(fd, F_DUPFD_CLOEXEC, 0), 'fcntl F_DUPFD_CLOEXEC');
+}
+
+const F_DUPFD_CLOEXEC = 1030;
+
 export function closeFd(fd: number): void {
   c.close(fd);
 }

@@ -3,8 +3,9 @@
  * business: this file moves bytes and descriptors.
  */
 import { lstatSync, readFileSync, unlinkSync } from 'node:fs';
+import { closeApart } from './closer.js';
 import { VirtioPmdError, SystemError } from './errors.js';
-import { pollFd, POLLOUT } from './event.js';
+import { pollFd, POLLIN, POLLOUT } from './event.js';
 import { addressOf, c, check, lastErrno } from './libc.js';
 
 const AF_UNIX = 1;
@@ -22,8 +23,8 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 
 /** sun_path holds 108 bytes with its terminating zero. */
 export const MAX_SOCKET_PATH = 107;
-/** Descriptors that one message may carry; a peer that sends more has them truncated, and we say so. */
-export const MAX_FDS = 32;
+/** SCM_MAX_FD, the most that one message carries: of what has no room the kernel would close the rest in our call. */
+const MAX_FDS = 253;
 
 const MSGHDR_SIZE = 56; // name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
 const CMSGHDR_SIZE = 16; // len 0, level 8, type 12
@@ -99,7 +100,8 @@ export function openListener(path: string, backlog = 1): Listener {
     close: () => {
       if (!open) return;
       open = false;
-      c.close(fd);
+      if (pollFd(fd, POLLIN, 0) === 0) c.close(fd);
+      else closeApart(fd); // connections that nobody took, with what they sent
       try {
         if (made !== undefined && fileAt(path) === made) unlinkSync(path);
       } catch {
@@ -193,7 +195,7 @@ export interface Received {
   readonly length: number;
   /** Descriptors received, now ours to close. */
   readonly fds: number[];
-  /** More descriptors were sent than we take; the kernel dropped the rest. */
+  /** There was no room for all descriptors (ours are used up): the kernel has closed the rest. */
   readonly truncated: boolean;
 }
 
@@ -236,6 +238,19 @@ export function peerHasClosed(fd: number): boolean {
 }
 
 const SHUT_WR = 1;
+const SHUT_RDWR = 2;
+const FIONREAD = 0x541b;
+
+/**
+ * Ends a connection without waiting. Descriptors in what was never read are closed with the socket, and may be such whose
+ * close waits: see closer.ts. After the shutdown no more can come.
+ */
+export function closeConnection(fd: number): void {
+  c.shutdown(fd, SHUT_RDWR);
+  const unread = new Int32Array(1);
+  if (c.ioctlWith(fd, FIONREAD, unread) === 0 && unread[0] === 0) c.close(fd);
+  else closeApart(fd);
+}
 
 /** Says that nothing more comes from this side; what the peer still says can be read. Nothing happens on a dead socket. */
 export function finishSending(fd: number): void {

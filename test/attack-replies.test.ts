@@ -75,6 +75,7 @@ test.serial(
       'version',
       'noreply',
       'fds',
+      'linger',
       'twice',
       'close',
     ]) {
@@ -90,7 +91,8 @@ test.serial(
           30_000,
         );
         await sleep(200);
-        await promptMs(peer);
+        const ms = await promptMs(peer);
+        t.true(ms < 5000, `${kind} ${place}: the prompt answered after ${ms.toFixed(0)} ms`);
         cases++;
       }
       await bad.ask('mannered');

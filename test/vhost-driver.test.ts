@@ -123,10 +123,43 @@ test('connections that never introduce themselves make room for new ones, the ol
   t.is(openFds(), before);
 });
 
+test.serial(
+  'connections that introduce themselves and share no memory make room once they have been silent, the oldest first',
+  async (t) => {
+    const path = socketPath(t);
+    const before = openFds();
+    const backend = new Backend(path, { maxDevices: 3, handshakeTimeoutMs: 300 });
+    backend.driver.start();
+    const introduced = () => {
+      const front = new RawFrontend(backend);
+      front.send(wire.SET_OWNER);
+      front.get(wire.GET_FEATURES);
+      return front;
+    };
+    const guest = introduced();
+    guest.negotiate(SUPPORTED_FEATURES);
+    t.is(guest.setMemory(), 0n);
+    const parked = [introduced(), introduced()];
+    const early = new RawFrontend(backend);
+    t.true(early.closed, 'they may be about to begin');
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    parked[0]!.get(wire.GET_FEATURES);
+    const next = new RawFrontend(backend);
+    t.deepEqual([next.closed, parked[0]!.closed, parked[1]!.closed, guest.closed], [false, false, true, false]);
+    t.regex(
+      backend.complaints,
+      /the oldest connection without memory that was silent for 300 ms is closed for a new one/,
+    );
+    for (const front of [guest, ...parked, early, next]) front.close();
+    backend.driver.close();
+    t.is(openFds(), before);
+  },
+);
+
 test.serial('a handshake and a message that are never completed are waited for so long and no longer', async (t) => {
   const path = socketPath(t);
   const before = openFds();
-  const backend = new Backend(path, { handshakeTimeoutMs: 300 });
+  const backend = new Backend(path, { handshakeTimeoutMs: 1000 });
   backend.driver.start();
   const guest = new RawFrontend(backend);
   guest.send(wire.SET_OWNER);
@@ -145,12 +178,12 @@ test.serial('a handshake and a message that are never completed are waited for s
       break; // closed
     }
     backend.driver.poll();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 150));
   }
   t.deepEqual([silent.closed, dripping.closed, cut.closed, guest.closed], [true, true, true, false]);
-  t.regex(backend.complaints, /no SET_OWNER and GET_FEATURES came within 300 ms; connection closed/);
-  t.regex(backend.complaints, /a message was not completed within 300 ms; connection closed/);
-  await new Promise((resolve) => setTimeout(resolve, 400));
+  t.regex(backend.complaints, /no SET_OWNER and GET_FEATURES came within 1000 ms; connection closed/);
+  t.regex(backend.complaints, /a message was not completed within 1000 ms; connection closed/);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
   t.is(guest.get(wire.GET_FEATURES), SUPPORTED_FEATURES, 'it may be silent for as long as it likes');
   for (const front of [guest, silent, dripping, cut]) front.close();
   backend.driver.close();

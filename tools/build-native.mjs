@@ -99,9 +99,10 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
   let problem =
     object('guard.c', 'guard', []) ||
     object('monitor.c', 'monitor', []) ||
+    object('closer.c', 'closer', ['-pthread']) ||
     object('cpu.c', 'cpu', [`-DVPMD_ISAS_BUILT=${built}`]);
   const sanitizers = sanitize ? ['-fsanitize=address,undefined'] : [];
-  problem ||= run(compiler, ['-shared', '-Wl,-z,relro,-z,now', ...sanitizers, '-o', target, ...objects]);
+  problem ||= run(compiler, ['-shared', '-pthread', '-Wl,-z,relro,-z,now', ...sanitizers, '-o', target, ...objects]);
   return { problem: problem && `${compiler} failed: ${problem}`, notes };
 }
 

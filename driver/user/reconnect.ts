@@ -3,8 +3,7 @@
  * and after each loss. What happens on a connection is virtio-user.ts's business.
  */
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
-import { closeFd } from '../../native/region.js';
-import { acceptUnix, connectUnix, openListener, type Listener } from '../../native/socket.js';
+import { acceptUnix, closeConnection, connectUnix, openListener, type Listener } from '../../native/socket.js';
 
 /** Client mode: pause between two attempts to connect (rte_vhost's own). The longest pause after a failed handshake. */
 export const RECONNECT_MS = 1000;
@@ -90,7 +89,7 @@ function bindProblem(path: string, errno: string): string {
 
 function whoListens(path: string): string {
   try {
-    closeFd(connectUnix(path));
+    closeConnection(connectUnix(path));
     return 'some process is listening there now: stop it, choose another path, or connect to it with server=0';
   } catch {
     return 'nobody listens there: it was left behind';

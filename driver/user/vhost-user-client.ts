@@ -8,9 +8,9 @@
  * A back-end that answers with anything but the expected reply has lost its place in the conversation, so the
  * connection is closed on the spot (vhost-user.rst, Communication). A refusal (REPLY_ACK) is an answer like any other.
  */
+import { closeFromPeer } from '../../native/closer.js';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN, POLLOUT } from '../../native/event.js';
-import { closeFd } from '../../native/region.js';
 import { peerHasClosed } from '../../native/socket.js';
 import { MessageChannel } from '../wire/channel.js';
 import * as V from '../wire/vhost-user.js';
@@ -201,7 +201,7 @@ export class VhostUserClient {
   private *reply(request: number, size: number | undefined): Exchange<Uint8Array> {
     const message = yield* this.receive(request);
     if (message.fds.length > 0) {
-      for (const fd of message.fds) closeFd(fd);
+      for (const fd of message.fds) closeFromPeer(fd);
       this.warn(
         `${message.fds.length} file descriptors came with the reply to ${V.requestName(request)}, which has none; closed`,
       );

@@ -15,13 +15,13 @@ import {
   optional,
   type OptionKinds,
 } from '../../native/arguments.js';
+import { MAX_UNCLOSED, unclosed } from '../../native/closer.js';
 import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { pollFd, POLLIN } from '../../native/event.js';
 import { LogLimit } from '../../native/log-limit.js';
 import { checkPeerSignals } from '../../native/peer-event.js';
 import { releaseGranules } from '../../native/peer-memory.js';
-import { closeFd } from '../../native/region.js';
-import { acceptUnix, connectUnix, openListener, type Listener } from '../../native/socket.js';
+import { acceptUnix, closeConnection, connectUnix, openListener, type Listener } from '../../native/socket.js';
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
 import { VhostDevice, type Log, type LogLevel, type VhostCallbacks } from './device.js';
@@ -38,7 +38,10 @@ export interface VhostOptions {
   /** Features not to offer (of SUPPORTED_FEATURES). */
   readonly disabledFeatures?: bigint;
   readonly disabledProtocolFeatures?: bigint;
-  /** Server: connections at a time, each a device of its own. One more is closed at once. Default 64. */
+  /**
+   * Server: connections at a time, each a device of its own. One more is closed at once, unless one without a handshake, or
+   * without memory and silent for `handshakeTimeoutMs`, can make room. Default 64.
+   */
   readonly maxDevices?: number;
   /**
    * Accept guest memory in files of any file system, and not only memfds, tmpfs and hugetlbfs (QEMU's memory-backend-file
@@ -82,6 +85,8 @@ const LISTEN_BACKLOG = 128;
 /** Connections taken in one poll: a flood of them must not keep the rings from being served. */
 const ACCEPTS_PER_POLL = 8;
 const RECONNECT_MS = 1000;
+/** Many descriptors may be about to be closed for a moment: after this time it is said. */
+const UNCLOSED_MS = 1000;
 
 let nextDeviceId = 0;
 
@@ -91,6 +96,7 @@ export class VhostDriver {
   private started = false;
   private retryAt = 0;
   private announced = false;
+  private unclosedSince: number | undefined;
 
   private readonly offered: bigint;
   private readonly offeredProtocol: bigint;
@@ -180,7 +186,24 @@ export class VhostDriver {
     return this.options.reconnect ?? true;
   }
 
+  /** Connections wait in the backlog meanwhile: those that are served are to keep what is left of our descriptors. */
+  private get outOfReach(): boolean {
+    const count = unclosed();
+    if (count < MAX_UNCLOSED) this.unclosedSince = undefined;
+    else this.unclosedSince ??= performance.now();
+    if (this.unclosedSince === undefined) return false;
+    if (!this.announced && performance.now() - this.unclosedSince > UNCLOSED_MS) {
+      this.log(
+        'error',
+        `${count} descriptors that came from peers do not close (their file systems or sockets do not answer): no connection is taken until they do`,
+      );
+      this.announced = true;
+    }
+    return true;
+  }
+
   private acceptAll(): void {
+    if (this.outOfReach) return;
     for (let i = 0; i < ACCEPTS_PER_POLL; i++) {
       let fd;
       try {
@@ -195,19 +218,27 @@ export class VhostDriver {
       this.announced = false;
       if (this.sessions.length >= this.maxDevices && !this.displace()) {
         this.log('error', `connection refused: all ${this.maxDevices} devices of this socket are in use`);
-        closeFd(fd);
+        closeConnection(fd);
       } else this.open(fd);
     }
   }
 
-  /** Makes room for a new connection: the oldest that has not introduced itself goes. @returns whether there was one */
+  /**
+   * Makes room for a new connection: the oldest that has not introduced itself goes, else the oldest that shares no memory and
+   * has said nothing for the time that a handshake may take.
+   * @returns whether there was one
+   */
   private displace(): boolean {
-    const at = this.sessions.findIndex((session) => !session.introduced);
+    const { sessions } = this;
+    const stranger = sessions.findIndex((session) => !session.introduced);
+    const at = stranger >= 0 ? stranger : sessions.findIndex((session) => session.isParked);
     if (at < 0) return false;
-    const [session] = this.sessions.splice(at, 1);
+    const which =
+      stranger >= 0 ? 'without a handshake' : `without memory that was silent for ${this.handshakeTimeoutMs} ms`;
+    const [session] = sessions.splice(at, 1);
     session!.close(
       'error',
-      `all ${this.maxDevices} devices of this socket are in use: the oldest connection without a handshake is closed for a new one`,
+      `all ${this.maxDevices} devices of this socket are in use: the oldest connection ${which} is closed for a new one`,
     );
     return true;
   }

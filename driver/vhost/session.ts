@@ -3,8 +3,8 @@
  * the connection. A message that cannot be trusted at all (framing, size, descriptors) always does; a request that is
  * refused does when there is no way to say so.
  */
+import { closeFromPeer, MAX_UNCLOSED, unclosed } from '../../native/closer.js';
 import { pollFd, POLLIN } from '../../native/event.js';
-import { closeFd } from '../../native/region.js';
 import { MessageChannel } from '../wire/channel.js';
 import { messageProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
@@ -23,6 +23,8 @@ export class VhostSession {
   private asked = false;
   /** When what we wait for is late: the introduction, or the rest of a message; Infinity when we wait for neither. */
   private deadline: number;
+  /** When the last message came. */
+  private heard = performance.now();
 
   /** @param fd connected socket, ours from now on. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
   constructor(
@@ -40,6 +42,11 @@ export class VhostSession {
    */
   get introduced(): boolean {
     return this.owned && this.asked;
+  }
+
+  /** It shares no memory and has said nothing for the time that a handshake may take: its guest may never begin. */
+  get isParked(): boolean {
+    return this.device.table.regions.length === 0 && performance.now() - this.heard > this.patienceMs;
   }
 
   /** After messages were handled. */
@@ -72,6 +79,7 @@ export class VhostSession {
       if (i > 0 && performance.now() > until) return true;
       const message = this.channel.receive();
       if (message === undefined) break;
+      this.heard = performance.now();
       this.take(message);
     }
     this.waitOn();
@@ -103,8 +111,15 @@ export class VhostSession {
       kept = 'keepsFds' in outcome && outcome.keepsFds === true;
       this.answer(message, outcome);
     } finally {
-      if (!kept) for (const fd of message.fds) closeFd(fd);
+      if (!kept) this.closeAll(message.fds);
     }
+  }
+
+  private closeAll(fds: readonly number[]): void {
+    let apart = false;
+    for (const fd of fds) if (!closeFromPeer(fd)) apart = true;
+    if (!apart || unclosed() < MAX_UNCLOSED) return;
+    this.close('error', `${unclosed()} descriptors that came from peers do not close; connection closed`);
   }
 
   private answer(message: wire.Message, outcome: Outcome): void {

@@ -4,9 +4,9 @@
  * A read never asks for more than what is missing of the current message. So the bytes of two messages never mix,
  * however the sender cut them, and the descriptors that come with a read belong to the message being read.
  */
+import { closeFromPeer } from '../../native/closer.js';
 import { VirtioPmdError } from '../../native/errors.js';
-import { closeFd } from '../../native/region.js';
-import { receiveWithFds, sendWithFds, trySendWithFds } from '../../native/socket.js';
+import { closeConnection, receiveWithFds, sendWithFds, trySendWithFds } from '../../native/socket.js';
 import {
   decodeHeader,
   encodeMessage,
@@ -107,7 +107,7 @@ export class MessageChannel {
 
   private end(reason: string): void {
     this.ended = reason;
-    for (const fd of this.fds) closeFd(fd);
+    for (const fd of this.fds) closeFromPeer(fd);
     this.fds = [];
   }
 
@@ -133,7 +133,7 @@ export class MessageChannel {
     if (this.closed) return;
     this.closed = true;
     this.end(this.ended ?? 'closed by us');
-    closeFd(this.fd);
+    closeConnection(this.fd);
   }
 
   private closed = false;

@@ -5,7 +5,7 @@
  *   listen PATH              from now on; every connection begins anew
  *   features HEX             what is offered besides VERSION_1 and PROTOCOL_FEATURES (for connections from now on)
  *   delay FROM MS [once]     replies from number FROM of a connection on wait so long; -1: for ever
- *   bad N KIND               reply number N is KIND: garbage, short, long, huge, empty, request, version, noreply, fds, twice, close
+ *   bad N KIND               reply number N is KIND: garbage, short, long, huge, empty, request, version, noreply, fds, linger, twice, close
  *   mannered                 neither any more
  *   traffic on|off           packets into every Rx ring
  *   full                     every kick and call eventfd, those that come later too: blocking, and a write would wait
@@ -195,6 +195,7 @@ static bool reply(struct connection *c, uint32_t request, const void *payload, u
   if (strcmp(bad, "version") == 0) flags = 2 | REPLY;
   if (strcmp(bad, "noreply") == 0) flags = VERSION;
   if (strcmp(bad, "fds") == 0) fds[nfds++] = make_fd("eventfd", 0), fds[nfds++] = make_fd("memfd", 4096);
+  if (strcmp(bad, "linger") == 0) fds[nfds++] = make_fd("linger", 0);
   if (strcmp(bad, "huge") == 0) {
     uint32_t header[3] = {request, flags, 0x7fffffff};
     return send_bytes(c->sock, header, sizeof header, NULL, 0) == 0;

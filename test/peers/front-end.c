@@ -10,9 +10,10 @@
  *   sparse D GUEST SIZE OFFSET               the same, OFFSET bytes into its file
  *   region D KIND GUEST SIZE USER OFFSET FILE  any other file of FILE bytes -> ok N
  *   fuse D GUEST SIZE USER OFFSET FILE BLOCK DIRECTORY   a file on a FUSE of our own -> ok N, or error without FUSE
- *   manners serves|getattr|read              what that FUSE never answers from now on
+ *   manners serves|getattr|read|flush              what that FUSE never answers from now on
  *   table D | add D N | remove D N           SET_MEM_TABLE of the list; ADD_MEM_REG, REM_MEM_REG of one
  *   truncate D N SIZE
+ *   leave D N                                all its pages are there, and this program lets go of it
  *   ring D Q split|packed SIZE GUEST
  *   ready D                                  status DRIVER_OK
  *   fd D Q kick|call|err KIND [full]         sends a descriptor; `full`: blocking, and a write would wait
@@ -33,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -224,12 +226,24 @@ static int unhex(const char *text, uint8_t *bytes) {
   return n;
 }
 
+static void *close_one(void *fd) {
+  close((int)(intptr_t)fd);
+  return NULL;
+}
+
+/* For those whose close waits, when the message with them was not taken. */
+static void close_apart(int fd) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, close_one, (void *)(intptr_t)fd);
+  pthread_detach(thread);
+}
+
 static void send_single(struct guest *g) {
   uint8_t payload[4096];
   int fds[16], n = 0, size = count > 4 && !is(4, "-") ? unhex(words[4], payload) : 0;
   for (int i = 5; i < count; i++) fds[n++] = make_fd(words[i], 4096);
   int result = send_message(g->sock, number(2), number(3), payload, size, fds, n);
-  for (int i = 0; i < n; i++) close(fds[i]);
+  for (int i = 0; i < n; i++) close_apart(fds[i]);
   outcome(result);
 }
 
@@ -257,7 +271,15 @@ static void device_command(struct guest *g, uint64_t d) {
   else if (is(0, "add")) outcome(add_region(g, q, 5000));
   else if (is(0, "remove")) outcome(remove_region(g, q, 5000));
   else if (is(0, "truncate")) outcome(ftruncate(g->regions[q].fd, number(3)));
-  else if (is(0, "ring")) outcome(start_ring(g, q, is(3, "packed"), number(4), number(5)));
+  else if (is(0, "leave")) {
+    struct region *r = &g->regions[q];
+    int error = posix_fallocate(r->fd, 0, r->size);
+    munmap(r->map, r->size);
+    close(r->fd);
+    r->map = NULL;
+    r->fd = -1;
+    outcome(error);
+  } else if (is(0, "ring")) outcome(start_ring(g, q, is(3, "packed"), number(4), number(5)));
   else if (is(0, "ready")) outcome(ask(g, SET_STATUS, &(uint64_t){0xf}, 8, NULL, 0, 5000));
   else if (is(0, "fd")) send_fd(g, d, q);
   else if (is(0, "fill")) {
@@ -300,7 +322,10 @@ static void command(void) {
   } else if (is(0, "fuzz") && count == 5) {
     if (!fuzz(words[1], words[2], number(3), number(4))) say("error no such fuzz: %s", words[2]);
   } else if (is(0, "manners")) {
-    fuse_set_manners(is(1, "getattr") ? FUSE_STALLS_GETATTR : is(1, "read") ? FUSE_STALLS_READ : FUSE_SERVES);
+    fuse_set_manners(is(1, "getattr") ? FUSE_STALLS_GETATTR
+                     : is(1, "read")  ? FUSE_STALLS_READ
+                     : is(1, "flush") ? FUSE_STALLS_FLUSH
+                                      : FUSE_SERVES);
     say("ok");
   } else if (count < 2 || d >= MAX_GUESTS) say("error a device from 0 to %d is expected", MAX_GUESTS - 1);
   else if (is(0, "connect")) {

@@ -1,5 +1,5 @@
 /*
- * One file on a FUSE of our own, served by a child process: so the peer's answers to fstat and to page faults, and the
+ * One file on a FUSE of our own, served by a child process: so the peer's answers to fstat, to close and to page faults, and the
  * block size, are ours to choose. Needs root and /dev/fuse. The mount is in a mount namespace of its own and goes with
  * the processes.
  */
@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FILE_NODE = 2, REQUEST_SIZE = 1 << 20 };
+enum { FILE_NODE = 2, REQUEST_SIZE = 1 << 20, STALL_S = 30 };
 
 static pid_t server;
 static volatile int *manners;
@@ -91,6 +91,12 @@ static void serve_one(struct file *f, const uint8_t *request) {
     case FUSE_BATCH_FORGET:
     case FUSE_INTERRUPT: return;
     case FUSE_FLUSH:
+      if (*manners == FUSE_STALLS_FLUSH) {
+        alarm(STALL_S); /* or nobody who holds the file could end, this program neither, whatever kills it */
+        return;
+      }
+      answer(f, in, 0, NULL, 0);
+      return;
     case FUSE_RELEASE:
     case FUSE_FSYNC: answer(f, in, 0, NULL, 0); return;
     default: answer(f, in, ENOSYS, NULL, 0);

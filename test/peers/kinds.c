@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -18,6 +19,25 @@ static int unnamed_file(const char *directory, uint64_t size) {
   if (fd < 0) return -1;
   unlink(path);
   if (ftruncate(fd, size) != 0) die("ftruncate to %lu: %m", size);
+  return fd;
+}
+
+/* Whoever closes it last waits for LINGER_S: it lingers over bytes that nobody reads. The other end stays open. */
+static int lingering_socket(void) {
+  enum { LINGER_S = 20 };
+  static const char zeros[65536];
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof address;
+  int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (bind(listener, (void *)&address, length) != 0 || listen(listener, 1) != 0 ||
+      getsockname(listener, (void *)&address, &length) != 0 || connect(fd, (void *)&address, length) != 0 ||
+      accept(listener, NULL, NULL) < 0)
+    die("a lingering socket: %m");
+  close(listener);
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  while (send(fd, zeros, sizeof zeros, 0) > 0);
+  struct linger linger = {.l_onoff = 1, .l_linger = LINGER_S};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
   return fd;
 }
 
@@ -50,6 +70,7 @@ int make_fd(const char *kind, uint64_t size) {
   if (strcmp(kind, "pipe") == 0) return pipe2(pair, O_CLOEXEC) == 0 ? pair[1] : -1;
   if (strcmp(kind, "socket") == 0) return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0 ? pair[1] : -1;
   if (strcmp(kind, "datagram") == 0) return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) == 0 ? pair[1] : -1;
+  if (strcmp(kind, "linger") == 0) return lingering_socket();
   errno = EINVAL;
   return -1;
 }

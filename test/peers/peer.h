@@ -169,14 +169,14 @@ void write_split(struct ring *r, uint32_t index, uint64_t address, uint32_t leng
 
 /* ---- kinds.c: descriptors of every kind --------------------------------------------------------------------------- */
 
-/** @returns a new descriptor of the kind (memfd, tmpfs, disk, hugetlb, zero, null, directory, pipe, socket, eventfd, epoll, fuse). */
+/** @returns a new descriptor of the kind (memfd, tmpfs, disk, hugetlb, zero, null, directory, pipe, socket, eventfd, epoll, linger, ...). */
 int make_fd(const char *kind, uint64_t size);
 /** Makes it blocking again, whatever a peer made of it, and so full that another write would wait. */
 void fill_fd(int fd, const char *kind);
 
 /* ---- fuse.c ------------------------------------------------------------------------------------------------------- */
 
-enum fuse_manners { FUSE_SERVES, FUSE_STALLS_GETATTR, FUSE_STALLS_READ };
+enum fuse_manners { FUSE_SERVES, FUSE_STALLS_GETATTR, FUSE_STALLS_READ, FUSE_STALLS_FLUSH };
 /** A file of `size` bytes on a FUSE of our own, which a child process serves. @returns -1 with errno when there is no FUSE. */
 int fuse_open(uint64_t size, uint32_t block_size, const char *directory);
 /** From now on. */

@@ -9,6 +9,7 @@ import type { ExecutionContext } from 'ava';
 import { VhostDriver, type VhostDevice, type VhostOptions } from '../../driver/vhost/index.js';
 import { MessageChannel } from '../../driver/wire/channel.js';
 import * as wire from '../../driver/wire/vhost-user.js';
+import { unclosed } from '../../native/closer.js';
 import { createEventFd } from '../../native/event.js';
 import { closeFd, createRegion, destroyRegion, type Region } from '../../native/region.js';
 import { connectUnix, sendWithFds } from '../../native/socket.js';
@@ -19,8 +20,11 @@ export const GUEST_BASE = 0x1_0000_0000n;
 export const USER_BASE = 0x7f00_0000_0000n;
 export const MEMORY_SIZE = 4 << 20;
 
-/** Open descriptors of this process. */
-export const openFds = (): number => readdirSync('/proc/self/fd').length;
+/** Open descriptors of this process, once those of peers that are being closed apart have gone. */
+export function openFds(): number {
+  for (let i = 0; i < 2000 && unclosed() > 0; i++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  return readdirSync('/proc/self/fd').length;
+}
 /** Mappings of memfds in this process. */
 export const memfdMaps = (): number => readFileSync('/proc/self/maps', 'utf8').split('/memfd:').length - 1;
 
