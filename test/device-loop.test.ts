@@ -39,7 +39,7 @@ function deviceOf(guest: GuestFixture): DeviceQueue {
       driverAddr: USER_ADDRESS + ringOff + layout.driver,
       deviceAddr: USER_ADDRESS + ringOff + layout.device,
       base: ringBase(spec),
-      uncertain: false,
+      left: ringBase(spec),
       callFd: -1,
     },
     new GuestMemory([region]),

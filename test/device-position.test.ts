@@ -1,7 +1,7 @@
 /** Where a packed ring stands, from its descriptors alone: against a model of driver and device. */
 import test from 'ava';
 import fc from 'fast-check';
-import { findPosition, isPlausible, type PackedPosition } from '../paths/device/packed-position.js';
+import { findInterrupted, findPosition, isPlausible, type PackedPosition } from '../paths/device/packed-position.js';
 
 const AVAIL = 0x80;
 const USED = 0x8000;
@@ -60,6 +60,7 @@ class Model {
 
 const steps = (size: number) => fc.array(fc.boolean(), { maxLength: 5 * size });
 const sizes = fc.integer({ min: 1, max: 20 });
+const few = fc.integer({ min: 0, max: 3 });
 
 test('every ring of one-descriptor buffers is found where it stands, at any point of its life', (t) => {
   fc.assert(
@@ -80,6 +81,46 @@ test('every ring of one-descriptor buffers is found where it stands, at any poin
     { numRuns: 3000 },
   );
   t.pass();
+});
+
+test('buffers that were passed over are found wherever they are, and nowhere else', (t) => {
+  let found = 0;
+  fc.assert(
+    fc.property(
+      sizes.chain((size) => fc.tuple(fc.constant(size), steps(size), few, few)),
+      ([size, moves, passed, used]) => {
+        const model = new Model(size);
+        for (const add of moves) {
+          if (add) model.add();
+          else model.use();
+        }
+        const { position, flags } = model;
+        const flagsOf = (slot: number) => flags[slot]!;
+        if (findInterrupted(flagsOf, size) !== undefined) return false; // a device that is in step
+        if (passed === 0 || used === 0 || passed + used > size - model.free) return true;
+        found++;
+        for (let ahead = passed; ahead < passed + used; ahead++) {
+          const slot = position.position + ahead;
+          flags[slot % size] = (slot < size ? position.wrap : 1 - position.wrap) ? AVAIL | USED : 0;
+        }
+        if (findPosition(flagsOf, size) !== undefined) return false;
+        return JSON.stringify(findInterrupted(flagsOf, size)) === JSON.stringify({ ...position, passed });
+      },
+    ),
+    { numRuns: 5000 },
+  );
+  t.true(found > 200, `${found} rings`);
+});
+
+test('what fits no life of a ring is nobody’s position, in little time', (t) => {
+  const size = 32768;
+  const flags = Array.from({ length: size }, (_, slot) => (slot % 2 === 0 ? AVAIL : 0));
+  const begun = performance.now();
+  t.is(
+    findInterrupted((slot) => flags[slot]!, size),
+    undefined,
+  );
+  t.log(`${(performance.now() - begun).toFixed(1)} ms`);
 });
 
 test('a new ring, one filled at once, and a full lap: the initial position', (t) => {

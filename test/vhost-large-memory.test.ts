@@ -86,7 +86,7 @@ for (const packed of [false, true]) {
       // used entries, on both sides of the border
       if (packed) t.is(file.read(tx + 39 * 16 + 14, 2).readUInt16LE(), 0x8080);
       else t.is(file.read(rx + layout.device + 4 + 39 * 8, 4).readUInt32LE(), 39);
-      t.is(front.stop(1), packed ? 0x80288028 : 40);
+      t.is(front.stop(1), packed ? 0x00288028 : 40);
     });
     closeFd(file.fd);
     destroyRegion(packets);

@@ -201,11 +201,19 @@ function setVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
   return settled(device);
 }
 
+/**
+ * Everything but the used wrap counter of a packed ring's base. QEMU up to 8.0 takes that bit for a part of the used index
+ * (it masks with 0x7ffff), and ends with an assertion when it then drops a packet of the guest: after `set_link off`, for one.
+ * Without the bit it writes the right descriptor, with the wrong counter; PackedRing mends that. Nobody else uses this half.
+ */
+const USED_WRAP_OFF = 0x7fffffff;
+
 function getVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
   const { index } = wire.decodeVringState(payload);
   const ring = ringOf(device, index);
   if (typeof ring === 'string') return refused(ring);
-  const num = ring.stop(device.format.packed);
+  const base = ring.stop(device.format.packed);
+  const num = device.format.packed ? base & USED_WRAP_OFF : base;
   device.update();
   device.log('info', `vring base idx:${index} last_used_idx:${num & (device.format.packed ? 0x7fff : 0xffff)}`);
   return { kind: 'reply', payload: wire.encodeVringState({ index, num }) };

@@ -3,6 +3,7 @@
  * any order (front-ends differ widely), so nothing here assumes one: each sets a field, and `update` starts or stops.
  */
 import { VirtioPmdError } from '../../native/errors.js';
+import { signalPeer } from '../../native/peer-event.js';
 import { closeFd } from '../../native/region.js';
 import type { GuestMemory } from '../../paths/device/guest-memory.js';
 import { openDeviceQueue } from '../../paths/device/open.js';
@@ -33,9 +34,6 @@ interface RingAddresses {
 /** SET_VRING_BASE before any: a split ring starts at 0, a packed one at 0 with its wrap counters set. */
 export const initialBase = (packed: boolean): number => (packed ? 0x80008000 : 0);
 
-/** The half of a packed ring's base that means something: what front-ends put in the other differs. */
-const isInitial = (packedBase: number) => (packedBase & 0xffff) === 0x8000;
-
 export class Vring {
   size = 0;
   /** Where the ring goes on, undefined until SET_VRING_BASE or the first stop. */
@@ -61,6 +59,8 @@ export class Vring {
   private readonly total = new Float64Array(STATS_COUNT);
   /** Where our own last run in this connection ended: an initial position is right when that is it. */
   private left: number | undefined;
+  /** Somebody else has served the ring since our last run, and the guest may wait for a notification of what that one used. */
+  private owesSignal = false;
 
   constructor(readonly index: number) {}
 
@@ -96,7 +96,15 @@ export class Vring {
     const old = this.callFd;
     this.callFd = fd;
     this.queue?.setCallFd(fd);
+    this.paySignal();
     if (old >= 0) closeFd(old);
+  }
+
+  /** A guest that waits for what another back-end, or the front-end, used without saying so would wait for ever. */
+  private paySignal(): void {
+    if (!this.owesSignal || this.callFd < 0) return;
+    signalPeer(this.callFd);
+    this.owesSignal = false;
   }
 
   /** Takes ownership of the descriptor. */
@@ -126,8 +134,7 @@ export class Vring {
         index,
         size,
         base,
-        // what a front-end says that has lost its back-end, and of a new ring: the descriptors tell which it is
-        uncertain: isInitial(base) && !(this.left !== undefined && isInitial(this.left)),
+        left: this.left,
         callFd,
         descAddr: addresses.desc,
         driverAddr: addresses.driver,
@@ -137,6 +144,8 @@ export class Vring {
       memory,
     );
     this.reported = false;
+    this.owesSignal = this.queue.base() !== (this.left ?? initialBase(format.packed));
+    this.paySignal();
     // packed: the used half of what front-ends hand back is not to be relied upon
     const mask = format.packed ? 0xffff : -1;
     const used = this.queue.base() & mask;
@@ -147,6 +156,7 @@ export class Vring {
   close(): void {
     if (this.queue === undefined) return;
     this.base = this.left = this.queue.base();
+    this.owesSignal = false;
     const { stats } = this.queue;
     for (let i = 0; i < STATS_COUNT; i++) this.total[i]! += stats[i]!;
     this.queue = undefined;

@@ -31,6 +31,54 @@ function expectedState({ position, wrap }: PackedPosition, size: number, ahead: 
   return ahead < available ? AVAILABLE + counter : 1 - counter;
 }
 
+/** A ring whose first buffers were passed over: `passed` are available, one descriptor each, and what follows is used. */
+export interface InterruptedPosition extends PackedPosition {
+  readonly passed: number;
+}
+
+/**
+ * The only position that fits the whole ring, when buffers behind the first available ones are used already. A back-end that
+ * dies within a burst leaves that behind: the burst's first used descriptor is written last (so do we, and DPDK). So does
+ * QEMU: while the back-end is away it drops a guest's packets from the position that it believes in, in 7.2 that of a new ring.
+ * The driver waits for the first buffer, whatever is used behind it.
+ */
+export function findInterrupted(flagsOf: (slot: number) => number, size: number): InterruptedPosition | undefined {
+  const states = Uint8Array.from({ length: size }, (_, slot) => stateOf(flagsOf(slot)));
+  // behind a used one or at the border between two laps; in a full ring that begins at 0, there is no border
+  const begins = [...states.keys()].filter(
+    (slot) => states[slot]! >= AVAILABLE && (slot === 0 || states[slot] !== states[slot - 1]),
+  );
+  if (begins.length > 4) return undefined;
+  for (const position of begins) {
+    const at = { position, wrap: states[position] === AVAILABLE ? 0 : 1 } as const;
+    const passed = passedAt(states, at);
+    if (passed > 0) return { ...at, passed };
+  }
+  return undefined;
+}
+
+/** How many buffers were passed over when the ring stands at `at`: 0 when the states do not fit that. */
+function passedAt(states: Uint8Array, at: PackedPosition): number {
+  const size = states.length;
+  let ahead = 0;
+  /** Descriptors in a row that show what `state` makes of the wrap counter with which they are, or were, available. */
+  const run = (state: (counter: number) => State) => {
+    const from = ahead;
+    while (ahead < size) {
+      const slot = (at.position + ahead) % size;
+      if (states[slot] !== state(slot < at.position ? 1 - at.wrap : at.wrap)) break;
+      ahead++;
+    }
+    return ahead - from;
+  };
+  const available = (counter: number) => AVAILABLE + counter;
+  const passed = run(available);
+  const used = run((counter) => counter);
+  run(available);
+  run((counter) => 1 - counter); // in the lap before
+  return used > 0 && ahead === size ? passed : 0;
+}
+
 /**
  * The only position that fits the whole ring, when each buffer takes one descriptor and is used in order: what Linux does
  * with INDIRECT_DESC. A list of several leaves descriptors behind that still look available, which fits no position.

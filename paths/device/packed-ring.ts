@@ -6,7 +6,7 @@ import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EV
 import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
 import { brokenReason, Chain } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
-import { findPosition, isPlausible } from './packed-position.js';
+import { findInterrupted, findPosition, isPlausible, type InterruptedPosition } from './packed-position.js';
 import { PoolAccess } from './pool-access.js';
 import type { VringSpec } from './queue.js';
 
@@ -84,21 +84,72 @@ export class PackedRing {
     this.broken = why;
   }
 
-  /** Moves to where the descriptors say that the ring stands, when `base` is uncertain or cannot be. */
+  /**
+   * Moves to where the descriptors say that the ring stands, when they contradict `base`, or it is that of a front-end that
+   * has lost its back-end: one that does not know, or says what it says of a new ring.
+   */
   private recover(): void {
+    const { base, left } = this.spec;
     const given = { position: this.position, wrap: this.wrap === 0 ? 0 : 1 } as const;
     const flagsOf = (slot: number) => this.observe(slot);
     const isPossible = isPlausible(flagsOf, given);
-    if (isPossible && !this.spec.uncertain) return;
+    if (isPossible && left !== undefined && !(isInitial(base) && !isInitial(left))) {
+      this.mend(left);
+      return;
+    }
     const found = findPosition(flagsOf, this.spec.size);
+    const interrupted = found === undefined ? findInterrupted(flagsOf, this.spec.size) : undefined;
     if (found !== undefined) {
       this.position = found.position;
       this.wrap = found.wrap;
+    } else if (interrupted !== undefined && (this.direction === 0 || interrupted.passed === 1)) {
+      this.finish(interrupted);
     } else if (!isPossible) {
       this.fail(
         `its descriptors contradict the position ${given.position} (wrap counter ${given.wrap}) and do not tell another: restart the guest's driver`,
       );
     }
+  }
+
+  /**
+   * Since our last run, which ended at `left`, the front-end has used buffers up to where we are now. QEMU up to 8.0 does so
+   * with the wrong wrap counter: see getVringBase.
+   */
+  private mend(left: number): void {
+    const { size } = this.spec;
+    const from = left & 0x7fff;
+    const wrap = (left >>> 15) & 1;
+    const count = this.position - from + (wrap === this.wrap ? 0 : size);
+    for (let ahead = 0; ahead < count; ahead++) {
+      const slot = (from + ahead) % size;
+      const counter = slot < from ? 1 - wrap : wrap;
+      const flags = this.observe(slot);
+      const isUsed = ((flags & DESC_F_AVAIL) === 0) === ((flags & DESC_F_USED) === 0);
+      if (isUsed) this.markUsed(slot, counter); // else part of a list
+    }
+  }
+
+  private markUsed(slot: number, counter: number): void {
+    const word = this.desc + slot * DESC_WORDS + 3;
+    const flags = (counter ? DESC_F_AVAIL_USED : 0) | this.direction;
+    Atomics.store(this.descU32, word, (this.descU32[word]! & 0xffff) | (flags << 16));
+  }
+
+  /**
+   * Ends what somebody else was in the midst of: the buffers that were passed over are used as they are. With one, that is
+   * the end of a burst, its length is in the descriptor already; with more, those are packets of the guest that are lost.
+   */
+  private finish(at: InterruptedPosition): void {
+    this.position = at.position;
+    this.wrap = at.wrap;
+    for (let ahead = at.passed - 1; ahead >= 0; ahead--) {
+      const slot = this.at(ahead);
+      this.markUsed(slot, slot < at.position ? 1 - at.wrap : at.wrap);
+    }
+    const after = findPosition((slot) => this.observe(slot), this.spec.size);
+    if (after === undefined) return; // the guest has changed it meanwhile: it will be in the midst of something else
+    this.position = after.position;
+    this.wrap = after.wrap;
   }
 
   /** @returns false when there is nothing to do, or the ring is broken. */
@@ -191,6 +242,9 @@ export class PackedRing {
     return Atomics.load(this.descU32, this.desc + position * DESC_WORDS + 3) >>> 16;
   }
 }
+
+/** The half of a base that means something: what front-ends put in the other differs. */
+const isInitial = (base: number) => (base & 0xffff) === 0x8000;
 
 /** A descriptor is available when its AVAIL bit equals the wrap counter and its USED bit does not (2.8.1). */
 function isAvailable(flags: number, wrap: number): boolean {

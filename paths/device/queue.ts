@@ -46,10 +46,10 @@ export interface VringSpec {
   /** From SET_VRING_BASE: split: avail index (16 bits); packed: see VU-B17 (bits 0-14 avail, 15 wrap, 16-30 used, 31 wrap). */
   readonly base: number;
   /**
-   * Packed: whether `base` is only what a front-end says of a ring that somebody else may have served: see
-   * packed-position.ts. Split rings have their position in the used index.
+   * `base` of our own last run in this connection, undefined before the first. Packed rings need it, see packed-position.ts;
+   * split ones have their position in the used index.
    */
-  readonly uncertain: boolean;
+  readonly left: number | undefined;
   /** Eventfd to signal the guest, or -1 when it polls. */
   readonly callFd: number;
 }

@@ -39,7 +39,7 @@ const AVAIL = 1 << 7;
 const USED = 1 << 15;
 
 /**
- * Slot and wrap counter, twice over in a word, of a device that uses buffers in their order, one slot each (virtio 1.2 section
+ * Slot, wrap counter, and the slot again in the upper half, of a device that uses buffers in their order, one slot each (virtio 1.2 section
  * 2.8.1). A slot is available when its two bits differ, and the lap that it was written in is what AVAIL says. The device stands
  * at the first available slot behind a used one; where all are of one kind, at the border between two laps.
  */
@@ -57,7 +57,7 @@ export function packedPosition(descriptors: Buffer, size: number): number {
 }
 
 function position(slot: number, wrap: boolean): number {
-  return (slot | (wrap ? 1 << 15 : 0)) * 0x10001;
+  return slot | (wrap ? 1 << 15 : 0) | (slot << 16); // without the used wrap counter: see getVringBase
 }
 
 /** Of the rings of one NIC, by index, while the guest is paused. @param scratch a folder */

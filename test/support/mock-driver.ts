@@ -161,7 +161,7 @@ function specOf(packed: boolean, size: number, options: RingOptions): VringSpec 
     indirect: true,
     eventIdx: false,
     base: 0,
-    uncertain: false,
+    left: undefined,
     callFd: -1,
     ...options,
     descAddr: USER_BASE + layout.desc,
