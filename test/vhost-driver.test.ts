@@ -156,6 +156,23 @@ test.serial(
   },
 );
 
+test.serial('a guest whose last message took long to handle is no handshake that is never completed', async (t) => {
+  const path = socketPath(t);
+  const backend = new Backend(path, { handshakeTimeoutMs: 100 });
+  backend.driver.start();
+  const guest = new RawFrontend(backend);
+  guest.send(wire.SET_OWNER);
+  backend.log.push = () => {
+    for (const until = performance.now() + 2; performance.now() < until;); // longer than one poll may take
+    return 0;
+  };
+  guest.get(wire.GET_FEATURES);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  t.false(guest.closed);
+  guest.close();
+  backend.driver.close();
+});
+
 test.serial('a handshake and a message that are never completed are waited for so long and no longer', async (t) => {
   const path = socketPath(t);
   const before = openFds();

@@ -76,7 +76,7 @@ export class VhostSession {
     if (pollFd(this.channel.fd, POLLIN, 0) === 0) return true;
     const until = performance.now() + MS_PER_POLL;
     for (let i = 0; i < MESSAGES_PER_POLL && !this.over; i++) {
-      if (i > 0 && performance.now() > until) return true;
+      if (i > 0 && performance.now() > until) break;
       const message = this.channel.receive();
       if (message === undefined) break;
       this.heard = performance.now();
