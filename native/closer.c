@@ -14,7 +14,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int waiting[MAX_WAITING];
 static unsigned waiting_count, threads, unclosed;
 
-int vpmd_close_apart(int fd);
+unsigned vpmd_close_apart(const int *fds, unsigned count);
 unsigned vpmd_unclosed(void);
 
 static void *close_all(void *unused)
@@ -51,22 +51,22 @@ static int start_thread(void)
 	return error;
 }
 
-/* Hands `fd` over. Never waits for a close. 0, or EAGAIN when too many are waiting, and then `fd` is still the caller's. */
-int vpmd_close_apart(int fd)
+/*
+ * Hands descriptors over. Never waits for a close: each call has a thread begin, whatever the others are waiting for.
+ * @returns how many were taken: fewer when too many are waiting.
+ */
+unsigned vpmd_close_apart(const int *fds, unsigned count)
 {
-	int error = 0;
+	unsigned taken = 0;
 
 	pthread_mutex_lock(&lock);
-	if (waiting_count == MAX_WAITING) {
-		error = EAGAIN;
-	} else {
-		waiting[waiting_count++] = fd;
-		unclosed++;
-		if (threads < MAX_THREADS && start_thread() == 0)
-			threads++; /* else it waits for one that runs, or for the next call */
-	}
+	while (taken < count && waiting_count < MAX_WAITING)
+		waiting[waiting_count++] = fds[taken++];
+	unclosed += taken;
+	if (threads < MAX_THREADS && start_thread() == 0)
+		threads++; /* else they wait for one that runs, or for the next call */
 	pthread_mutex_unlock(&lock);
-	return error;
+	return taken;
 }
 
 /* How many descriptors have been handed over and are not closed yet. */

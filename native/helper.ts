@@ -39,8 +39,7 @@ export interface MonitorFunctions {
 }
 
 export interface CloserFunctions {
-  /** 0, or an errno value. */
-  readonly closeApart: (fd: number) => number;
+  readonly closeApart: (fds: Int32Array, count: number) => number;
   readonly unclosed: () => number;
 }
 
@@ -117,7 +116,7 @@ function open(): Helper {
       ) as MonitorFunctions['wait'],
     };
     const closer = {
-      closeApart: library.func('int vpmd_close_apart(int fd)') as CloserFunctions['closeApart'],
+      closeApart: library.func('uint32_t vpmd_close_apart(const int *fds, uint32_t count)') as CloserFunctions['closeApart'],
       unclosed: library.func('uint32_t vpmd_unclosed()') as CloserFunctions['unclosed'],
     };
     const built = (library.func('uint32_t vpmd_isas_built()') as () => number)();

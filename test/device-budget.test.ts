@@ -76,8 +76,7 @@ function attacked(
 
 for (const packed of [false, true]) {
   const kind = packed ? 'packed' : 'split';
-  // a packed list is followed to its end, to know where the next one begins: once more than the budget, at most
-  const most = WORK_PER_BURST + WORK_PER_PACKET + 16 * MAX_PIECES + (packed ? SIZE : 0);
+  const most = WORK_PER_BURST + WORK_PER_PACKET + 16 * MAX_PIECES;
   for (const attack of attacks) {
     for (const index of [0, 1]) {
       test(`${kind} ${index === 0 ? 'Rx' : 'Tx'}: ${attack.name}`, (t) => {
@@ -123,6 +122,39 @@ for (const packed of [false, true]) {
       [0, 0, 0],
     );
     world.pool.freeBulk(pkts, 0, 1);
+  });
+}
+
+for (const index of [0, 1]) {
+  test(`packed ${index === 0 ? 'Rx' : 'Tx'}: the end of a list that is too long is found over several bursts, and what follows it is used`, (t) => {
+    const world = new World(64);
+    t.teardown(() => world.destroy());
+    const ring = new MockPacked(world, 32768, { index, mergeable: false });
+    const queue = ring.open();
+    const isRx = index === 0;
+    const bytes = [...HEADER, ...packet(7, 100)];
+    const address = world.alloc(2048);
+    if (!isRx) world.write(address, bytes);
+    t.true(ring.add(new Array<Buffer>(30000).fill(EMPTY), isRx) >= 0);
+    t.true(ring.add([{ address, length: isRx ? 2048 : bytes.length }], isRx) >= 0);
+    const pkts = new Uint32Array(32);
+    let [bursts, done] = [0, 0];
+    while (done === 0 && ++bursts < 20) {
+      if (isRx) {
+        pkts[0] = world.mbuf(packet(7, 100));
+        done = queue.enqueue(world.pool, pkts, 1);
+        world.pool.freeBulk(pkts, 0, 1);
+      } else {
+        done = queue.dequeue(world.pool, pkts, 32);
+        world.pool.freeBulk(pkts, 0, done);
+      }
+      t.true(workOf(queue) <= WORK_PER_BURST + 2 * MAX_PIECES, `${workOf(queue)} units of work`);
+    }
+    t.is(done, 1);
+    t.true(bursts > 2, `${bursts} bursts`);
+    t.is(queue.stats[DROP_SEGMENTS], 1, 'the list is dropped once');
+    t.is(queue.broken, undefined);
+    t.is(world.pool.inUse(), 0);
   });
 }
 

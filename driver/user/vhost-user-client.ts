@@ -201,7 +201,7 @@ export class VhostUserClient {
   private *reply(request: number, size: number | undefined): Exchange<Uint8Array> {
     const message = yield* this.receive(request);
     if (message.fds.length > 0) {
-      for (const fd of message.fds) closeFromPeer(fd);
+      closeFromPeer(message.fds);
       this.warn(
         `${message.fds.length} file descriptors came with the reply to ${V.requestName(request)}, which has none; closed`,
       );

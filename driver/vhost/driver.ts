@@ -84,6 +84,8 @@ const HANDSHAKE_TIMEOUT_MS = 30_000;
 const LISTEN_BACKLOG = 128;
 /** Connections taken in one poll: a flood of them must not keep the rings from being served. */
 const ACCEPTS_PER_POLL = 8;
+/** Messages and connections of all guests together, for the same reason. */
+const MS_PER_POLL = 0.3;
 const RECONNECT_MS = 1000;
 /** Many descriptors may be about to be closed for a moment: after this time it is said. */
 const UNCLOSED_MS = 1000;
@@ -97,6 +99,8 @@ export class VhostDriver {
   private retryAt = 0;
   private announced = false;
   private unclosedSince: number | undefined;
+  /** The session that is polled next. */
+  private turn = 0;
 
   private readonly offered: bigint;
   private readonly offeredProtocol: bigint;
@@ -169,17 +173,27 @@ export class VhostDriver {
    */
   poll(): void {
     if (!this.started) return;
-    const { sessions } = this;
-    for (let i = sessions.length - 1; i >= 0; i--) {
-      if (sessions[i]!.poll()) continue;
-      sessions.splice(i, 1);
-      this.retryAt = performance.now() + RECONNECT_MS;
-      if (this.options.client && this.retries) this.log('info', 'reconnecting...');
-    }
+    const until = performance.now() + MS_PER_POLL;
+    this.pollSessions(until);
     if (this.options.client) {
-      if (sessions.length === 0 && this.retries && performance.now() >= this.retryAt) this.connect();
-    } else if (pollFd(this.listener!.fd, POLLIN, 0) !== 0) this.acceptAll();
+      if (this.sessions.length === 0 && this.retries && performance.now() >= this.retryAt) this.connect();
+    } else if (pollFd(this.listener!.fd, POLLIN, 0) !== 0) this.acceptAll(until);
     this.logLimit.flush();
+  }
+
+  /** Each in its turn, as many as there is time for: one at least. */
+  private pollSessions(until: number): void {
+    const { sessions } = this;
+    for (let left = sessions.length; left > 0; left--) {
+      if (this.turn >= sessions.length) this.turn = 0;
+      if (sessions[this.turn]!.poll()) this.turn++;
+      else {
+        sessions.splice(this.turn, 1);
+        this.retryAt = performance.now() + RECONNECT_MS;
+        if (this.options.client && this.retries) this.log('info', 'reconnecting...');
+      }
+      if (performance.now() > until) return;
+    }
   }
 
   private get retries(): boolean {
@@ -202,9 +216,10 @@ export class VhostDriver {
     return true;
   }
 
-  private acceptAll(): void {
+  private acceptAll(until: number): void {
     if (this.outOfReach) return;
     for (let i = 0; i < ACCEPTS_PER_POLL; i++) {
+      if (i > 0 && performance.now() > until) return;
       let fd;
       try {
         fd = acceptUnix(this.listener!.fd);

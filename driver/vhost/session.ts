@@ -116,9 +116,7 @@ export class VhostSession {
   }
 
   private closeAll(fds: readonly number[]): void {
-    let apart = false;
-    for (const fd of fds) if (!closeFromPeer(fd)) apart = true;
-    if (!apart || unclosed() < MAX_UNCLOSED) return;
+    if (closeFromPeer(fds) || unclosed() < MAX_UNCLOSED) return;
     this.close('error', `${unclosed()} descriptors that came from peers do not close; connection closed`);
   }
 

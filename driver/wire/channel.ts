@@ -107,7 +107,7 @@ export class MessageChannel {
 
   private end(reason: string): void {
     this.ended = reason;
-    for (const fd of this.fds) closeFromPeer(fd);
+    closeFromPeer(this.fds);
     this.fds = [];
   }
 

@@ -8,6 +8,7 @@
  */
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, DESC_WORDS } from '../layout.js';
 import type { GuestMemory } from './guest-memory.js';
+import { WORK_PER_BURST } from './transfer.js';
 
 /**
  * Pieces that a packet may have, and descriptors, empty ones included, that a chain may have; longer chains are refused
@@ -31,7 +32,7 @@ const BYTES_SHIFT = 6;
  */
 const TOUCHED_PER_BURST = 2 ** 28;
 
-/** Results of a walk. Later: its table lies in a slice that this burst may not be the first to use. */
+/** Results of a walk. Later: its table lies in a slice that this burst may not be the first to use, or its end is far away. */
 export const CHAIN_LATER = -1;
 /** Good: the pieces are in the chain. Bad: this buffer is useless, but the ring can go on. */
 export const CHAIN_GOOD = 0;
@@ -82,6 +83,9 @@ export class Chain {
   /** Packed: ring descriptors of the last chain walked, and the buffer id in its last one. */
   descriptors = 0;
   id = 0;
+  /** Packed: a list too long to be used, whose end the last burst has not come to: its first descriptor, or -1, and how many it saw. */
+  private longHead = -1;
+  private longCount = 0;
 
   /** One entry of an indirect table that is not aligned, or not in one piece. */
   private readonly entry = new Uint32Array(DESC_WORDS);
@@ -127,8 +131,13 @@ export class Chain {
   }
 
   /** False when the burst has made enough views. */
-  get mayTouch(): boolean {
+  private get mayTouch(): boolean {
     return this.touched < TOUCHED_PER_BURST;
+  }
+
+  /** What a walk, or `ready`, could not do goes on in the next burst. */
+  get isLater(): boolean {
+    return !this.mayTouch || this.longHead >= 0;
   }
 
   /** @returns false when it is not possible now, for the rest of the burst. */
@@ -185,15 +194,21 @@ export class Chain {
 
   /**
    * Adds the packed list that begins at ring position `head`. A bad list is walked to its end too: what follows it in the
-   * ring begins there.
+   * ring begins there. That may take several bursts: a ring of 32768 is 0.1 ms.
    * @returns CHAIN_*; for good and bad ones `descriptors` and `id` are set.
    */
   walkPacked(desc: Uint32Array, at: number, head: number): number {
     const { size, direction, limit } = this;
     this.work += CHAIN_WALKED;
-    let position = head;
     let result = CHAIN_GOOD;
-    for (let n = 0; n < size; n++) {
+    let n = 0;
+    if (head === this.longHead) {
+      this.longHead = -1;
+      n = this.longCount;
+      result = CHAIN_BAD;
+    }
+    let position = head + n < size ? head + n : head + n - size;
+    for (; n < size; n++) {
       const word = at + position * DESC_WORDS;
       const low = desc[word]!;
       const high = desc[word + 1]!;
@@ -209,6 +224,10 @@ export class Chain {
       } else if (result === CHAIN_GOOD) {
         const usable = n < limit && (flags & DESC_F_WRITE) === direction && this.add(low, high, length);
         if (!usable) result = CHAIN_BAD;
+      } else if (n > limit && this.work >= WORK_PER_BURST) {
+        this.longHead = head;
+        this.longCount = n;
+        return CHAIN_LATER;
       }
       if (!(flags & DESC_F_NEXT)) {
         this.descriptors = n + 1;

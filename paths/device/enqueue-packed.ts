@@ -105,7 +105,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       return 0;
     }
     const isAll = consumed === 0 && this.gathered === size;
-    if (!chain.mayTouch || this.broken !== undefined || (mergeable && !isAll)) return STOP;
+    if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
     // even all the guest has would not hold it: waiting is of no use
     countDrop(stats, DROP_TOO_LONG);
     this.gathered = 0;
