@@ -116,7 +116,9 @@ function open(): Helper {
       ) as MonitorFunctions['wait'],
     };
     const closer = {
-      closeApart: library.func('uint32_t vpmd_close_apart(const int *fds, uint32_t count)') as CloserFunctions['closeApart'],
+      closeApart: library.func(
+        'uint32_t vpmd_close_apart(const int *fds, uint32_t count)',
+      ) as CloserFunctions['closeApart'],
       unclosed: library.func('uint32_t vpmd_unclosed()') as CloserFunctions['unclosed'],
     };
     const built = (library.func('uint32_t vpmd_isas_built()') as () => number)();
