@@ -44,7 +44,7 @@ const SIZE = 256;
 /** Where a packed ring stands after so many buffers of one descriptor: slot and wrap counter, twice over in a word. */
 function packedPosition(buffers: number): number {
   const wrap = Math.floor(buffers / SIZE) % 2 === 0 ? 1 << 15 : 0;
-  return ((buffers % SIZE) | wrap) * 0x10001;
+  return (buffers % SIZE) * 0x10001 + wrap; // without the used wrap counter: see getVringBase
 }
 
 for (const [format, packed] of [
