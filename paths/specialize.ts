@@ -19,6 +19,7 @@ type Factory<A extends unknown[], R> = (...args: A) => R;
 /** False with Node's --disallow-code-generation-from-strings, for example. */
 const canMakeCode = (() => {
   try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- decision 0004
     new Function('');
     return true;
   } catch {
@@ -45,6 +46,7 @@ export function specialize<A extends unknown[], R>(
   // a minifier has renamed what the source refers to: then there is no telling what is what
   const renamed = names.some((name) => !source.includes(name));
   if (shared || renamed) return factory(...args);
+  // eslint-disable-next-line @typescript-eslint/no-implied-eval -- decision 0004: the source is that of a function of ours
   const make = new Function(...names, `"use strict"; /* ${serial++} */ return (${source});`) as (
     ...values: unknown[]
   ) => Factory<A, R>;

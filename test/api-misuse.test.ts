@@ -59,7 +59,9 @@ async function attempt(t: ExecutionContext, what: string, call: () => unknown): 
 const show = (args: readonly unknown[]) =>
   args
     .map((arg) =>
-      typeof arg === 'object' || typeof arg === 'function' ? Object.prototype.toString.call(arg) : String(arg),
+      typeof arg === 'object' || typeof arg === 'function'
+        ? Object.prototype.toString.call(arg)
+        : String(arg as string | undefined),
     )
     .join(', ');
 

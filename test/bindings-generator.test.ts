@@ -83,7 +83,7 @@ interface Wish {
 const configOf = ({ header: name = 'fixture/every.h', structs = {}, ...rest }: Wish) => {
   const described = Object.entries(structs).map(([tag, fields]) => [tag, { about: 'A struct.', fields }]);
   return JSON.stringify({
-    headers: [{ header: name, about: 'a test.', ...rest, structs: Object.fromEntries(described) }],
+    headers: [{ header: name, about: 'a test.', ...rest, structs: Object.fromEntries(described) as object }],
   });
 };
 

@@ -75,6 +75,7 @@ function surprise(text: string): string | undefined {
   });
   if (diagnostics?.length) return ts.flattenDiagnosticMessageText(diagnostics[0]!.messageText, ' ');
   try {
+    // eslint-disable-next-line @typescript-eslint/no-implied-eval -- whether it can be compiled is the question
     new Function(`"use strict"; return async () => { ${[...names].map((name) => `const ${name} = 0;`).join('')} }`);
   } catch (error) {
     return String(error);

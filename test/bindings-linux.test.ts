@@ -44,7 +44,11 @@ test('a fresh run writes what is committed', (t) => {
 
 /** Exports that are numbers or bigints. */
 const valuesOf = (module: object): Map<string, number | bigint> =>
-  new Map(Object.entries(module).filter(([, value]) => typeof value === 'number' || typeof value === 'bigint'));
+  new Map(
+    Object.entries(module as Record<string, number | bigint>).filter(
+      ([, value]) => typeof value === 'number' || typeof value === 'bigint',
+    ),
+  );
 
 test('feature bits and status bits are those of the headers', (t) => {
   const bits = new Map([...valuesOf(net), ...valuesOf(config), ...valuesOf(ring)]);

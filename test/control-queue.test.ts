@@ -44,7 +44,7 @@ async function started(worker: Worker, state: Int32Array): Promise<void> {
   let failure: unknown;
   worker.once('error', (error) => (failure = error));
   while (Atomics.load(state, 0) !== 1) {
-    if (failure !== undefined) throw failure;
+    if (failure !== undefined) throw failure as Error;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }

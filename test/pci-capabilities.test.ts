@@ -174,7 +174,9 @@ test('random configuration spaces: the walk ends, and what it accepts lies in it
           }
         }
         const { modern } = readCapabilities(fn);
-        for (const { bar, offset, length } of Object.values(modern ?? {})) {
+        for (const { bar, offset, length } of modern === undefined
+          ? []
+          : [modern.common, modern.notify, modern.isr, modern.device]) {
           t.true(offset + length <= fn.bar(bar)!.byteLength);
         }
         t.true(fn.accesses < 48 * 10);

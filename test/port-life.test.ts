@@ -279,7 +279,7 @@ test('statistics: sums, DPDK names in DPDK order, and a reset that writes no cou
   port.resetStats();
   t.is(port.stats().ipackets, 0);
   t.is(queueState(rx[0]!).stats[PACKETS], 10);
-  queueState(rx[0]!).stats[PACKETS] += 3;
+  queueState(rx[0]!).stats[PACKETS]! += 3;
   t.is(port.xstats()[0]!.value, 3);
 });
 

@@ -82,7 +82,7 @@ test('the mutex keeps two threads apart, and is free after an exception', async 
   const shared = new SharedArrayBuffer(sharedBytes + 8);
   const words = new Int32Array(shared);
   const mutex = new SharedMutex(words, 0);
-  t.throws(() => mutex.run(() => JSON.parse('{')));
+  t.throws(() => mutex.run(() => void JSON.parse('{')));
   const worker = new Worker(new URL('./support/mutex-thread.js', import.meta.url), { workerData: shared });
   const ended = new Promise((resolve, reject) => worker.once('exit', resolve).once('error', reject));
   const counter = words.length - 1;

@@ -36,7 +36,7 @@ test.serial(
     for (let closeAt = 0; closeAt < HANDSHAKE; closeAt++) {
       const error = await session(b);
       // the last message of attach has no reply, so that its loss is noticed later, or on the next message
-      t.true(error === undefined || isVirtioPmdError(error, 'EPEER'), `message ${closeAt}: ${error}`);
+      t.true(error === undefined || isVirtioPmdError(error, 'EPEER'), `message ${closeAt}: ${String(error)}`);
       if (closeAt !== 0 && closeAt !== 3) t.truthy(error, `message ${closeAt}`);
       await until(() => openFds() === baseline, `descriptors are closed after message ${closeAt}`);
       t.deepEqual(b.eal.leaks(), []);
@@ -67,7 +67,7 @@ for (const [name, request] of replied) {
     await b.backend({ scripts });
     for (const [how, message] of kinds) {
       const error = await session(b);
-      t.true(isVirtioPmdError(error, 'EPEER'), `${how}: ${error}`);
+      t.true(isVirtioPmdError(error, 'EPEER'), `${how}: ${String(error)}`);
       t.regex(String(error), message, how);
       t.regex(String(error), new RegExp(name), how);
     }
@@ -112,7 +112,7 @@ test.serial('a refusal of any command names the command and the answer, and the 
   const backend = await b.backend({ scripts: [...commands.map(([, refuse]) => ({ refuse })), {}] });
   for (const [name] of commands) {
     const error = await session(b);
-    t.true(isVirtioPmdError(error, 'EPEER'), `${name}: ${error}`);
+    t.true(isVirtioPmdError(error, 'EPEER'), `${name}: ${String(error)}`);
     t.regex(String(error), new RegExp(`refused ${name}: it answered 1`));
   }
   t.is(await session(b), undefined);
@@ -132,7 +132,7 @@ test.serial('a back-end that clears FEATURES_OK, asks for a reset, or says more 
   await b.backend({ scripts: cases.map(([status]) => ({ status })) });
   for (const [status, message] of cases) {
     const error = await session(b);
-    t.true(isVirtioPmdError(error, 'EPEER'), `${status}: ${error}`);
+    t.true(isVirtioPmdError(error, 'EPEER'), `${status}: ${String(error)}`);
     t.regex(String(error), message);
   }
 });

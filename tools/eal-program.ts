@@ -73,10 +73,16 @@ export interface EalProgram<A extends { readonly help: boolean; readonly notes: 
   readonly name: string;
   readonly usage: string;
   /** The options behind `--`. @throws VirtioPmdError */
-  parse(argv: readonly string[]): A;
-  makeEal(args: EalArguments): Eal;
+  readonly parse: (argv: readonly string[]) => A;
+  readonly makeEal: (args: EalArguments) => Eal;
   /** Ends when its work is done, or when `signal` says so. @throws VirtioPmdError */
-  run(eal: Eal, args: EalArguments, own: A, signal: AbortSignal, ealArgv: readonly string[]): Promise<void>;
+  readonly run: (
+    eal: Eal,
+    args: EalArguments,
+    own: A,
+    signal: AbortSignal,
+    ealArgv: readonly string[],
+  ) => Promise<void>;
 }
 
 /** Sets the exit code: DPDK's programs leave with 0 after a signal, and with 1 after any error. */

@@ -28,8 +28,8 @@ export class Ending {
    */
   constructor(private readonly afterSignal: 0 | 'shell') {
     for (const name of asking) process.on(name, () => this.ask(name));
-    process.stdout.on('error', (error) => this.unwritable('stdout', error));
-    process.stderr.on('error', (error) => this.unwritable('stderr', error));
+    process.stdout.on('error', (error: NodeJS.ErrnoException) => this.unwritable('stdout', error));
+    process.stderr.on('error', (error: NodeJS.ErrnoException) => this.unwritable('stderr', error));
     process.on('exit', (code) => {
       if (code === 0) process.exitCode = this.exitCode;
     });

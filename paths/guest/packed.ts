@@ -72,9 +72,9 @@ function publisher(queue: PackedQueue, ring: Ring): PublishPacked {
     const event = Atomics.load(i32, deviceEvent32);
     if (packedNeedsNotify(eventIdx, event >>> 16, event & 0xffff, size, next, nextWrap, count)) {
       ring(next | (nextWrap << 15));
-      stats[KICKS] += 1;
+      stats[KICKS]! += 1;
     } else {
-      stats[KICKS_SUPPRESSED] += 1;
+      stats[KICKS_SUPPRESSED]! += 1;
     }
   };
 }
@@ -95,7 +95,7 @@ function filler(queue: PackedQueue, publish: PublishPacked): () => number {
     const want = words[FREE_COUNT]!;
     if (want === 0) return 0;
     const got = pool.getBulk(scratch, want);
-    if (got < want) stats[NOMBUF] += want - got;
+    if (got < want) stats[NOMBUF]! += want - got;
     if (got === 0) return 0;
     const first = words[AVAIL_IDX]!;
     let idx = first;

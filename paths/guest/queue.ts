@@ -205,7 +205,7 @@ export function resetQueue(spec: QueueSpec, pool: Mempool): void {
   const state = queueState(spec);
   const { words, cookie, freeRing } = state;
   const returned = reclaim(spec, pool);
-  if (isTx(spec)) state.stats[DROP_RESET] += returned;
+  if (isTx(spec)) state.stats[DROP_RESET]! += returned;
 
   const layout = layoutOf(spec);
   const { u8, u16 } = viewsOf(spec.mapping);
@@ -268,9 +268,9 @@ export function ringBase(spec: QueueSpec): number {
 export interface RxPath {
   readonly spec: QueueSpec;
   /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: what goes wrong is counted. */
-  recv(pkts: Uint32Array, n: number): number;
+  readonly recv: (pkts: Uint32Array, n: number) => number;
   /** Gives the device all the buffers that the ring has room for. @returns how many were added. */
-  fill(): number;
+  readonly fill: () => number;
 }
 
 export interface TxPath {
@@ -280,9 +280,9 @@ export interface TxPath {
    * pseudo headers. @returns how many of the first packets can be sent; the one behind them asks for what was not negotiated,
    * or its lengths are wrong.
    */
-  prepare(pkts: Uint32Array, n: number): number;
+  readonly prepare: (pkts: Uint32Array, n: number) => number;
   /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the rest stay the caller's. */
-  xmit(pkts: Uint32Array, n: number): number;
+  readonly xmit: (pkts: Uint32Array, n: number) => number;
   /** Frees the mbufs of what the device has sent. @returns free descriptors. */
-  cleanup(): number;
+  readonly cleanup: () => number;
 }

@@ -82,8 +82,8 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS] += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT] += 1;
+        stats[ERRORS]! += 1;
+        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
         pool.put(m);
         continue;
       }
@@ -152,8 +152,8 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
     nbSegs[m] = linked;
     pktLen[m] = total;
     if (sound && total <= lengthLimit) return true;
-    stats[ERRORS] += 1;
-    stats[DROP_SEGMENTS] += 1;
+    stats[ERRORS]! += 1;
+    stats[DROP_SEGMENTS]! += 1;
     pool.free(m);
     return false;
   }

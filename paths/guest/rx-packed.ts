@@ -61,8 +61,8 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
         wrap ^= 1;
       }
       if (length < ETHER_HDR_LEN || length > dataRoom) {
-        stats[ERRORS] += 1;
-        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT] += 1;
+        stats[ERRORS]! += 1;
+        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
         pool.put(m);
         continue;
       }

@@ -43,7 +43,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     const want = words[FREE_COUNT]!;
     if (want === 0) return 0;
     const got = pool.getBulk(scratch, want);
-    if (got < want) stats[NOMBUF] += want - got;
+    if (got < want) stats[NOMBUF]! += want - got;
     if (got === 0) return 0;
     const hdrOff = pool.headroom - hdrSize;
     const length = pool.dataRoom + hdrSize;
@@ -103,8 +103,8 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS] += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT] += 1;
+        stats[ERRORS]! += 1;
+        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
         pool.put(m);
         continue;
       }
@@ -157,8 +157,8 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     nbSegs[m] = linked;
     pktLen[m] = total;
     if (sound && total <= lengthLimit) return true;
-    stats[ERRORS] += 1;
-    stats[DROP_SEGMENTS] += 1;
+    stats[ERRORS]! += 1;
+    stats[DROP_SEGMENTS]! += 1;
     pool.free(m);
     return false;
   }

@@ -76,8 +76,8 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS] += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT] += 1;
+        stats[ERRORS]! += 1;
+        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
         pool.put(m);
         continue;
       }
@@ -137,8 +137,8 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     nbSegs[m] = linked;
     pktLen[m] = total;
     if (sound && total <= lengthLimit) return true;
-    stats[ERRORS] += 1;
-    stats[DROP_SEGMENTS] += 1;
+    stats[ERRORS]! += 1;
+    stats[DROP_SEGMENTS]! += 1;
     pool.free(m);
     return false;
   }

@@ -64,8 +64,8 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
       cookie[id] = NIL;
       freeRing[(head + free++) & mask] = id;
       if (length < ETHER_HDR_LEN || length > dataRoom) {
-        stats[ERRORS] += 1;
-        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT] += 1;
+        stats[ERRORS]! += 1;
+        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
         pool.put(m);
         continue;
       }

@@ -63,9 +63,9 @@ function publisher(queue: SplitQueue, ring: Ring): PublishSplit {
     const wanted = Atomics.load(u16, eventIdx ? availEvent16 : used16);
     if (splitNeedsNotify(eventIdx, wanted, newIdx, oldIdx)) {
       ring(newIdx);
-      stats[KICKS] += 1;
+      stats[KICKS]! += 1;
     } else {
-      stats[KICKS_SUPPRESSED] += 1;
+      stats[KICKS_SUPPRESSED]! += 1;
     }
   };
 }
@@ -87,7 +87,7 @@ function filler(queue: SplitQueue, publish: PublishSplit): () => number {
     const want = words[FREE_COUNT]!;
     if (want === 0) return 0;
     const got = pool.getBulk(scratch, want);
-    if (got < want) stats[NOMBUF] += want - got;
+    if (got < want) stats[NOMBUF]! += want - got;
     if (got === 0) return 0;
     const head = words[FREE_HEAD]!;
     const avail = words[AVAIL_IDX]!;

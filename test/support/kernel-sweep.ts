@@ -59,7 +59,7 @@ function* txSteps(size: number): Generator<TxStep> {
   }
   // a packet of two descriptors among others, completed all at once and noticed while sending
   for (let before = 0; before < size - 5; before++) {
-    yield { op: 'send', packets: [...new Array(before).fill(txPacket), cramped, txPacket, txPacket] };
+    yield { op: 'send', packets: [...new Array<typeof txPacket>(before).fill(txPacket), cramped, txPacket, txPacket] };
     yield { op: 'use', count: size, grouping: size };
     yield send(size);
     yield { op: 'use', count: size, grouping: size };

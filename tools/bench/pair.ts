@@ -70,7 +70,7 @@ async function measureSide(bench: Bench, side: Side): Promise<Run> {
   const windows: number[] = [];
   let { rxPackets } = await portStats(receiver);
   const before = rxPackets;
-  const stopCounting = options.cycles ? countEvent(front.pid) : async () => undefined;
+  const stopCounting = options.cycles ? countEvent(front.pid) : () => Promise.resolve(undefined);
   for (let i = 0; i < options.seconds; i++) {
     await sleep(1000, undefined, { signal: options.signal });
     const now = await portStats(receiver);

@@ -60,6 +60,7 @@ const quote = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 /** What went wrong in a mode, in one line, with the line of its file where that is known. */
 export function sentenceOf({ name, url }: UserMode, error: unknown): string {
   if (error === undefined || error === null) return `${error} was thrown`;
+  // eslint-disable-next-line @typescript-eslint/no-base-to-string -- an object of the user's says of itself what it wants to
   if (!(error instanceof Error)) return `${describe(error)} was thrown: ${String(error)}`;
   const message = error.message.trim().split('\n')[0]!;
   // as a URL in the stack of a module, as a path where a source map was applied

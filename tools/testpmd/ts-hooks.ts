@@ -12,7 +12,7 @@ export type HooksData = { readonly tsNode: string; readonly typescript: string }
 
 /** What we use of ts-node. */
 interface TsNode {
-  create(options: object): Compiler;
+  readonly create: (options: object) => Compiler;
 }
 interface Compiler {
   compile(code: string, fileName: string): string;
