@@ -1,7 +1,9 @@
 /**
  * getopt_long, as DPDK's programs use it: unambiguous abbreviations (`--iova=va`), `-n4`, values that begin with a dash,
- * options whose value may be left out. `arg`, which other tools use, has none of these.
+ * options whose value may be left out. Each word is spelled out first (`--iova-mode=va`); `arg` then reads what has one
+ * meaning only.
  */
+import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../driver/nearest.js';
 
@@ -83,18 +85,40 @@ export function parseWords(
   }
 }
 
+/** What `arg` returns: how often a flag was given, the values of others. */
+type Given = Record<string, number | string[]> & { readonly _: string[] };
+
 function scan(options: OptionTable, argv: readonly string[]) {
-  const values = new Map<string, string[]>();
+  const { words, texts } = spellOut(options, argv);
+  const textAt = (place: string) => texts[Number(place)]!;
+  const spec: Record<string, typeof arg.COUNT | [(place: string) => string]> = {};
+  for (const [name, kind] of options.kinds) spec[`--${name}`] = kind === 'flag' ? arg.COUNT : [textAt];
+  const { _: others, ...given } = arg(spec, { argv: words }) as unknown as Given;
+  const values = new Map<string, readonly string[]>();
+  for (const [word, value] of Object.entries(given)) {
+    values.set(word.slice(2), typeof value === 'number' ? new Array<string>(value).fill('') : value);
+  }
+  return { values, others };
+}
+
+/**
+ * The same command line in one spelling: `--name` of a flag; `--name=3` of what is none, whose value is number 3 of `texts`, as
+ * `arg` cuts a value at the end of its first line; words that are no options last.
+ */
+function spellOut(options: OptionTable, argv: readonly string[]) {
+  const words: string[] = [];
+  const texts: string[] = [];
   const others: string[] = [];
   let next = 0;
   /** @param attached what follows the option in the same word */
   const take = (name: string, attached: string | undefined) => {
+    const kind = options.kinds.get(name);
     let value = attached;
-    if (options.kinds.get(name) === 'value' && value === undefined) {
+    if (kind === 'value' && value === undefined) {
       if (next === argv.length) throw new Error(`option '${dashed(name)}' requires an argument`);
       value = argv[next++]!;
     }
-    values.set(name, [...(values.get(name) ?? []), value ?? '']);
+    words.push(kind === 'flag' ? `--${name}` : `--${name}=${texts.push(value ?? '') - 1}`);
   };
   while (next < argv.length) {
     const word = argv[next++]!;
@@ -111,7 +135,7 @@ function scan(options: OptionTable, argv: readonly string[]) {
     } else if (word.startsWith('-') && word.length > 1) takeShort(options, word, take);
     else others.push(word);
   }
-  return { values, others };
+  return { words: [...words, '--', ...others], texts };
 }
 
 /** `-i`, `-ia`, `-n4`. */
