@@ -14,12 +14,12 @@ export const CTRL_MAC_ADDR_SET = 1;
 export const CTRL_VLAN = 2;
 export const CTRL_VLAN_ADD = 0;
 export const CTRL_VLAN_DEL = 1;
-export const CTRL_ANNOUNCE = 3;
-export const CTRL_ANNOUNCE_ACK = 0;
+const CTRL_ANNOUNCE = 3;
+const CTRL_ANNOUNCE_ACK = 0;
 export const CTRL_MQ = 4;
 export const CTRL_MQ_VQ_PAIRS_SET = 0;
 export const CTRL_MQ_RSS_CONFIG = 1;
-export const CTRL_MQ_HASH_CONFIG = 2;
+const CTRL_MQ_HASH_CONFIG = 2;
 
 /** The device's answer, one byte. */
 export const CTRL_OK = 0;

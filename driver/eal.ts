@@ -30,12 +30,12 @@ import { Lcores } from './lcore.js';
 import { Memory, type Reservation } from './memory.js';
 import type { EalOptions, MempoolRequest } from './types.js';
 
-export { parseLcores, formatList, processCpus, type LcoreMap, type LcoreOption } from './lcore-list.js';
+export { parseLcores, processCpus, type LcoreMap, type LcoreOption } from './lcore-list.js';
 export { DEVICE_BASE, type Reservation } from './memory.js';
 export { Lcores, type LcoreState } from './lcore.js';
 
 /** The longest net header (20 bytes) goes in front of a packet, into its headroom. */
-export const MIN_HEADROOM = 20;
+const MIN_HEADROOM = 20;
 const DEFAULT_DATA_ROOM = 2048;
 const DEFAULT_HEADROOM = 128;
 const DEFAULT_CACHE_SIZE = 250;
@@ -58,10 +58,7 @@ const lcoreMap = {
 const ealOptions: OptionKinds<EalOptions> = {
   memoryMiB: optional(aNumber),
   noHuge: optional(aBoolean),
-  singleFileSegments: optional(aBoolean),
   filePrefix: optional(aString),
-  hugeDir: optional(aString),
-  inMemory: optional(aBoolean),
   lcores: optional(lcoreMap),
   mainLcore: optional(aNumber),
   pinMain: optional(aBoolean),
@@ -100,9 +97,6 @@ export class Eal {
     checkLcores(map, 'lcores');
     const main = chooseMainLcore(map, options.mainLcore);
     this.memoryMaker = new Memory(options, this.log);
-    if (options.hugeDir !== undefined) {
-      this.log(`EAL: --huge-dir ${options.hugeDir} is not needed: hugepages are had without a mount (memfd)`);
-    }
     this.debug = options.debug ?? process.env['VPMD_DEBUG'] === '1';
     this.pinned = options.pinMain ?? options.lcores !== undefined;
     if (this.pinned) pinThread(map.get(main)!);

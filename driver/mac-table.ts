@@ -3,7 +3,7 @@ import { VirtioPmdError } from '../native/errors.js';
 import { macTableCommand, type ControlCommand } from './ctrlq.js';
 
 /** VIRTIO_MAX_MAC_ADDRS: of each list. */
-export const MAX_MAC_ADDRS = 64;
+const MAX_MAC_ADDRS = 64;
 
 export interface MacTable {
   /** 02:00:00:00:00:01, in capitals. */
@@ -25,11 +25,11 @@ export function normalizeMac(mac: string): string {
 }
 
 /** The group bit: also set in the broadcast address. */
-export function isMulticast(mac: string): boolean {
+function isMulticast(mac: string): boolean {
   return (parseInt(mac.slice(0, 2), 16) & 1) !== 0;
 }
 
-export function isZero(mac: string): boolean {
+function isZero(mac: string): boolean {
   return /^[0:]+$/.test(mac);
 }
 

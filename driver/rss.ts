@@ -79,7 +79,7 @@ function fail(message: string): VirtioPmdError {
 }
 
 /** @throws VirtioPmdError ECONFIG, in DPDK's words, for a device that has less than the driver needs */
-export function checkRssCapability({ maxKeySize, maxRetaSize, hashTypes }: RssCapability): void {
+function checkRssCapability({ maxKeySize, maxRetaSize, hashTypes }: RssCapability): void {
   if (maxKeySize < RSS_KEY_SIZE) {
     throw fail(`Invalid device RSS max key size (${maxKeySize}): at least ${RSS_KEY_SIZE} are needed`);
   }

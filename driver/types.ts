@@ -13,14 +13,8 @@ export interface EalOptions {
   readonly memoryMiB?: number;
   /** Never use hugepages (--no-huge). Default: use 2 MiB hugepages when enough are free, else ordinary pages. */
   readonly noHuge?: boolean;
-  /** true: one memory file for everything. It is always so here; the option exists for command lines made for DPDK. */
-  readonly singleFileSegments?: boolean;
   /** First part of the name of the memory file, as /proc/PID/maps shows it. Default 'virtio-pmd'. */
   readonly filePrefix?: string;
-  /** Accepted for command lines made for DPDK: a memory file needs no hugetlbfs mount. */
-  readonly hugeDir?: string;
-  /** true: leave no files behind. It is always so here. */
-  readonly inMemory?: boolean;
   /** lcore id -> CPUs, as from -l, -c or --lcores (see parseLcores). Default: one lcore per available CPU. */
   readonly lcores?: ReadonlyMap<number, readonly number[]>;
   /** Default: the lowest lcore id. */

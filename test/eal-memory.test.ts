@@ -197,11 +197,3 @@ test('lcores that cannot be are refused before anything is made', (t) => {
   t.throws(make([[0, [cpu]]], 5), { code: 'ELCORE', message: /main lcore 5/ });
   t.throws(() => createEal({ memoryMiB: 0 }), { code: 'EOPTION', message: /-m 0/ });
 });
-
-test('--huge-dir is accepted and said to be unnecessary', (t) => {
-  const lines: string[] = [];
-  using eal = createEal({ hugeDir: '/dev/hugepages', log: (line) => lines.push(line) });
-  t.is(eal.memory, undefined);
-  t.is(lines.length, 1);
-  t.regex(lines[0]!, /--huge-dir \/dev\/hugepages is not needed/);
-});

@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { busOf, groupMembers, listVirtioNet, readPciDevice, readResources, uioName } from '../driver/pci/sysfs.js';
@@ -89,7 +89,10 @@ test('a resource file of rubbish, of too few lines, or none', (t) => {
 
 test('the uio device of a function', (t) => {
   const root = pciTree(t, [{ address: ADDRESS, uio: 'uio12' }, { address: '0000:00:04.0' }]);
-  t.is(uioName(ADDRESS, root), 'uio12');
+  for (const other of ['power', 'device', 'uio', 'uio1x', 'auio1']) {
+    mkdirSync(join(root, 'sys/bus/pci/devices', ADDRESS, 'uio', other));
+  }
+  t.is(uioName(ADDRESS, root), 'uio12', 'whatever else is beside it');
   t.is(uioName('0000:00:04.0', root), undefined);
   writeFileSync(join(root, 'sys/bus/pci/devices/0000:00:04.0/uio'), '');
   t.is(uioName('0000:00:04.0', root), undefined);

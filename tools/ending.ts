@@ -13,7 +13,7 @@ const TWICE_MS = 1000;
 const patient: readonly Cause[] = ['SIGHUP', 'SIGPIPE'];
 
 /** As a shell has it in `$?` after a program that a signal ended. */
-export const shellCode = (signal: Cause): number => 128 + constants.signals[signal];
+const shellCode = (signal: Cause): number => 128 + constants.signals[signal];
 
 export class Ending {
   private readonly controller = new AbortController();

@@ -27,7 +27,7 @@ export function exitCodeOf(error: unknown, frame: Frame = 'plain'): number {
 }
 
 /** Says on stderr what went wrong: one line, and the stack only when VPMD_STACK=1 asks for it. @returns the exit code */
-export function tell(error: unknown, frame: Frame = 'plain'): number {
+function tell(error: unknown, frame: Frame = 'plain'): number {
   const code = exitCodeOf(error, frame);
   const line = isVirtioPmdError(error) ? errorLine(error) : bugLine(error);
   const stack = process.env['VPMD_STACK'] === '1' && error instanceof Error ? `${error.stack}\n` : '';

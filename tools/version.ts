@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 
 /** The version of the package. */
-export function packageVersion(): string {
+function packageVersion(): string {
   // from tools, or from dist/tools
   for (const path of ['../package.json', '../../package.json']) {
     try {

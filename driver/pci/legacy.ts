@@ -32,7 +32,7 @@ import {
 } from './registers.js';
 
 /** VIRTIO_PCI_CONFIG_OFF: the vector registers are there only while MSI-X is on, and the device configuration follows. */
-export const LEGACY_CONFIG = 20;
+const LEGACY_CONFIG = 20;
 export const LEGACY_CONFIG_MSIX = 24;
 
 export class LegacyRegisters implements VirtioRegisters {

@@ -68,7 +68,7 @@ const VIRTIO_VENDOR = 0x1af4;
 const NET_DEVICES = [0x1000, 0x1041];
 
 const CLOSE_TIMEOUT_MS = 2000;
-export const DEFAULT_TIMEOUT_MS = 5000;
+const DEFAULT_TIMEOUT_MS = 5000;
 
 export interface MachineOptions {
   /** How long one answer of QEMU may take. */

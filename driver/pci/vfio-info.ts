@@ -26,7 +26,7 @@ const bytesOf = (view: DataView) => new Uint8Array(view.buffer);
  * @param fill writes what the request wants to know beside argsz, which begins every such structure.
  * @throws VirtioPmdError EPEER; what `ask` throws
  */
-export function askInfo(size: number, ask: (bytes: Uint8Array) => void, fill: (view: DataView) => void = () => {}) {
+function askInfo(size: number, ask: (bytes: Uint8Array) => void, fill: (view: DataView) => void = () => {}) {
   let length = size;
   for (let i = 0; i < 4; i++) {
     const view = new DataView(new ArrayBuffer(length));

@@ -6,7 +6,7 @@ import { SystemError, VirtioPmdError } from '../../native/errors.js';
 import { acceptUnix, closeConnection, connectUnix, openListener, type Listener } from '../../native/socket.js';
 
 /** Client mode: pause between two attempts to connect (rte_vhost's own). The longest pause after a failed handshake. */
-export const RECONNECT_MS = 1000;
+const RECONNECT_MS = 1000;
 /** The first pause after a failed handshake; each further one doubles it. */
 const FIRST_PAUSE_MS = 50;
 

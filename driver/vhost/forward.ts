@@ -26,7 +26,7 @@ export const VHOST_COUNTERS = {
 
 export const vhostCounterBytes = 8 * 8;
 
-export const BURST = 32;
+const BURST = 32;
 
 /** One queue pair of a device. */
 interface Lane {

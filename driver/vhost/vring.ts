@@ -32,7 +32,7 @@ interface RingAddresses {
 }
 
 /** SET_VRING_BASE before any: a split ring starts at 0, a packed one at 0 with its wrap counters set. */
-export const initialBase = (packed: boolean): number => (packed ? 0x80008000 : 0);
+const initialBase = (packed: boolean): number => (packed ? 0x80008000 : 0);
 
 export class Vring {
   size = 0;

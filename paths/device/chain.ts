@@ -39,12 +39,12 @@ export const CHAIN_GOOD = 0;
 export const CHAIN_BAD = 1;
 /** Worse: the ring cannot be trusted any more. Codes are for `brokenReason`. */
 export const CHAIN_TOO_LONG = 2;
-export const CHAIN_NEXT = 3;
-export const CHAIN_INDIRECT_REFUSED = 4;
-export const CHAIN_INDIRECT_NEXT = 5;
-export const CHAIN_INDIRECT_NESTED = 6;
-export const CHAIN_INDIRECT_LENGTH = 7;
-export const CHAIN_INDIRECT_ADDRESS = 8;
+const CHAIN_NEXT = 3;
+const CHAIN_INDIRECT_REFUSED = 4;
+const CHAIN_INDIRECT_NEXT = 5;
+const CHAIN_INDIRECT_NESTED = 6;
+const CHAIN_INDIRECT_LENGTH = 7;
+const CHAIN_INDIRECT_ADDRESS = 8;
 /** The same list goes on with what the rings themselves find. */
 export const AVAIL_JUMPED = 9;
 export const HEAD_RANGE = 10;

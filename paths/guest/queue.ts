@@ -119,7 +119,7 @@ export const STALLED = 8;
 export const INITIALISED = 9;
 /** Packed Tx: where in `freeRing` the next id that comes back goes. */
 export const FREE_TAIL = 10;
-export const STATE_WORDS = 32;
+const STATE_WORDS = 32;
 
 /**
  * How many polls in a row may find the same packet incomplete before the queue is broken. A device shows all buffers of
@@ -133,7 +133,7 @@ export const BROKEN_ID = 2;
 export const BROKEN_TWICE = 3;
 export const BROKEN_ORDER = 4;
 export const BROKEN_STALLED = 5;
-export const BROKEN_RELEASED = 6;
+const BROKEN_RELEASED = 6;
 
 const reasons: readonly string[] = [
   '',

@@ -64,7 +64,7 @@ export interface ExceptionPathContext {
 }
 
 /** Name of the tap in its namespace. */
-export const INTERFACE = 'vpmd0';
+const INTERFACE = 'vpmd0';
 const QUEUE_SIZE = 1024;
 
 /** The device of either side: the guide's. */

@@ -13,7 +13,7 @@ export const RESULT = 16;
 export const TURN = 32;
 /** How many threads have done the last one. */
 export const DONE = 48;
-export const WORDS = 64;
+const WORDS = 64;
 
 export interface HandOverData {
   readonly shared: SharedArrayBuffer;

@@ -16,19 +16,12 @@ import { MODES, SIDES, type ForwardingOptions } from './results.js';
 export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
 /** Parses `argv`, in which each of `names` takes a value and each of `flags` none. @throws VirtioPmdError EOPTION */
-export function parseWords(names: readonly string[], flags: readonly string[], argv: readonly string[]): Values {
+function parseWords(names: readonly string[], flags: readonly string[], argv: readonly string[]): Values {
   return parseArgs('bench', table([...flags, 'help'], names, [], { h: 'help' }), argv);
 }
 
 /** A number of `--name`. `digits`: how many behind the point are accepted. @throws VirtioPmdError EOPTION */
-export function numberOption(
-  values: Values,
-  name: string,
-  fallback: number,
-  least: number,
-  most: number,
-  digits = 0,
-): number {
+function numberOption(values: Values, name: string, fallback: number, least: number, most: number, digits = 0): number {
   const text = last(values, name);
   if (text === undefined) return fallback;
   const shape = digits === 0 ? /^\d+$/ : /^\d+(\.\d+)?$/;
@@ -38,7 +31,7 @@ export function numberOption(
 }
 
 /** A list of packet sizes: at least the headers of a generated packet, at most an mbuf's data room. */
-export function sizesOption(values: Values, fallback: readonly number[]): readonly number[] {
+function sizesOption(values: Values, fallback: readonly number[]): readonly number[] {
   const text = last(values, 'size');
   if (text === undefined) return fallback;
   const sizes = text.split(',').map((word) => (/^\d+$/.test(word) ? Number(word) : NaN));
@@ -68,7 +61,7 @@ function wordsOption<T extends string>(values: Values, name: string, known: read
  * The recipes that `--recipe` means: one of exactly this name, or all that have the text in their name; several
  * texts with commas between them.
  */
-export function recipesOption(values: Values): readonly Recipe[] {
+function recipesOption(values: Values): readonly Recipe[] {
   const text = last(values, 'recipe');
   if (text === undefined) return RECIPES;
   const wanted = new Set<Recipe>();

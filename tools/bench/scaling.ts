@@ -72,7 +72,7 @@ export interface ScalingContext {
   readonly signal: AbortSignal;
 }
 
-export const SHAPES: readonly Shape[] = [
+const SHAPES: readonly Shape[] = [
   { ports: 1, queues: 1, lcores: 1 },
   { ports: 1, queues: 2, lcores: 1 },
   { ports: 1, queues: 4, lcores: 1 },

@@ -27,7 +27,7 @@ export interface DpdkOptions {
 }
 
 /** The command line of a dpdk-testpmd with a prompt. */
-export function dpdkArguments(options: DpdkOptions): string[] {
+function dpdkArguments(options: DpdkOptions): string[] {
   const { vdevs, lcores, args = [], ealArgs = [], memoryMiB = 192, mbufs = 8192 } = options;
   return [
     ...['--lcores', lcores ?? `0@${peerCpu},1@${peerCpu}`, '--main-lcore=0', '-n', '1'],

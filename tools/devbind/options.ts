@@ -36,7 +36,7 @@ With --unbind, dpdk is every device that a driver of DPDK's has.
   devbind -b virtio-pci 02:00.0 02:00.1
 `;
 
-export const devbindTable = table(
+const devbindTable = table(
   ['status', 'unbind', 'noiommu-mode', 'force', 'help', 'version'],
   ['status-dev', 'bind'],
   [],

@@ -17,7 +17,7 @@ export interface LcoreQueues {
 }
 
 /** MAX_RX_QUEUE_PER_LCORE */
-export const MAX_QUEUES_PER_LCORE = 16;
+const MAX_QUEUES_PER_LCORE = 16;
 /** MAX_RX_QUEUE_PER_PORT */
 const MAX_QUEUES_PER_PORT = 128;
 /** Each field is a byte in the sample. */

@@ -30,7 +30,7 @@ import {
 
 export const MAX_BURST = 512;
 /** Room for Ethernet, IPv4 and UDP headers in the first bytes of a generated packet. */
-export const MIN_TX_LENGTH = 42;
+const MIN_TX_LENGTH = 42;
 export const HEADROOM = 128;
 /** RTE_MAX_SEGS_PER_PKT; an mbuf counts its segments in 8 bits, and the bytes of a packet of ours in 16. */
 const MAX_SEGMENTS = 255;

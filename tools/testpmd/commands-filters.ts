@@ -59,7 +59,7 @@ function setMulticast(session: Session, entry: PortEntry, list: readonly string[
   session.complain(`rte_eth_dev_set_mc_addr_list(port=${entry.port.id}, nb=${list.length}) failed. ${why}`);
 }
 
-export function formatAddresses(kind: 'macs' | 'mcast_macs', macs: readonly string[]): string {
+function formatAddresses(kind: 'macs' | 'mcast_macs', macs: readonly string[]): string {
   const what = kind === 'macs' ? 'MAC' : 'Multicast MAC';
   return [`Number of ${what} address added: ${macs.length}`, ...macs.map((mac) => `  ${mac}`)].join('\n');
 }

@@ -41,7 +41,7 @@ function configureOffload(session: Session, direction: Direction, args: Args): v
   setOffload(entry, direction, offloadBit(direction, args.text('offload')), isOn(args));
 }
 
-export function formatChecksums({ txOffloads, parseTunnel }: Pick<PortEntry, 'txOffloads' | 'parseTunnel'>): string {
+function formatChecksums({ txOffloads, parseTunnel }: Pick<PortEntry, 'txOffloads' | 'parseTunnel'>): string {
   const where = (offload: string) => ((txOffloads & offloadBit('tx', offload)) !== 0 ? 'hw' : 'sw');
   const lines = layers.map(([, shown, offload]) => `${shown} checksum offload is ${where(offload)}`);
   return [`Parse tunnel is ${parseTunnel ? 'on' : 'off'}`, ...lines].join('\n');

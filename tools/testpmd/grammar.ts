@@ -64,7 +64,7 @@ export class Args {
 const accepts = (token: Token, word: string) => (token.words ? token.words.includes(word) : checks[token.type](word));
 
 /** @returns the arguments, or how many words did fit. */
-export function match(tokens: readonly Token[], words: readonly string[]): Args | number {
+function match(tokens: readonly Token[], words: readonly string[]): Args | number {
   const args = new Map<string, string>();
   for (let i = 0; i < words.length; i++) {
     const token = tokens[i];

@@ -2,7 +2,7 @@
 
 export const ETH_IP_UDP_LENGTH = 42;
 /** Offsets in the packet. */
-export const IP_CHECKSUM = 24;
+const IP_CHECKSUM = 24;
 export const IP_SOURCE = 26;
 export const IP_DESTINATION = 30;
 
@@ -48,7 +48,7 @@ export function ipChecksum(bytes: Uint8Array, at: number): number {
 }
 
 /** The ones' complement of a ones' complement sum, in 16 bits. */
-export function fold(sum: number): number {
+function fold(sum: number): number {
   sum = (sum & 0xffff) + (sum >>> 16);
   return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
 }

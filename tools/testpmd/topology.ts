@@ -42,7 +42,7 @@ export interface TopologyRequest {
 }
 
 /** The index of the port that the port at index `rx` of `count` forwards to. */
-export function peerIndex(topology: Topology, rx: number, count: number): number {
+function peerIndex(topology: Topology, rx: number, count: number): number {
   if (topology === 'loop') return rx;
   if (topology === 'chained') return (rx + 1) % count;
   const pair = rx ^ 1;

@@ -21,7 +21,7 @@ export const FIELD_FUNCTIONS: readonly string[] = [
 const LONGEST = 128;
 
 /** A name in C. Those of the C program that asks (probe.ts) begin with vbg_. */
-export const isIdentifier = (word: string): boolean =>
+const isIdentifier = (word: string): boolean =>
   /^[A-Za-z_]\w*$/.test(word) && word.length <= LONGEST && !/^vbg_/i.test(word);
 
 /** Why `name` cannot be that of a constant or of a struct's object, or undefined. */

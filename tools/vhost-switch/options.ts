@@ -18,7 +18,7 @@ export interface SwitchOptions {
   readonly verbose: boolean;
 }
 
-export const usage = `vhost-switch: an Ethernet switch between virtual machines or virtio_user ports, over vhost-user
+const usage = `vhost-switch: an Ethernet switch between virtual machines or virtio_user ports, over vhost-user
 
   vhost-switch --socket-file PATH [--socket-file PATH ...] [options]
 

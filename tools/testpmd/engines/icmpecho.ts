@@ -33,7 +33,7 @@ export class IcmpEcho implements Engine {
 }
 
 /** Turns the request in `at .. end` into its reply. @returns false when it is none that we answer. */
-export function toReply(u8: Uint8Array, at: number, end: number, ownMac: readonly number[]): boolean {
+function toReply(u8: Uint8Array, at: number, end: number, ownMac: readonly number[]): boolean {
   if (end - at < ETHER_HDR_LEN) return false;
   const type = etherTypeOffset(u8, at, end);
   const etherType = bigEndian16(u8, type);

@@ -119,7 +119,7 @@ export class FiveTupleSwap implements Engine {
 }
 
 /** Swaps what lies within `at .. end`. */
-export function swapFiveTuple(u8: Uint8Array, at: number, end: number): void {
+function swapFiveTuple(u8: Uint8Array, at: number, end: number): void {
   if (end - at < ETHER_HDR_LEN) return;
   swapBytes(u8, at, at + 6, 6);
   const type = etherTypeOffset(u8, at, end);
