@@ -14,6 +14,8 @@ export interface GeneratorOptions {
 
 export const usage = `vfio-bindings-generator: constants and struct layouts of C headers, as TypeScript
 
+Made for linux/vfio.h, whence its name; it takes any header that the C compiler takes.
+
   vfio-bindings-generator --config FILE --out DIR [options]
 
   --config FILE   what is wanted of which headers, as JSON
