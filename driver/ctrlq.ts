@@ -3,7 +3,7 @@
  * transport's business: a real device has a virtqueue for it (control-queue.ts), virtio_user's is emulated in this process
  * (user/control-emulator.ts).
  */
-import { macBytes } from './transport.js';
+import { macBytes } from './mac.js';
 
 export const CTRL_RX = 0;
 export const CTRL_RX_PROMISC = 0;

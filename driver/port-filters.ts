@@ -22,7 +22,8 @@ import * as ctrlq from './ctrlq.js';
 import { has } from './features.js';
 import * as macs from './mac-table.js';
 import * as rss from './rss.js';
-import { CONFIG_MAC, macBytes, type LogLevel } from './transport.js';
+import { macBytes } from './mac.js';
+import { CONFIG_MAC, type LogLevel } from './transport.js';
 import { RX_OFFLOAD_VLAN_FILTER } from './types.js';
 import * as F from './wire/virtio-features.js';
 

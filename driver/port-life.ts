@@ -43,7 +43,8 @@ import {
   type Plan,
   type PlanContext,
 } from './port-plan.js';
-import { macBytes, type LogLevel, type Transport, type TransportEvent } from './transport.js';
+import { macBytes } from './mac.js';
+import type { LogLevel, Transport, TransportEvent } from './transport.js';
 import type { Link, PortConfig, PortEvents } from './types.js';
 
 /** How often the timer looks after the device. */

@@ -14,9 +14,10 @@ import {
 } from '../native/arguments.js';
 import { drainFd } from '../native/event.js';
 import { BROKEN, queueState, STARTED, type QueueSpec, type RxPath } from '../paths/guest/queue.js';
-import type { Port } from './port.js';
+import type { Emitter } from './emitter.js';
 import { RxInterrupts } from './rx-interrupt.js';
 import { RxWaiter } from './rx-ready-waiter.js';
+import type { PortEvents, PortSpec } from './types.js';
 
 export interface RxReadyOptions {
   /** Ends the iteration, as `break` does from within. */
@@ -33,6 +34,12 @@ const rxReadyOptions: OptionKinds<RxReadyOptions> = {
 /** What ended a sleep: an interrupt, the time-out, or news of the port. */
 type End = 'interrupt' | 'time' | 'news';
 
+/** What it needs of a port. */
+type ReadyPort = Pick<Emitter<PortEvents>, 'on' | 'off'> & {
+  readonly rx: (queue: number) => RxPath;
+  readonly spec: () => PortSpec;
+};
+
 /**
  * The numbers of the Rx queues that have packets, each time that there are any. Receive with `port.rx(queue)`, asked for
  * anew each time, because configure() makes new queues. A queue whose packets were not all taken is named again.
@@ -42,7 +49,7 @@ type End = 'interrupt' | 'time' | 'news';
  * is not configured; ELCORE when the thread that waits dies
  */
 export async function* rxReady(
-  port: Pick<Port, 'rx' | 'spec' | 'on' | 'off'>,
+  port: ReadyPort,
   queues?: readonly number[],
   options: RxReadyOptions = {},
 ): AsyncGenerator<readonly number[], void, void> {

@@ -16,11 +16,6 @@ export const CONFIG_SPEED = 12;
 export const LINK_UP = 1;
 export const ANNOUNCE = 2;
 
-/** The six bytes of `02:00:00:00:00:01`. */
-export function macBytes(mac: string): Uint8Array {
-  return Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
-}
-
 export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error';
 
 /** One virtqueue as the driver laid it out. */

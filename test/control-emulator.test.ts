@@ -3,7 +3,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import * as ctrlq from '../driver/ctrlq.js';
 import { DEFAULT_RSS_KEY, defaultReta } from '../driver/rss.js';
-import { macBytes } from '../driver/transport.js';
+import { macBytes } from '../driver/mac.js';
 import { ControlEmulator, type EmulatedDevice, type ReceiveFilter } from '../driver/user/control-emulator.js';
 
 const OWN = '02:00:00:00:00:01';

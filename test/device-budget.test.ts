@@ -1,8 +1,7 @@
 /** One guest's odd chains must not starve the others: what one call does is bounded, in both formats and directions. */
 import test, { type ExecutionContext } from 'ava';
-import { MAX_PIECES } from '../paths/device/chain.js';
+import { MAX_PIECES, WORK_PER_BURST, WORK_PER_PACKET } from '../paths/device/chain.js';
 import type { DeviceQueue } from '../paths/device/queue.js';
-import { WORK_PER_BURST, WORK_PER_PACKET } from '../paths/device/transfer.js';
 import { DROP_SEGMENTS } from '../paths/stats.js';
 import { MockPacked, MockSplit, packet, scatter, World, type Buffer, type MockRing } from './support/mock-driver.js';
 

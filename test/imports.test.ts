@@ -13,6 +13,8 @@ interface Import {
   readonly from: string;
   /** Path of the imported file from the root, or the package's name. */
   readonly to: string;
+  /** By `new URL`: the module of a thread, which may import the one that starts it. */
+  readonly byUrl: boolean;
 }
 
 function sources(directory: string): string[] {
@@ -23,12 +25,17 @@ function sources(directory: string): string[] {
 /** Every module that `file` names: static imports, re-exports, import() and new URL('./x.js', import.meta.url). */
 function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), 'utf8');
-  const names = ts.preProcessFile(text, true, true).importedFiles.map((entry) => entry.fileName);
+  const imported = ts.preProcessFile(text, true, true).importedFiles.map((entry) => entry.fileName);
+  const names = [...imported];
   for (const [, name] of text.matchAll(/new URL\(\s*'([^']+\.js)'/g)) {
     // else it is an example in a comment
     if (existsSync(join(root, dirname(file), name!.replace(/\.js$/, '.ts')))) names.push(name!);
   }
-  return names.map((name) => ({ from: file, to: name.startsWith('.') ? normalize(join(dirname(file), name)) : name }));
+  return names.map((name) => ({
+    byUrl: !imported.includes(name),
+    from: file,
+    to: name.startsWith('.') ? normalize(join(dirname(file), name)) : name,
+  }));
 }
 
 const imports = rooms.flatMap(sources).flatMap(importsOf);
@@ -48,6 +55,38 @@ test('the rooms have files and imports to look at', (t) => {
     [],
   );
   t.true(imports.length > 20);
+});
+
+/** The first way of imports, types included, that comes back to where it began. */
+function cycle(): string[] | undefined {
+  const targets = new Map<string, string[]>();
+  for (const { from, to, byUrl } of imports) {
+    if (byUrl || to.startsWith('.') || !existsSync(join(root, to.replace(/\.js$/, '.ts')))) continue;
+    targets.set(from, [...(targets.get(from) ?? []), to.replace(/\.js$/, '.ts')]);
+  }
+  const done = new Set<string>();
+  const way: string[] = [];
+  const visit = (file: string): string[] | undefined => {
+    if (way.includes(file)) return [...way.slice(way.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    way.push(file);
+    for (const next of targets.get(file) ?? []) {
+      const found = visit(next);
+      if (found !== undefined) return found;
+    }
+    way.pop();
+    done.add(file);
+    return undefined;
+  };
+  for (const file of targets.keys()) {
+    const found = visit(file);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+test('no file imports itself in a roundabout way, types included', (t) => {
+  t.is(cycle()?.join(' → '), undefined);
 });
 
 test('a room imports itself and the rooms to its right: tools, driver, paths, native', (t) => {

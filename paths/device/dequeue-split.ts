@@ -2,11 +2,11 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME, WORK_PER_BURST } from './transfer.js';
+import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME } from './transfer.js';
 
 const UNUSUAL = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 

@@ -2,19 +2,11 @@
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE } from './chain.js';
+import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST, WORK_PER_PACKET } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import {
-  countDrop,
-  countPacket,
-  MAX_BURST,
-  packetToChain,
-  WORK_PER_BURST,
-  WORK_PER_PACKET,
-  writeHeader,
-} from './transfer.js';
+import { countDrop, countPacket, MAX_BURST, packetToChain, writeHeader } from './transfer.js';
 
 const KIND = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 

@@ -14,14 +14,6 @@ import type { GuestMemory } from './guest-memory.js';
 export const MAX_FRAME = 65550;
 /** Packets per call at most, whatever the caller asks for. */
 export const MAX_BURST = 256;
-/**
- * `Chain.work` after which a burst ends early, so that one guest's odd chains do not starve the others: some 30 us. What
- * the simplest packets cost is not counted: MAX_BURST bounds it.
- */
-export const WORK_PER_BURST = 8192;
-/** `Chain.work` of the descriptors that one packet's Rx buffers may take to look at; beyond it they go back unused. */
-export const WORK_PER_PACKET = 2048;
-
 /** Writes a net header of `hdrSize` bytes without offloads: zeros, and `num_buffers` where it has that field. */
 export function writeHeader(dst: Views, at: number, hdrSize: number, numBuffers: number): void {
   if ((at & 1) === 0) {

@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava';
 import { createEal, type Eal } from '../../driver/eal.js';
 import { parseVirtioUser } from '../../driver/devargs.js';
 import { Port } from '../../driver/port.js';
-import { macBytes } from '../../driver/transport.js';
+import { macBytes } from '../../driver/mac.js';
 import { openVhostKernel, type VhostKernel } from '../../driver/user/vhost-kernel.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import { FakeKernel, type FakeKernelOptions } from './fake-vhost-net.js';

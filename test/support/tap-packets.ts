@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createEal } from '../../driver/eal.js';
 import { parseVirtioUser } from '../../driver/devargs.js';
 import { Port } from '../../driver/port.js';
-import { macBytes } from '../../driver/transport.js';
+import { macBytes } from '../../driver/mac.js';
 import { RX_OFFLOAD_UDP_CKSUM, TX_OFFLOAD_UDP_CKSUM, type PortConfig } from '../../driver/types.js';
 import { openVhostKernel } from '../../driver/user/vhost-kernel.js';
 import {

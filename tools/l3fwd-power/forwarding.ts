@@ -2,7 +2,8 @@
 import type { VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../../driver/eal.js';
 import type { Port } from '../../driver/port.js';
-import { defaultPeer, macBytes } from '../testpmd/values.js';
+import { macBytes } from '../../driver/mac.js';
+import { defaultPeer } from '../testpmd/values.js';
 import { createForwardCounters, readForwardCounters } from './forward-counters.js';
 import type { L3fwdJob, L3fwdNews, TxPort } from './job.js';
 import type { LcoreQueues } from './lcore-config.js';
@@ -61,8 +62,8 @@ export class Forwarding {
     const destination = this.plan.options.destinations.get(port.id) ?? defaultPeer(port.id);
     return {
       tx: port.spec().tx[index]!,
-      mac: Uint8Array.from(macBytes(port.mac)),
-      destination: Uint8Array.from(macBytes(destination)),
+      mac: macBytes(port.mac),
+      destination: macBytes(destination),
     };
   }
 

@@ -1,6 +1,7 @@
 /** `start` and `stop`: puts the forwarding job on lcores and takes it off again. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { recoverMbufs } from '../../driver/lost-mbufs.js';
+import { macBytes } from '../../driver/mac.js';
 import { readStreamCounts, streamCountersBytes, type StreamCounts } from '../../driver/stream-counters.js';
 import type { PortSpec, PortStats } from '../../driver/types.js';
 import type { TxSettings } from './engines/tx-settings.js';
@@ -10,7 +11,6 @@ import type { PortEntry, Session } from './session.js';
 import { formatFlows, formatForwarding, formatRxTx } from './show-config.js';
 import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show-stats.js';
 import type { ForwardingPlan, LcoreStreams, Stream } from './topology.js';
-import { macBytes } from './values.js';
 
 const STOP_TIMEOUT_MS = 5000;
 /** A worker thread's first job loads its modules, which takes a second from source on a busy machine. */
@@ -241,8 +241,8 @@ export class Forwarding {
           burst,
           retries: retry ? retries : 0,
           retryDelayUs,
-          ownMac: macBytes(ports.get(txPort)!.port.mac),
-          peerMac: macBytes(this.session.peerOf(txPort)),
+          ownMac: [...macBytes(ports.get(txPort)!.port.mac)],
+          peerMac: [...macBytes(this.session.peerOf(txPort))],
         },
         txSettings: txSettingsOf(ports.get(txPort)!),
       };

@@ -5,6 +5,7 @@ import { complain, keepTyped } from '../eal-program.js';
 import { understandsEscapes } from '../terminal.js';
 import { LONGEST_LINE, linesOf, linesOfFile } from './command-lines.js';
 import { grammar } from './commands.js';
+import { execute } from './execute.js';
 import type { Testpmd } from './testpmd.js';
 
 const PROMPT = 'testpmd> ';
@@ -23,7 +24,7 @@ export async function runFile(testpmd: Testpmd, path: string, echo: boolean): Pr
   for await (const line of linesOfFile('cmdline-file', path, interrupted, complain)) {
     if (line.trim() === '') continue;
     if (echo) session.print(`${PROMPT}${line}`);
-    await testpmd.execute(line);
+    await execute(testpmd, line);
     if (session.quitting || interrupted.aborted) return;
   }
   if (!interrupted.aborted) session.print(`Read CLI commands from ${path}`);
@@ -54,7 +55,7 @@ async function readLines(testpmd: Testpmd): Promise<void> {
   ask();
   for await (const line of linesOf(process.stdin, interrupted, tooLong)) {
     if (echo) process.stdout.write(`${line}\n`);
-    await testpmd.execute(line);
+    await execute(testpmd, line);
     if (session.quitting) return;
     ask();
   }
@@ -113,7 +114,7 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
         if (busy) return;
         busy = true;
         while (waiting.length > 0 && !session.quitting && !interrupted.aborted) {
-          await testpmd.execute(waiting.shift()!);
+          await execute(testpmd, waiting.shift()!);
           if (!session.quitting && !interrupted.aborted && !ended) ask();
         }
         busy = false;

@@ -57,10 +57,6 @@ export function parseMac(text: string): string | undefined {
   return parts.map((part) => part.padStart(2, '0').toUpperCase()).join(':');
 }
 
-export function macBytes(mac: string): number[] {
-  return mac.split(':').map((part) => Number.parseInt(part, 16));
-}
-
 /** The address that a port is assumed to talk to unless told (`set eth-peer`). */
 export function defaultPeer(portId: number): string {
   return `02:00:00:00:00:${(portId & 0xff).toString(16).toUpperCase().padStart(2, '0')}`;
