@@ -175,7 +175,7 @@ export interface PortInfo {
   readonly rxOffloads: number;
   readonly txOffloads: number;
   readonly started: boolean;
-  /** priv dump: name, value (dpdk-behaviour 5.9). */
+  /** priv dump: name and value. */
   readonly privateInfo: readonly (readonly [string, string])[];
 }
 

@@ -62,7 +62,7 @@ for (const index of [0, 1]) {
     ['jumps ahead', 9],
     ['moves back', -1],
   ] as const) {
-    test(`F-B01/02 split ${direction}: avail idx ${what}`, (t) => {
+    test(`split ${direction}: avail idx ${what}`, (t) => {
       const [world, ring] = setUp(t, false, 8, { index, start: 100 });
       const queue = ring.open();
       (ring as MockSplit).setAvailIdx(100 + jump);
@@ -70,14 +70,14 @@ for (const index of [0, 1]) {
     });
   }
 
-  test(`F-B03 split ${direction}: head outside the table`, (t) => {
+  test(`split ${direction}: head outside the table`, (t) => {
     const [world, ring] = setUp(t, false, 8, { index });
     const queue = ring.open();
     (ring as MockSplit).offer(8);
     expectBroken(t, world, queue, /no descriptor/);
   });
 
-  test(`F-B04 split ${direction}: one head twice is served twice`, (t) => {
+  test(`split ${direction}: one head twice is served twice`, (t) => {
     const [world, ring] = setUp(t, false, 8, { index });
     const queue = ring.open();
     const id = ring.add(scatter(world, frame, []), index === 0);
@@ -86,7 +86,7 @@ for (const index of [0, 1]) {
     t.is(queue.broken, undefined);
   });
 
-  test(`F-B05 split ${direction}: loops, also of empty descriptors`, (t) => {
+  test(`split ${direction}: loops, also of empty descriptors`, (t) => {
     for (const length of [0, 1]) {
       const [world, ring] = setUp(t, false, 8, { index });
       const queue = ring.open();
@@ -103,7 +103,7 @@ for (const index of [0, 1]) {
     }
   });
 
-  test(`F-B06 split ${direction}: next outside the table`, (t) => {
+  test(`split ${direction}: next outside the table`, (t) => {
     const [world, ring] = setUp(t, false, 8, { index });
     const queue = ring.open();
     const flags = NEXT | (index === 0 ? WRITE : 0);
@@ -135,13 +135,13 @@ for (const index of [0, 1]) {
       t.is(world.pool.inUse(), 0);
     };
 
-    test(`F-B07 ${name}: a chain that is longer than the ring through its indirect table`, (t) => {
+    test(`${name}: a chain that is longer than the ring through its indirect table`, (t) => {
       const { world, ring, queue } = open(t, 4);
       ring.add(scatter(world, frame, [1, 1, 1, 1]), write, true);
       expectBroken(t, world, queue, /indirect table is|longer than the ring/);
     });
 
-    test(`F-B08 ${name}: empty descriptors, with any address`, (t) => {
+    test(`${name}: empty descriptors, with any address`, (t) => {
       expectDropped(t, [{ address: 0, length: 0 }], write ? DROP_SEGMENTS : DROP_RUNT);
       expectDropped(
         t,
@@ -164,7 +164,7 @@ for (const index of [0, 1]) {
       ['wrapping around 2^64', { address: 2 ** 64 - 2048, length: 4096 }],
       ['2^32 - 1 bytes', { address: GUEST_BASE, length: 2 ** 32 - 1 }],
     ] as const) {
-      test(`F-B09 ${name}: an address range that is ${what}`, (t) => {
+      test(`${name}: an address range that is ${what}`, (t) => {
         expectDropped(t, [buffer], DROP_SEGMENTS);
         expectDropped(t, [buffer], DROP_SEGMENTS, true);
       });
@@ -178,14 +178,14 @@ for (const index of [0, 1]) {
       ['leaving the region', { address: END - 16 }, /outside the memory/],
       ['combined with NEXT', { flags: INDIRECT | NEXT }, /both/],
     ] as const) {
-      test(`F-B10 ${name}: an indirect table ${what}`, (t) => {
+      test(`${name}: an indirect table ${what}`, (t) => {
         const { world, ring, queue } = open(t);
         ring.add([{ ...{ address: world.alloc(64, 16), length: 32, flags: INDIRECT }, ...buffer }], write);
         expectBroken(t, world, queue, why);
       });
     }
 
-    test(`F-B10 ${name}: a nested table, one that was not negotiated, and a next out of it`, (t) => {
+    test(`${name}: a nested table, one that was not negotiated, and a next out of it`, (t) => {
       const nested = open(t);
       nested.ring.add([{ address: nested.world.alloc(64, 16), length: 16, flags: INDIRECT }], write, true);
       expectBroken(t, nested.world, nested.queue, /holds an indirect/);
@@ -199,7 +199,7 @@ for (const index of [0, 1]) {
       expectBroken(t, next.world, next.queue, /outside the table/);
     });
 
-    test(`F-B10 ${name}: a table at an odd address, and one across two regions, work`, (t) => {
+    test(`${name}: a table at an odd address, and one across two regions, work`, (t) => {
       const { world, ring, queue } = open(t);
       const boundary = world.memory.slices[1]!.guestAddr;
       for (const at of [world.alloc(64, 16) + 1, boundary - 16, boundary - 7]) {
@@ -220,7 +220,7 @@ for (const index of [0, 1]) {
       t.is(queue.broken, undefined);
     });
 
-    test(`F-B11 ${name}: buffers of the wrong direction`, (t) => {
+    test(`${name}: buffers of the wrong direction`, (t) => {
       const wrong = write ? 0 : WRITE;
       const at = GUEST_BASE + (2 << 20);
       expectDropped(t, [{ address: at, length: 100, flags: wrong }], DROP_SEGMENTS);
@@ -229,7 +229,7 @@ for (const index of [0, 1]) {
       expectDropped(t, [{ address: at, length: 100 }, mixed], DROP_SEGMENTS);
     });
 
-    test(`F-B12 ${name}: a header of twelve one-byte descriptors`, (t) => {
+    test(`${name}: a header of twelve one-byte descriptors`, (t) => {
       for (const indirect of [false, true]) {
         const { world, ring, queue } = open(t, 16);
         ring.add(scatter(world, frame, new Array<number>(12).fill(1)), write, indirect);
@@ -237,7 +237,7 @@ for (const index of [0, 1]) {
       }
     });
 
-    test(`F-B12/13/18 ${name}: chains of 0 to 25 bytes`, (t) => {
+    test(`${name}: chains of 0 to 25 bytes`, (t) => {
       for (let length = 1; length < 26; length++) {
         if (!write) expectDropped(t, [{ address: GUEST_BASE + (2 << 20), length }], DROP_RUNT);
         else if (length < 12) expectDropped(t, [{ address: GUEST_BASE + (2 << 20), length }], DROP_SEGMENTS);
@@ -245,7 +245,7 @@ for (const index of [0, 1]) {
       t.pass();
     });
 
-    test(`F-B16/20 ${name}: memory that changes at random never breaks out, throws or leaks`, (t) => {
+    test(`${name}: memory that changes at random never breaks out, throws or leaks`, (t) => {
       const world = new World(128, 512);
       t.teardown(() => world.destroy());
       const { u8, u16, u32 } = world.views;
@@ -286,7 +286,7 @@ for (const index of [0, 1]) {
   }
 }
 
-test('F-B13 Rx mergeable: a buffer without room for a header spoils those gathered with it, and nothing else', (t) => {
+test('Rx mergeable: a buffer without room for a header spoils those gathered with it, and nothing else', (t) => {
   for (const packed of kinds) {
     const [world, ring] = setUp(t, packed, 8, { mergeable: true });
     const queue = ring.open();
@@ -302,7 +302,7 @@ test('F-B13 Rx mergeable: a buffer without room for a header spoils those gather
   }
 });
 
-test('F-B15 notification words full of garbage cost nothing but notifications', (t) => {
+test('notification words full of garbage cost nothing but notifications', (t) => {
   for (const eventIdx of kinds) {
     for (let word = 0; word < 65536; word += 4999) {
       const [world, split] = setUp(t, false, 8, { index: 1, eventIdx, callFd: -1 });
@@ -320,7 +320,7 @@ test('F-B15 notification words full of garbage cost nothing but notifications', 
   }
 });
 
-test('F-B16 packed: a ring full of NEXT ends, an id out of range is only echoed', (t) => {
+test('packed: a ring full of NEXT ends, an id out of range is only echoed', (t) => {
   for (const index of [0, 1]) {
     const [world, ring] = setUp(t, true, 5, { index });
     const queue = ring.open();
@@ -338,14 +338,14 @@ test('F-B16 packed: a ring full of NEXT ends, an id out of range is only echoed'
   }
 });
 
-test('F-B07 split: descriptors before a table count too', (t) => {
+test('split: descriptors before a table count too', (t) => {
   const [world, ring] = setUp(t, false, 4, { index: 1 });
   const queue = ring.open();
   ring.add(scatter(world, frame, [1, 1, 1, 1]), false, true, 2);
   expectBroken(t, world, queue, /longer than the ring/);
 });
 
-test('F-B16 packed: a list that runs over a buffer used in the same burst', (t) => {
+test('packed: a list that runs over a buffer used in the same burst', (t) => {
   for (const index of [0, 1]) {
     const [world, ring] = setUp(t, true, 4, { index, mergeable: true });
     const queue = ring.open();
@@ -362,7 +362,7 @@ test('F-B16 packed: a list that runs over a buffer used in the same burst', (t) 
   }
 });
 
-test('F-B16 packed: a list that crosses the end of the ring', (t) => {
+test('packed: a list that crosses the end of the ring', (t) => {
   const [world, ring] = setUp(t, true, 5, { index: 1, start: 0x8003 });
   const queue = ring.open();
   ring.add(scatter(world, frame, [12, 20, 20]), false);
@@ -370,7 +370,7 @@ test('F-B16 packed: a list that crosses the end of the ring', (t) => {
   t.is(queue.base() & 0xffff, 2);
 });
 
-test('F-B16 packed: a bad buffer among good ones is dropped alone', (t) => {
+test('packed: a bad buffer among good ones is dropped alone', (t) => {
   const [world, ring] = setUp(t, true, 8, { index: 1 });
   const queue = ring.open();
   const good = scatter(world, frame, []);
@@ -382,7 +382,7 @@ test('F-B16 packed: a bad buffer among good ones is dropped alone', (t) => {
   t.is(ring.collect().length, 4);
 });
 
-test('F-B18 Tx: a frame of more than 65550 bytes is dropped, one of 65550 is not', (t) => {
+test('Tx: a frame of more than 65550 bytes is dropped, one of 65550 is not', (t) => {
   for (const packed of kinds) {
     for (const [length, count] of [
       [65550, 1],
@@ -397,7 +397,7 @@ test('F-B18 Tx: a frame of more than 65550 bytes is dropped, one of 65550 is not
   }
 });
 
-test('F-B19/26 Rx: a guest whose buffers are the rings damages only itself', (t) => {
+test('Rx: a guest whose buffers are the rings damages only itself', (t) => {
   for (const packed of kinds) {
     const [world, ring] = setUp(t, packed, 8, {});
     const queue = ring.open();
@@ -419,7 +419,7 @@ test('F-B19/26 Rx: a guest whose buffers are the rings damages only itself', (t)
 
 for (const packed of kinds) {
   for (const index of [0, 1]) {
-    test(`F-B20 ${nameOf(packed)} ${index === 0 ? 'Rx' : 'Tx'}: a thread rewrites ring and table while we work`, async (t) => {
+    test(`${nameOf(packed)} ${index === 0 ? 'Rx' : 'Tx'}: a thread rewrites ring and table while we work`, async (t) => {
       const [world, ring] = setUp(t, packed, 8, { index, mergeable: true });
       const canary = world.views.u8.fill(0x5a, (4 << 20) - 4096);
       // the last page is mapped, but not the guest's
@@ -454,7 +454,7 @@ for (const packed of kinds) {
   }
 }
 
-test('F-B23 Tx: endless empty descriptors cost a bounded number of steps per call', (t) => {
+test('Tx: endless empty descriptors cost a bounded number of steps per call', (t) => {
   const [world, ring] = setUp(t, false, 4096, { index: 1 });
   const queue = ring.open();
   const empty = { address: 0, length: 0 };

@@ -1,5 +1,5 @@
 /**
- * F-D12 and F-D44 with a thread of their own: the device rewrites the ring while the driver is in the middle of it. What
+ * With a thread of its own: the device rewrites the ring while the driver is in the middle of it. What
  * was checked must be what is used, every mbuf stays in exactly one place, and a packet lies inside its buffers.
  */
 import { Worker } from 'node:worker_threads';

@@ -1,5 +1,5 @@
 /**
- * F-D44 in one thread: between polls the device writes plausible lies and random bytes into the ring. Whatever comes of
+ * In one thread: between polls the device writes plausible lies and random bytes into the ring. Whatever comes of
  * it, every mbuf is in exactly one place and a received packet lies inside its buffers.
  */
 import test, { type ExecutionContext } from 'ava';
@@ -104,7 +104,7 @@ for (const [path, mergeable] of [
   ['virtio_recv_mergeable_pkts_packed', true],
   ...ifKernels(['virtio_recv_pkts_vec', false] as const, ['virtio_recv_pkts_packed_vec', false] as const),
 ] as const) {
-  test(`F-D44 ${path}${mergeable ? ' mergeable' : ''}: lies and random bytes between polls`, (t) => {
+  test(`${path}${mergeable ? ' mergeable' : ''}: lies and random bytes between polls`, (t) => {
     fuzz(t, (seed) => fuzzRx(t, path, mergeable, seed));
   });
 }
@@ -116,7 +116,7 @@ for (const [path, inOrder] of [
   ['virtio_xmit_pkts_packed', true],
   ...ifKernels(['virtio_xmit_pkts_packed_vec', true] as const),
 ] as const) {
-  test(`F-D44 ${path}${inOrder ? ' in order' : ''}: lies and random bytes between bursts`, (t) => {
+  test(`${path}${inOrder ? ' in order' : ''}: lies and random bytes between bursts`, (t) => {
     fuzz(t, (seed) => fuzzTx(t, path, inOrder, seed));
   });
 }

@@ -93,7 +93,7 @@ for (const path of rxPaths) {
     fixture.finish();
   });
 
-  test(`F-D40 ${path}: packets dropped for their header are errors, not packets, and their buffers go round again`, (t) => {
+  test(`${path}: packets dropped for their header are errors, not packets, and their buffers go round again`, (t) => {
     const fixture = rxOffloadFixture(shape(path, { mbufs: 40 }));
     const rx = fixture.openRx();
     rx.fill();

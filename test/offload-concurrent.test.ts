@@ -1,5 +1,5 @@
 /**
- * F-D40 with a thread of its own: the device rewrites net headers and packets in the middle of their being read. What comes
+ * With a thread of its own: the device rewrites net headers and packets in the middle of their being read. What comes
  * of a packet is anybody's guess, but it is one of the outcomes that there are, and no byte beside a packet changes.
  */
 import { Worker } from 'node:worker_threads';

@@ -1,6 +1,6 @@
 /**
  * What devices say of received packets, on every Rx path that takes such queues: true headers, lies, and bytes that are no
- * packet. Titles begin with the row of the fault matrix where there is one.
+ * packet.
  */
 import fc from 'fast-check';
 import test from 'ava';
@@ -24,7 +24,7 @@ const paths: [title: string, path: RxPathName, more: Partial<Shape>][] = [
 ];
 
 const TITLE =
-  'F-D40: any header with any packet gives what the reference says, and no byte beside the packet is read or written';
+  'any header with any packet gives what the reference says, and no byte beside the packet is read or written';
 
 function check(path: RxPathName, more: Partial<Shape>): void {
   const deliveries = fc.array(deliveryArbitrary(2300), { minLength: 1, maxLength: 8 });

@@ -43,7 +43,7 @@ export interface VringSpec {
   readonly descAddr: number;
   readonly driverAddr: number;
   readonly deviceAddr: number;
-  /** From SET_VRING_BASE: split: avail index (16 bits); packed: see VU-B17 (bits 0-14 avail, 15 wrap, 16-30 used, 31 wrap). */
+  /** From SET_VRING_BASE: split: avail index (16 bits); packed: bits 0-14 avail, 15 its wrap counter, 16-30 used, 31 its wrap counter. */
   readonly base: number;
   /**
    * `base` of our own last run in this connection, undefined before the first. Packed rings need it, see packed-position.ts;
