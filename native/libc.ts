@@ -11,8 +11,22 @@ import { getKoffi, hasKoffi, loadLibc } from './koffi.js';
 
 const lib = loadLibc();
 
-const bind = (prototype: string) => lib.func(prototype) as (...args: unknown[]) => number;
-const bindPointer = (prototype: string) => lib.func(prototype) as (...args: unknown[]) => bigint | number;
+/** What koffi takes for a parameter: a wrong number or kind of arguments is a crash, so the compiler reads the prototypes, too. */
+type Argument<Parameter extends string> = Parameter extends `const char *${string}`
+  ? string
+  : Parameter extends `${string}*${string}`
+    ? ArrayBufferView | null
+    : number | bigint;
+type ArgumentsOf<List extends string> = List extends ''
+  ? []
+  : List extends `${infer First}, ${infer Rest}`
+    ? [Argument<First>, ...ArgumentsOf<Rest>]
+    : [Argument<List>];
+type Bound<Prototype extends string> = Prototype extends `${infer Result}(${infer List})`
+  ? (...args: ArgumentsOf<List>) => Result extends `uintptr_t ${string}` ? bigint | number : number
+  : never;
+
+const bind = <Prototype extends string>(prototype: Prototype) => lib.func(prototype) as unknown as Bound<Prototype>;
 
 export const c = {
   open: bind('int open(const char *path, int flags)'),
@@ -30,7 +44,7 @@ export const c = {
   fallocate: bind('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
   dup3: bind('int dup3(int from, int to, int flags)'),
   fcntl: bind('int fcntl(int fd, int cmd, int64_t arg)'),
-  mmap: bindPointer('uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
+  mmap: bind('uintptr_t mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
   munmap: bind('int munmap(uintptr_t addr, size_t length)'),
   memcpy: bind('void memcpy(uintptr_t dest, uintptr_t src, size_t n)'),
   eventfd: bind('int eventfd(unsigned int initval, int flags)'),
