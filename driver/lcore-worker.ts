@@ -97,7 +97,7 @@ async function run({ module, exportName, data }: LaunchMessage): Promise<void> {
   port.postMessage(undefined satisfies Posted); // after the state, which the main thread reads on it
 }
 
-/** A name for `top -H`, and the id by which the main thread sees whether we live. Both are a help and no need. */
+/** A name for `top -H`, and the id by which the main thread sees whether we live. Neither is needed to forward packets. */
 function nameThread(): void {
   try {
     control.words[THREAD_ID] = Number(basename(readlinkSync('/proc/thread-self')));

@@ -38,7 +38,7 @@ export class Patience {
 
   /**
    * @param threadId of the thread that is waited for; 0 or less while it has none yet
-   * @param times tests give made-up ones
+   * @param times tests give mock ones
    */
   constructor(
     private readonly threadId: () => number,

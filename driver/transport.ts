@@ -58,7 +58,7 @@ export interface Transport {
   /** False while there is no device at the other end (a vhost-user back-end that went away). */
   readonly connected: boolean;
   /**
-   * What is told of a device that was lost for good, behind its name: what happened, and what to do. Undefined: it may come
+   * Why a device was lost for good and what to do, for a sentence that begins with its name. Undefined: it may come
    * back, as a vhost-user back-end does.
    */
   readonly finalLoss: string | undefined;

@@ -154,7 +154,7 @@ test('the chart is well-formed, escapes what it is given, and has two bars per m
   t.regex(svg, /DPDK 22\.11\.1, commit abc/);
 });
 
-test('a chart with all panels has no number that is none', (t) => {
+test('a chart with all panels contains no NaN and no undefined', (t) => {
   const runs = stepsOf(result.options).flatMap((one) => [
     { ...ours, ...one },
     { ...dpdk, ...one, windows: [0, 0, 0] },

@@ -8,7 +8,7 @@ import { Lcores } from '../driver/lcore.js';
 import { Patience, type ThreadTimes } from '../driver/patience.js';
 import { requirePeer } from './support/peers.js';
 
-/** A thread with made-up times, on a made-up clock. */
+/** A thread with mock times, on a mock clock. */
 function madeUp(timeoutMs: number) {
   const clock = { now: 0 };
   const times: { -readonly [K in keyof ThreadTimes]: ThreadTimes[K] } = { ran: 0, waited: 0, runnable: true };

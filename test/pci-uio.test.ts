@@ -171,7 +171,7 @@ test('a function without an interrupt has none, and works', (t) => {
   t.true(fn.present);
 });
 
-test('MSI-X vectors cannot be had; none can', (t) => {
+test('MSI-X vectors are refused, and a request for none succeeds', (t) => {
   const { fn } = openUio(t);
   fn.setVectors([]);
   t.throws(() => fn.setVectors([1, 2]), {

@@ -1,4 +1,4 @@
-/** Several devices in one process, and what goes wrong on the way to one; on a made-up kernel (support/fake-vfio.ts). */
+/** Several devices in one process, and what goes wrong on the way to one; on a mock kernel (support/fake-vfio.ts). */
 import test, { type ExecutionContext } from 'ava';
 import { isVirtioPmdError } from '../native/errors.js';
 import { openPciFunction } from '../driver/pci/open.js';

@@ -236,7 +236,7 @@ for (const [title, region] of Object.entries(hostile)) {
   test(`vfio answers with ${title}`, (t) => {
     const { open, fake } = kernel(t, { regions: { 4: region } });
     const fn = open();
-    t.throws(() => fn.bar(4), { code: 'EPEER', message: /^vfio's answer makes no sense \(.*linux\/vfio\.h$/ });
+    t.throws(() => fn.bar(4), { code: 'EPEER', message: /^vfio's answer contradicts itself \(.*linux\/vfio\.h$/ });
     fn.close();
     t.deepEqual(fake.leftovers, []);
   });

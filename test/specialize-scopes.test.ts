@@ -97,7 +97,7 @@ test('every scope names exactly what its factory uses', (t) => {
 });
 
 test('a name that is missing, and one too many, are seen', (t) => {
-  const path = `${root}paths/made-up.ts`;
+  const path = `${root}paths/mock.ts`;
   const text = `
     import { NIL } from './mempool.js';
     import { specialize } from './specialize.js';
@@ -116,7 +116,7 @@ test('a name that is missing, and one too many, are seen', (t) => {
   host.getSourceFile = (name, options) =>
     name === path ? ts.createSourceFile(name, text, options, true) : getSourceFile(name, options);
   const program = programOf([path], host);
-  const [use] = uses(program).filter(({ where }) => where.startsWith('paths/made-up.ts'));
+  const [use] = uses(program).filter(({ where }) => where.startsWith('paths/mock.ts'));
   t.deepEqual(use!.scope, ['NIL', 'helper', 'specialize']);
   t.deepEqual(freeNames(program.getTypeChecker(), use!.factory), ['LIMIT', 'NIL', 'helper']);
 });

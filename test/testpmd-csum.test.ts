@@ -1,4 +1,4 @@
-/** The csum mode on made-up packets: every checksum is right in the end, whoever makes it; a slow reference says so. */
+/** The csum mode on mock packets: every checksum is right in the end, whoever makes it; a slow reference says so. */
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import {

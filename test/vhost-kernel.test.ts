@@ -1,4 +1,4 @@
-/** virtio_user on a made-up vhost-net: which requests, in which order, with what in them; queue pairs, filters, and a tap that is deleted. */
+/** virtio_user on a mock vhost-net: which requests, in which order, with what in them; queue pairs, filters, and a tap that is deleted. */
 import test from 'ava';
 import { deviceMac } from '../driver/port-link.js';
 import { has } from '../driver/features.js';

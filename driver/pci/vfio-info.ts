@@ -15,7 +15,7 @@ const MOST = 1 << 20;
 function garbled(what: string): VirtioPmdError {
   return new VirtioPmdError(
     'EPEER',
-    `vfio's answer makes no sense (${what}): it does not speak the ABI of linux/vfio.h`,
+    `vfio's answer contradicts itself (${what}): it does not follow the ABI of linux/vfio.h`,
   );
 }
 

@@ -42,7 +42,7 @@ export class GuestMemory {
 
   private readonly copies: PoolCopiers[] = [];
 
-  /** @throws VirtioPmdError EPEER when the table makes no sense. */
+  /** @throws VirtioPmdError EPEER when slices overlap or lie outside of their views. */
   constructor(slices: readonly GuestSlice[]) {
     if (slices.length > MAX_SLICES) {
       throw refuse(`the memory table has ${slices.length} parts; at most ${MAX_SLICES} are supported`);

@@ -123,7 +123,7 @@ const STATE_WORDS = 32;
 
 /**
  * How many polls in a row may find the same packet incomplete before the queue is broken. A device shows all buffers of
- * a packet together, so that one poll is already too long; this is patience for odd ones: some 0.1 s of polling.
+ * a packet at once; this allows for devices that do not, for some 0.1 s of polling.
  */
 export const MAX_STALLED_POLLS = 1 << 20;
 

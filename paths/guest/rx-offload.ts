@@ -28,7 +28,7 @@ export type Sift = (pkts: Uint32Array, n: number) => number;
 
 /**
  * What a queue does with packets before they are counted; undefined when the device says nothing about them.
- * @param counted the packets have been counted already, by a kernel: those that are dropped are taken off again
+ * @param counted a kernel has counted the packets already: those that are dropped are subtracted
  */
 export function siftFor(spec: QueueSpec, pool: Mempool, stats: Float64Array, counted = false): Sift | undefined {
   if (!spec.rxOffload) return undefined;

@@ -39,8 +39,8 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: (
 }
 
 /**
- * What is left to do with packets that a kernel has received; undefined when there is nothing. One function of it all, and
- * another for the doorbell, keep `recv` short: a longer one V8 does not inline into the caller's loop, which costs 4 ns of 23
+ * What is left to do with packets that a kernel has received; undefined when there is nothing. That all of it is one
+ * function, and the doorbell another, keeps `recv` short: a longer one V8 does not inline into the caller's loop, which costs 4 ns of 23
  * per packet (Node 20, AMD EPYC Milan; seen for sure with --no-concurrent-recompilation, else now and then).
  */
 function finishFor(spec: QueueSpec, pool: Mempool, stats: Float64Array): Sift | undefined {

@@ -1,4 +1,4 @@
-/** What a made-up vfio answers: structures with chains of capabilities behind them, and argsz. */
+/** What a mock vfio answers: structures with chains of capabilities behind them, and argsz. */
 import { SystemError } from '../../native/errors.js';
 
 /** A capability of a region or of the IOMMU: its id, and what is behind the header. */

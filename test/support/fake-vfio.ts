@@ -1,5 +1,5 @@
 /**
- * A kernel with vfio, as far as one process can tell: containers, groups, one device for each function of a made-up sysfs.
+ * A kernel with vfio, as far as one process can tell: containers, groups, one device for each function of a mock sysfs.
  * It follows linux/vfio.h by offsets of its own, says EINVAL where the kernel does, and keeps count of what is open.
  */
 import { SystemError } from '../../native/errors.js';

@@ -1,5 +1,5 @@
 /**
- * The thread of a made-up vhost-net: packets between rings and a tap, each way by the rules, whenever a test says so. It knows
+ * The thread of a mock vhost-net: packets between rings and a tap, each way by the rules, whenever a test says so. It knows
  * of the rings what the kernel was told.
  */
 import { readNow, writeNow } from '../../native/device-file.js';

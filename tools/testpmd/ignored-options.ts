@@ -20,7 +20,7 @@ const stderr = 'notices go to stderr as they are';
 
 export const ealFlags: Ignored = {
   'in-memory': hugepages,
-  'single-file-segments': 'it is always so',
+  'single-file-segments': 'there is one memory file in any case',
   'legacy-mem': hugepages,
   'match-allocations': hugepages,
   'no-hpet': 'the clock is CLOCK_MONOTONIC',
@@ -72,11 +72,11 @@ export const appFlags: Ignored = {
   'enable-hw-vlan-extend': hardware,
   'enable-hw-qinq-strip': hardware,
   'enable-rx-timestamp': hardware,
-  'enable-drop-en': 'it is always so',
+  'enable-drop-en': 'it is always on',
   'enable-rss': 'several queues have it where the device does, and one queue has nothing to spread to',
   'disable-crc-strip': 'virtio frames have no CRC',
   'rss-level-inner': 'virtio hashes the outer headers',
-  'rss-level-outer': 'it is always so',
+  'rss-level-outer': 'virtio hashes the outer headers in any case',
   'multi-rx-mempool': 'there is one mempool',
   'no-rmv-interrupt': 'removal is not signalled',
   'flow-isolate-all': flow,

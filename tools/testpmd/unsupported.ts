@@ -102,7 +102,7 @@ const rows: readonly (readonly [beginning: string, why: string])[] = [
   // ports
   ['port config <port> (speed|lanes)', speed],
   ['port config <port> loopback', 'virtio devices cannot loop back'],
-  ['port config all drop-en', 'it is always so: a device drops what finds no buffer'],
+  ['port config all drop-en', 'it is always on: a device drops what finds no buffer'],
   ['port config all (txpt|txht|txwt|rxpt|rxht|rxwt|txrst)', 'virtio has no such threshold'],
   ['port config all (txfreet|rxfreet)', `${options}: --rxfreet, --txfreet`],
   ['port config <port> dcb', dcb],
