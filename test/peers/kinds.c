@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -43,9 +44,11 @@ static int lingering_socket(void) {
 
 int make_fd(const char *kind, uint64_t size) {
   int pair[2];
-  if (strcmp(kind, "memfd") == 0 || strcmp(kind, "hugetlb") == 0) {
-    int fd = memfd_create("peer", MFD_CLOEXEC | (*kind == 'h' ? MFD_HUGETLB : 0));
+  if (strcmp(kind, "memfd") == 0 || strcmp(kind, "hugetlb") == 0 || strcmp(kind, "gigantic") == 0) {
+    unsigned pages = *kind == 'm' ? 0 : MFD_HUGETLB | (*kind == 'g' ? 30u : 21u) << MFD_HUGE_SHIFT;
+    int fd = memfd_create("peer", MFD_CLOEXEC | pages);
     if (fd >= 0 && ftruncate(fd, size) != 0) die("a %s of %lu bytes: %m", kind, size);
+    if (*kind == 'g' && posix_fallocate(fd, 0, size) != 0) die("pages of 1 GiB: %m"); /* to clear one takes 0.3 s */
     return fd;
   }
   if (strcmp(kind, "tmpfs") == 0) return unnamed_file("/dev/shm", size);
