@@ -91,7 +91,9 @@ export class PackedRing {
   private recover(): void {
     const { base, left } = this.spec;
     const given = { position: this.position, wrap: this.wrap === 0 ? 0 : 1 } as const;
-    const flagsOf = (slot: number) => this.observe(slot);
+    // plain loads: the message that starts a ring came after what is in it, and 32768 of them take half the time
+    const { descU32, desc } = this;
+    const flagsOf = (slot: number) => descU32[desc + slot * DESC_WORDS + 3]! >>> 16;
     const isPossible = isPlausible(flagsOf, given);
     if (isPossible && left !== undefined && !(isInitial(base) && !isInitial(left))) {
       this.mend(left);
