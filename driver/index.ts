@@ -2,12 +2,12 @@
  * The driver's API. docs/api.md shows it at work: make an Eal, attach ports, configure and start them, then burst on this
  * thread (`port.rx`, `port.tx`) or hand `port.spec()` to an lcore, which opens queues with `openRx` and `openTx`.
  */
-export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal.js';
-export { attach, Port, portsOf, type AttachOptions } from './port.js';
-export { hotplugAdd, hotplugRemove, type Bus } from './hotplug.js';
-export { parseVirtioUser, type PciDevargs, type PortArgs, type VirtioUserDevargs } from './devargs.js';
-export { isPci, parsePci } from './pci/probe.js';
-export { type PortFilters } from './port-filters.js';
+export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal/eal.js';
+export { attach, Port, portsOf, type AttachOptions } from './port/port.js';
+export { hotplugAdd, hotplugRemove, type Bus } from './port/hotplug.js';
+export { parseVirtioUser, type PciDevargs, type PortArgs, type VirtioUserDevargs } from './devargs/devargs.js';
+export { isPci, parsePci } from './virtio/pci/probe.js';
+export { type PortFilters } from './virtio/filters.js';
 export { featureName, featureNames } from './wire/virtio-features.js';
 export {
   ForwardStream,
@@ -16,10 +16,10 @@ export {
   type ForwardingMode,
   type StreamSettings,
   type StreamSpec,
-} from './forward-stream.js';
-export { readStreamCounts, streamCountersBytes, type StreamCounts } from './stream-counters.js';
-export { RxInterrupts } from './rx-interrupt.js';
-export { rxReady, type RxReadyOptions } from './rx-ready.js';
+} from './port/stream.js';
+export { readStreamCounts, streamCountersBytes, type StreamCounts } from './port/stream-counters.js';
+export { RxInterrupts } from './eal/rx-interrupt.js';
+export { rxReady, type RxReadyOptions } from './port/rx-ready.js';
 export { openRx, openTx } from '../paths/guest/open.js';
 export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
 export { bigEndian16, swapBytes } from '../paths/bytes.js';
@@ -27,4 +27,5 @@ export * from '../paths/mbuf.js';
 export { PacketHeaders, parseHeaders } from '../paths/packet-headers.js';
 export type { QueueSpec, RxPath, RxPathName, TxPath, TxPathName } from '../paths/guest/queue.js';
 export { isVirtioPmdError, SystemError, VirtioPmdError, type ErrorCode } from '../native/errors.js';
-export * from './types.js';
+export * from './eal/types.js';
+export * from './port/types.js';

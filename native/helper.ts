@@ -1,6 +1,6 @@
 /**
  * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the kernels of the
- * vectorized paths (kernels.c, once per instruction set), sleep until a word changes (monitor.c) and closing apart (closer.c).
+ * vectorized paths (simd.c, once per instruction set), sleep until a word changes (monitor.c) and closing apart (closer.c).
  * tools/build-native.mjs makes it. It is optional: without it the vectorized paths and the guard are off, closing may wait for
  * a peer, and `helperStatus` says why.
  *
@@ -16,7 +16,7 @@ import { getKoffi } from './koffi.js';
 /** Instruction sets for which there are kernels. */
 export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
 
-/** One call per burst; `block` is the address of a `struct vpmd_queue` (kernels.h). What it returns is the kernel's. */
+/** One call per burst; `block` is the address of a `struct vpmd_queue` (simd.h). What it returns is the kernel's. */
 type Kernel = (block: bigint) => number;
 
 export interface KernelFunctions {
@@ -68,7 +68,7 @@ interface Helper {
   readonly library: LibraryHandle | undefined;
 }
 
-/** VPMD_ABI of kernels.h. */
+/** VPMD_ABI of simd.h. */
 const ABI = 4;
 
 /** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */

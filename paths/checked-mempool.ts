@@ -209,7 +209,7 @@ export class CheckedMempool extends Mempool {
     });
   }
 
-  /** The program has none: what it had was taken back by other means (see driver/lost-mbufs.ts). */
+  /** The program has none: what it had was taken back by other means (see driver/eal/lost-mbufs.ts). */
   forgetHeld(): void {
     for (let m = 0; m < this.count; m++) Atomics.and(this.words, MBUFS + m, ~HELD);
   }

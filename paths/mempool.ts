@@ -197,7 +197,7 @@ export class Mempool {
   /** Returns this lcore's cache to the shared stack: when its thread stops using the pool. */
   readonly flushCache: () => void;
 
-  /** The free lists as they lie in memory, for the native helper (native/mempool.h). */
+  /** The free lists as they lie in memory, for the native helper (native/helper/mempool.h). */
   readonly lists: {
     readonly head: Int32Array;
     readonly stack: Int32Array;

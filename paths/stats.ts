@@ -24,7 +24,7 @@ export const DROP_SEGMENTS = 18;
 export const DROP_RESET = 19;
 /** Tx: packets of more segments than the ring has descriptors. */
 export const DROP_TX = 20;
-/** Rx: the net header asks for what cannot be (rx-offload.ts). */
+/** Rx: the net header asks for what cannot be (rx/offload.ts). */
 export const DROP_OFFLOAD = 21;
 export const STATS_COUNT = 24;
 

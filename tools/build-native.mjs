@@ -1,12 +1,12 @@
 #!/usr/bin/env node
-// `node tools/build-native.mjs [DIR] [--arch arm64|x64|all] [--emulate] [--sanitize]` compiles the C files of native/ to
+// `node tools/build-native.mjs [DIR] [--arch arm64|x64|all] [--emulate] [--sanitize]` compiles the C files of native/helper/ to
 // DIR/helper.linux-ARCH.so (see native/helper.ts). Without DIR: beside every helper.ts or helper.js of this folder.
 // Plain Node: it ships with the package.
 //   --arch      for another architecture, with Debian's cross compiler (gcc-aarch64-linux-gnu, gcc-x86-64-linux-gnu);
 //               all: for each one that has a compiler here
 //   --emulate   the kernels of every ISA on any machine, through Debian's libsimde-dev: helper.emulated.so
 //   --sanitize  with AddressSanitizer and UndefinedBehaviorSanitizer: helper.*.sanitized.so
-// CC names the compiler for this machine, CFLAGS adds to its flags. What the C files see: kernels.c, once per ISA,
+// CC names the compiler for this machine, CFLAGS adds to its flags. What the C files see: simd.c, once per ISA,
 // VPMD_ISA_SSE, _AVX2, _AVX512 or _NEON; all of them VPMD_EMULATE under --emulate; cpu.c VPMD_ISAS_BUILT, the bits of the
 // ISAs that could be compiled.
 import { spawnSync } from 'node:child_process';
@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const native = join(root, 'native');
+const native = join(root, 'native/helper');
 
 /** What a library is made from: every C file and header. */
 export const sources = readdirSync(native)
@@ -92,7 +92,7 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
   let built = 0;
   for (const [isa, { bit, arch: isaArch, flags }] of Object.entries(isas)) {
     if (!emulate && isaArch !== arch) continue;
-    const problem = object('kernels.c', `kernels-${isa}`, [`-DVPMD_ISA_${isa}`, ...(emulate ? [] : flags)]);
+    const problem = object('simd.c', `simd-${isa}`, [`-DVPMD_ISA_${isa}`, ...(emulate ? [] : flags)]);
     if (problem === '') built |= bit;
     else notes.push(`no ${isa} kernels, ${compiler} cannot build them: ${problem}`);
   }

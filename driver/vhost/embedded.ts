@@ -11,7 +11,7 @@ import {
   type OptionKinds,
 } from '../../native/arguments.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
-import type { LcoreContext } from '../types.js';
+import type { LcoreContext } from '../eal/types.js';
 import type { VhostCallbacks } from './device.js';
 import { VhostDriver, vhostOptions, type VhostOptions } from './driver.js';
 import { Forwarder, VHOST_COUNTERS, type VhostMode } from './forward.js';

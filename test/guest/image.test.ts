@@ -1,7 +1,7 @@
 /** What the guest is built from: archives as the kernel reads them, modules in an order in which they load. */
 import test from 'ava';
-import { characterDevice, cpio, file } from './cpio.js';
-import { dependsOn, loadOrder } from './modules.js';
+import { characterDevice, cpio, file } from './support/cpio.js';
+import { dependsOn, loadOrder } from './support/modules.js';
 
 interface Unpacked {
   readonly name: string;

@@ -1,8 +1,8 @@
 /** A guest without an IOMMU: uio_pci_generic, physical addresses of hugepages, no MSI-X; and what vfio-pci says there. */
-import { casesInGuest } from './cases.js';
-import { checkRefused } from './interrupt-program.js';
-import { checkRecipe, recipe } from './recipes.js';
-import { bind, checkPulled, driverOf, goRound, quit, start, startTestpmd, testpmdCommand } from './testpmd.js';
+import { casesInGuest } from './support/cases.js';
+import { checkRefused } from './support/interrupt-program.js';
+import { checkRecipe, recipe } from './support/recipes.js';
+import { bind, checkPulled, driverOf, goRound, quit, start, startTestpmd, testpmdCommand } from './support/testpmd.js';
 
 const modern = 'disable-legacy=on';
 const transitional = 'disable-legacy=off';

@@ -5,15 +5,15 @@
 import { readFileSync } from 'node:fs';
 import test, { type ExecutionContext } from 'ava';
 import { requirePeer } from '../support/peers.js';
-import { casesInGuest } from './cases.js';
-import { file } from './cpio.js';
-import type { Guest } from './guest.js';
-import { withLibraries } from './image.js';
-import { quote, type GuestProcess } from './process.js';
-import { run } from './run.js';
-import { bind, quit, start, stop, testpmdCommand, type TestpmdOptions } from './testpmd.js';
-import { VDPA_MODULES, vdpaModules } from './vdpa-modules.js';
-import { frame } from './wire.js';
+import { casesInGuest } from './support/cases.js';
+import { file } from './support/cpio.js';
+import type { Guest } from './support/guest.js';
+import { withLibraries } from './support/image.js';
+import { quote, type GuestProcess } from './support/process.js';
+import { run } from './support/run.js';
+import { bind, quit, start, stop, testpmdCommand, type TestpmdOptions } from './support/testpmd.js';
+import { VDPA_MODULES, vdpaModules } from './support/vdpa-modules.js';
+import { frame } from './support/wire.js';
 
 // without zeros, at which the simulator stops to compare
 const MAC = '02:5d:5d:5d:5d:01';
@@ -21,7 +21,7 @@ const OTHER_MAC = '02:5d:5d:5d:5d:02';
 const ROUNDS = 8;
 const SIZES = [60, 64, 65, 127, 128, 512, 1024, 1513, 1514];
 
-const asleep = readFileSync(new URL('./vdpa-asleep.mjs', import.meta.url));
+const asleep = readFileSync(new URL('./support/vdpa-asleep.mjs', import.meta.url));
 
 let folder = '';
 let tool = '';

@@ -1,9 +1,9 @@
 /** A guest with an IOMMU: NICs that belong to the kernel at first, then to vfio-pci, and to us. */
 import { TAP_LAUNCHER, whyNoTap } from '../support/tap.js';
-import { casesInGuest } from './cases.js';
-import { interruptCases, interruptNics, vectors } from './interrupt-vfio.js';
-import { checkRecipe, recipe } from './recipes.js';
-import { bind, checkPulled, driverOf, quit, start, startTestpmd, stop, testpmdCommand } from './testpmd.js';
+import { casesInGuest } from './support/cases.js';
+import { interruptCases, interruptNics, vectors } from './support/interrupt-vfio.js';
+import { checkRecipe, recipe } from './support/recipes.js';
+import { bind, checkPulled, driverOf, quit, start, startTestpmd, stop, testpmdCommand } from './support/testpmd.js';
 
 // behind the IOMMU: only a modern device can be. The others see physical addresses, as in a guest without one.
 const behind = 'disable-legacy=on,iommu_platform=on';

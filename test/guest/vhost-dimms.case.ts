@@ -2,9 +2,9 @@
 import { join } from 'node:path';
 import { eventually, temporaryDirectory, type Peer } from '../support/peers.js';
 import { REFUSAL, startSwitch } from '../support/switch.js';
-import { casesInGuest } from './cases.js';
-import type { Guest } from './guest.js';
-import { kernelComplaints, NicPair, served } from './vhost-nics.js';
+import { casesInGuest } from './support/cases.js';
+import type { Guest } from './support/guest.js';
+import { kernelComplaints, NicPair, served } from './support/vhost-nics.js';
 
 /** Regions that a back-end should take, less what the machine has without DIMMs (with some to spare for its ROMs). */
 const DIMMS = 56;

@@ -3,9 +3,9 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
 import { REFUSAL, startSwitch } from '../support/switch.js';
-import { casesInGuest } from './cases.js';
-import { startGuest, type Guest, type GuestOptions } from './guest.js';
-import { interfaceOf, kernelComplaints, served } from './vhost-nics.js';
+import { casesInGuest } from './support/cases.js';
+import { startGuest, type Guest, type GuestOptions } from './support/guest.js';
+import { interfaceOf, kernelComplaints, served } from './support/vhost-nics.js';
 
 const NIC = 'nic';
 const BYTES = 4 << 20;

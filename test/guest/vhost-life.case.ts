@@ -8,10 +8,10 @@ import type { ExecutionContext } from 'ava';
 import { sleep, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
 import { REFUSAL, startSwitch } from '../support/switch.js';
 import { VhostUserRelay } from '../support/vhost-user-relay.js';
-import { casesInGuest } from './cases.js';
-import type { Guest } from './guest.js';
-import { Rings } from './ring-position.js';
-import { kernelComplaints, NicPair, served } from './vhost-nics.js';
+import { casesInGuest } from './support/cases.js';
+import type { Guest } from './support/guest.js';
+import { Rings } from './support/ring-position.js';
+import { kernelComplaints, NicPair, served } from './support/vhost-nics.js';
 
 const ROUNDS = 4;
 const FORMATS = ['split', 'packed'] as const;

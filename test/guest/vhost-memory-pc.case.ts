@@ -2,8 +2,8 @@
 import { join } from 'node:path';
 import { temporaryDirectory, type Peer } from '../support/peers.js';
 import { REFUSAL, startSwitch } from '../support/switch.js';
-import { casesInGuest } from './cases.js';
-import { kernelComplaints, NicPair, served } from './vhost-nics.js';
+import { casesInGuest } from './support/cases.js';
+import { kernelComplaints, NicPair, served } from './support/vhost-nics.js';
 
 let ours: Peer;
 

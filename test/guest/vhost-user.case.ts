@@ -6,10 +6,10 @@ import { join } from 'node:path';
 import { isInstalled, requirePeer, startDpdk, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
 import { startSwitch } from '../support/switch.js';
 import { flow, startForwarding } from '../support/traffic.js';
-import { casesInGuest } from './cases.js';
-import type { GuestOptions } from './guest.js';
-import { bind, goRound, quit, start, startTestpmd, stop, xstat } from './testpmd.js';
-import { served } from './vhost-nics.js';
+import { casesInGuest } from './support/cases.js';
+import type { GuestOptions } from './support/guest.js';
+import { bind, goRound, quit, start, startTestpmd, stop, xstat } from './support/testpmd.js';
+import { served } from './support/vhost-nics.js';
 
 const QUEUES = 4;
 const DPDK = 'dpdk-testpmd';

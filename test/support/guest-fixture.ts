@@ -6,9 +6,9 @@ import { createEventFd, drainFd } from '../../native/event.js';
 import { helperStatus, type KernelIsa } from '../../native/helper.js';
 import { closeFd, createRegion, destroyRegion, viewsOf, type Region } from '../../native/region.js';
 import { openRx, openTx } from '../../paths/guest/open.js';
-import { openRxPackedVec } from '../../paths/guest/rx-packed-vec.js';
-import { openRxSplitVec } from '../../paths/guest/rx-split-vec.js';
-import { openTxPackedVec } from '../../paths/guest/tx-packed-vec.js';
+import { openRxPackedVec } from '../../paths/guest/rx/packed-vec.js';
+import { openRxSplitVec } from '../../paths/guest/rx/split-vec.js';
+import { openTxPackedVec } from '../../paths/guest/tx/packed-vec.js';
 import {
   AVAIL_IDX,
   AVAIL_WRAP,

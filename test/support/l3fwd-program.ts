@@ -1,7 +1,7 @@
 /** Our l3fwd-power as a process, and the back-ends at the other end of its ports, on the thread of the test. */
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { createEal } from '../../driver/eal.js';
+import { createEal } from '../../driver/eal/eal.js';
 import { VhostDriver, type VhostDevice } from '../../driver/vhost/index.js';
 import { packetFrom, readPacket } from '../../paths/mbuf.js';
 import type { Mempool } from '../../paths/mempool.js';

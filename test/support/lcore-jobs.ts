@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { availableCpus } from '../../native/cpu.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { NIL, type MempoolSpec } from '../../paths/mempool.js';
-import type { LcoreContext } from '../../driver/types.js';
+import type { LcoreContext } from '../../driver/eal/types.js';
 
 /** Nothing in the loop but the question: the worst case for a compiler that moves loads out of loops. */
 export function spin(context: LcoreContext): void {

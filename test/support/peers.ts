@@ -7,10 +7,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { Peer } from '../../tools/bench/peer.js';
-import { dpdkCommand, ourCommand, type DpdkOptions, type OurOptions } from '../../tools/bench/testpmd.js';
+import { Peer } from '../../tools/bench/common/peer.js';
+import { dpdkCommand, ourCommand, type DpdkOptions, type OurOptions } from '../../tools/bench/common/testpmd.js';
 
-export { Peer } from '../../tools/bench/peer.js';
+export { Peer } from '../../tools/bench/common/peer.js';
 export {
   ourCpu,
   peerCpu,
@@ -18,7 +18,7 @@ export {
   type DpdkOptions,
   type OurOptions,
   type PortCounters,
-} from '../../tools/bench/testpmd.js';
+} from '../../tools/bench/common/testpmd.js';
 
 /** What starts and ends peers: an ava test, or anything else that undoes what it was given. */
 export interface Scope {

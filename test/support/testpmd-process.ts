@@ -1,7 +1,7 @@
 /** Our testpmd as a process, against the embedded back-end on a thread of the test. */
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import { createEal } from '../../driver/eal.js';
+import { createEal } from '../../driver/eal/eal.js';
 import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedded.js';
 import { isListening } from '../../native/socket.js';
 import { eventually, ourCpu, peerCpu, startPeer, temporaryDirectory, type Peer } from './peers.js';

@@ -1,7 +1,7 @@
 /** Traffic between our testpmd and a dpdk-testpmd: starting it, and seeing that it flows, whole and of the right size. */
 import type { ExecutionContext } from 'ava';
 import { usingLines } from '../../paths/select.js';
-import type { Recipe } from '../../tools/recipes.js';
+import type { Recipe } from '../../tools/common/recipes.js';
 import { eventually, portStats, sleep, type Peer } from './peers.js';
 
 /** Fails unless the log of our testpmd names the paths of `recipe` for port `port`. */

@@ -1,8 +1,8 @@
 /** `npm run bench -- lookup`: longest prefix matches per second of l3fwd-power, one thread, no packets. */
-import { formatTable } from '../table.js';
+import { formatTable } from '../common/table.js';
 import { Lpm4 } from '../l3fwd-power/lpm4.js';
 import { Lpm6 } from '../l3fwd-power/lpm6.js';
-import { best, median } from './statistics.js';
+import { best, median } from './common/statistics.js';
 
 export interface LookupOptions {
   /** Random ones, of each family. */

@@ -3,16 +3,16 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/nearest.js';
-import { Ending } from '../ending.js';
-import { runMain } from '../program.js';
-import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path.js';
-import { newResult, publish, resumeResult, runForwarding } from './forwarding.js';
-import { runInterrupt } from './interrupt.js';
-import { interruptTable } from './interrupt-table.js';
-import { latencyTable, runLatency } from './latency.js';
+import { didYouMean } from '../../driver/devargs/nearest.js';
+import { Ending } from '../common/ending.js';
+import { runMain } from '../common/program.js';
+import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path/exception-path.js';
+import { newResult, publish, resumeResult, runForwarding } from './forwarding/forwarding.js';
+import { runInterrupt } from './interrupt/interrupt.js';
+import { interruptTable } from './interrupt/table.js';
+import { latencyTable, runLatency } from './latency/latency.js';
 import { lookupTable, runLookup } from './lookup.js';
-import { describeMachine, machineLine, type Machine } from './machine.js';
+import { describeMachine, machineLine, type Machine } from './common/machine.js';
 import {
   fail,
   parseExceptionPath,
@@ -25,11 +25,11 @@ import {
   parseTurn,
   usage,
 } from './options.js';
-import { root } from './peer.js';
-import { intoPage, markdownReport } from './report.js';
-import { loadResult } from './results.js';
+import { root } from './common/peer.js';
+import { intoPage, markdownReport } from './forwarding/report.js';
+import { loadResult } from './forwarding/results.js';
 import { runScaling, scalingTable } from './scaling.js';
-import { runTurn, turnTable } from './turn.js';
+import { runTurn, turnTable } from './turn/turn.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 

@@ -1,17 +1,17 @@
 /** The command lines of the benchmarks: values checked, one clear sentence for what cannot be. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port-config.js';
-import { didYouMean } from '../../driver/nearest.js';
-import { recipeNamed, RECIPES, type Recipe } from '../recipes.js';
-import { has, last, parseArgs, table, type Values } from '../testpmd/parse.js';
-import { DIRECTIONS, type ExceptionPathOptions } from './exception-path.js';
-import { ringNames, type InterruptOptions } from './interrupt.js';
-import { INTERRUPT_SIDES } from './interrupt-front.js';
-import type { LatencyOptions } from './latency.js';
+import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port/config.js';
+import { didYouMean } from '../../driver/devargs/nearest.js';
+import { recipeNamed, RECIPES, type Recipe } from '../common/recipes.js';
+import { has, last, parseArgs, table, type Values } from '../common/parse.js';
+import { DIRECTIONS, type ExceptionPathOptions } from './exception-path/exception-path.js';
+import { ringNames, type InterruptOptions } from './interrupt/interrupt.js';
+import { INTERRUPT_SIDES } from './interrupt/front.js';
+import type { LatencyOptions } from './latency/latency.js';
 import type { LookupOptions } from './lookup.js';
 import type { ScalingOptions } from './scaling.js';
-import type { TurnOptions } from './turn.js';
-import { MODES, SIDES, type ForwardingOptions } from './results.js';
+import type { TurnOptions } from './turn/turn.js';
+import { MODES, SIDES, type ForwardingOptions } from './forwarding/results.js';
 
 export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 

@@ -7,15 +7,15 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { availableCpus } from '../../native/cpu.js';
 import { VirtioPmdError } from '../../native/errors.js';
-import { recipeNamed } from '../recipes.js';
-import { formatTable } from '../table.js';
-import { frontCommand, type FrontOptions } from './front.js';
-import { machineLine, type Machine } from './machine.js';
-import type { Peer } from './peer.js';
-import { saveJson, SIDES, type Side } from './results.js';
-import { START, STOP, withScope, type Scope } from './scope.js';
-import { best, median, sum } from './statistics.js';
-import { dpdkCommand, portStats, type OurProgram } from './testpmd.js';
+import { recipeNamed } from '../common/recipes.js';
+import { formatTable } from '../common/table.js';
+import { frontCommand, type FrontOptions } from './common/front.js';
+import { machineLine, type Machine } from './common/machine.js';
+import type { Peer } from './common/peer.js';
+import { saveJson, SIDES, type Side } from './forwarding/results.js';
+import { START, STOP, withScope, type Scope } from './common/scope.js';
+import { best, median, sum } from './common/statistics.js';
+import { dpdkCommand, portStats, type OurProgram } from './common/testpmd.js';
 
 export interface ScalingOptions {
   readonly recipe: string;

@@ -1,6 +1,6 @@
 /** What devbind does, on any machine: options, then the devices one after the other, then the status. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
-import { errorLine, exitCodeOf } from '../program.js';
+import { errorLine, exitCodeOf } from '../common/program.js';
 import { resolveDevice } from './address.js';
 import { DRIVERS, dpdkDrivers, readDevices, type PciDevice } from './devices.js';
 import { belongs, groups } from './groups.js';

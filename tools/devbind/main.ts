@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** devbind: see `usage` in options.ts. */
-import { Ending } from '../ending.js';
+import { Ending } from '../common/ending.js';
 import { devbind } from './devbind.js';
-import { runMain } from '../program.js';
+import { runMain } from '../common/program.js';
 import { machineAt } from './machine.js';
 
 const ending = new Ending('shell');

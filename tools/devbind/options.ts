@@ -1,7 +1,7 @@
 /** The command line of devbind: that of dpdk-devbind.py. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { has, last, parseWords, table } from '../testpmd/parse.js';
-import { versionText } from '../version.js';
+import { has, last, parseWords, table } from '../common/parse.js';
+import { versionText } from '../common/version.js';
 import { groups } from './groups.js';
 
 export interface DevbindOptions {

@@ -1,9 +1,9 @@
 /** The jobs of all lcores: launched, listened to, counted and stopped. */
 import type { VirtioPmdError } from '../../native/errors.js';
-import type { Eal } from '../../driver/eal.js';
-import type { Port } from '../../driver/port.js';
-import { macBytes } from '../../driver/mac.js';
-import { defaultPeer } from '../testpmd/values.js';
+import type { Eal } from '../../driver/eal/eal.js';
+import type { Port } from '../../driver/port/port.js';
+import { macBytes } from '../../driver/wire/mac.js';
+import { defaultPeer } from '../common/values.js';
 import { createForwardCounters, readForwardCounters } from './forward-counters.js';
 import type { L3fwdJob, L3fwdNews, TxPort } from './job.js';
 import type { LcoreQueues } from './lcore-config.js';

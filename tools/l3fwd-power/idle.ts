@@ -1,5 +1,5 @@
 /** What an lcore does in a turn that found no packet: it polls on, lingers, pauses, or sleeps until an interrupt. */
-import type { RxInterrupts } from '../../driver/rx-interrupt.js';
+import type { RxInterrupts } from '../../driver/eal/rx-interrupt.js';
 import { openRxMonitor } from '../../paths/guest/monitor.js';
 import type { RxPath } from '../../paths/guest/queue.js';
 import { allEmptyFor, lcoreHint, SUSPEND_THRESHOLD } from './heuristics.js';

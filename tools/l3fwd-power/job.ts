@@ -1,7 +1,7 @@
 /** The lcore job: opens its queues and forwards until it is told to stop. Everything it needs comes as plain data. */
 import { openRx, openTx } from '../../paths/guest/open.js';
 import type { QueueSpec, RxPath } from '../../paths/guest/queue.js';
-import type { LcoreContext } from '../../driver/types.js';
+import type { LcoreContext } from '../../driver/eal/types.js';
 import { openForwarder } from './forward-packet.js';
 import { monitor, pause, pollOn, sleepUntilInterrupt, type Idle } from './idle.js';
 import { STARTED_AT, wallMs } from './lcore-counters.js';

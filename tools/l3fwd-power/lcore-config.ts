@@ -1,7 +1,7 @@
 /** --config="(port,queue,lcore)[,(port,queue,lcore)]": who polls what. Pure, with the sample's words where there are some. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { formatList } from '../../driver/lcore-list.js';
-import { parseUnsigned } from '../testpmd/values.js';
+import { formatList } from '../../driver/eal/lcore-list.js';
+import { parseUnsigned } from '../common/values.js';
 
 /** An Rx queue and the lcore that polls it. */
 export interface RxAssignment {

@@ -3,11 +3,11 @@
 import { readFileSync } from 'node:fs';
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { monitorStatus } from '../../native/monitor.js';
-import { processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
-import { chooseMainLcore } from '../../driver/lcore-list.js';
-import type { Port } from '../../driver/port.js';
-import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
-import type { EalArguments } from '../testpmd/eal-options.js';
+import { processCpus, type Eal, type LcoreMap } from '../../driver/eal/eal.js';
+import { chooseMainLcore } from '../../driver/eal/lcore-list.js';
+import type { Port } from '../../driver/port/port.js';
+import { complain, ealOf, logOf, print, runProgram } from '../common/eal-program.js';
+import type { EalArguments } from '../common/eal-options.js';
 import { byLcore, checkConfig, checkMonitor, checkPresent } from './lcore-config.js';
 import { logsInfo } from './log-level.js';
 import { parseOptions, type L3fwdOptions, type Mode } from './options.js';

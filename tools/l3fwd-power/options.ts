@@ -1,9 +1,9 @@
 /** The options after `--`: those of dpdk-l3fwd-power. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/nearest.js';
-import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../testpmd/parse.js';
-import { appChecks, checkValues } from '../testpmd/value-checks.js';
-import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../testpmd/values.js';
+import { didYouMean } from '../../driver/devargs/nearest.js';
+import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../common/parse.js';
+import { appChecks, checkValues } from '../common/value-checks.js';
+import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';
 import { parseConfig, type RxAssignment } from './lcore-config.js';
 
 /** By the names that the sample prints. */

@@ -1,12 +1,12 @@
 /** The ports of l3fwd-power: attached, set up as --config wants them, and their links told. */
 import { isVirtioPmdError } from '../../native/errors.js';
-import type { Eal } from '../../driver/eal.js';
-import { attach, type Port } from '../../driver/port.js';
-import type { Link, PortEvents } from '../../driver/types.js';
+import type { Eal } from '../../driver/eal/eal.js';
+import { attach, type Port } from '../../driver/port/port.js';
+import type { Link, PortEvents } from '../../driver/port/types.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
-import { devicesOf } from '../devices.js';
-import type { EalArguments } from '../testpmd/eal-options.js';
-import { formatLink } from '../testpmd/show-info.js';
+import { devicesOf } from '../common/devices.js';
+import type { EalArguments } from '../common/eal-options.js';
+import { formatLink } from '../testpmd/show/info.js';
 import { rxQueuesOf, type LcoreQueues } from './lcore-config.js';
 import type { L3fwdOptions, Mode } from './options.js';
 import { BURST } from './router.js';

@@ -1,7 +1,7 @@
 /** Routes of l3fwd-power: the sample's own, and files of them as l3fwd's --rule_ipv4 and --rule_ipv6 take. */
 import { isIPv6 } from 'node:net';
 import { VirtioPmdError } from '../../native/errors.js';
-import { parseIpv4, parseUnsigned } from '../testpmd/values.js';
+import { parseIpv4, parseUnsigned } from '../common/values.js';
 
 /** Bits of `address` behind the first `depth` do not matter. */
 export interface Route4 {

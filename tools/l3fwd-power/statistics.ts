@@ -1,5 +1,5 @@
 /** What is shown of an l3fwd-power's work: tables, and --telemetry's line. Pure. */
-import { formatTable } from '../table.js';
+import { formatTable } from '../common/table.js';
 import { droppedOf, FORWARD_COUNTERS, type ForwardCounts } from './forward-counters.js';
 import type { LcoreCounts } from './lcore-counters.js';
 

@@ -2,7 +2,8 @@
  * The job of the port's lcore: sends packets that it can recognise, takes them back from the looping back-end, and
  * forwards them round and round, looking closely at a sample.
  */
-import type { LcoreContext, PortSpec } from '../../driver/types.js';
+import type { LcoreContext } from '../../driver/eal/types.js';
+import type { PortSpec } from '../../driver/port/types.js';
 import { openRx, openTx } from '../../paths/guest/open.js';
 import type { RxPath, TxPath } from '../../paths/guest/queue.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../paths/mempool.js';

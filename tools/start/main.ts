@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /** `npm start`: packets through each of the eleven path recipes, against our own back-end, and a table at the end. */
 import { featureName } from '../../driver/wire/virtio-features.js';
-import { bitsOf } from '../../driver/features.js';
-import { Ending } from '../ending.js';
-import { runMain } from '../program.js';
-import { RECIPES } from '../recipes.js';
-import { formatTable, thousands } from '../table.js';
-import { understandsEscapes } from '../terminal.js';
+import { bitsOf } from '../../driver/virtio/features.js';
+import { Ending } from '../common/ending.js';
+import { runMain } from '../common/program.js';
+import { RECIPES } from '../common/recipes.js';
+import { formatTable, thousands } from '../common/table.js';
+import { understandsEscapes } from '../common/terminal.js';
 import { runRecipe, type Row } from './run.js';
 
 const out = process.stdout;

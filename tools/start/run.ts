@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createEal, processCpus, type Eal } from '../../driver/eal.js';
-import { attach, type Port } from '../../driver/port.js';
+import { createEal, processCpus, type Eal } from '../../driver/eal/eal.js';
+import { attach, type Port } from '../../driver/port/port.js';
 import { vhostCounterBytes, type VhostJobData } from '../../driver/vhost/embedded.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { isListening } from '../../native/socket.js';
-import type { Recipe } from '../recipes.js';
+import type { Recipe } from '../common/recipes.js';
 import { CORRUPT, FORWARDED, LOST, PROGRESS_BYTES, VERIFIED, type ForwardData } from './forward.js';
 
 export interface Row {

@@ -4,16 +4,16 @@
  */
 import { openRx, openTx } from '../../paths/guest/open.js';
 import type { QueueSpec } from '../../paths/guest/queue.js';
-import { ForwardStream } from '../../driver/forward-stream.js';
-import { streamCounters } from '../../driver/stream-counters.js';
-import type { LcoreContext } from '../../driver/types.js';
+import { ForwardStream } from '../../driver/port/stream.js';
+import { streamCounters } from '../../driver/port/stream-counters.js';
+import type { LcoreContext } from '../../driver/eal/types.js';
 import { createEngine } from './engines/create.js';
 import type { Engine, StreamSettings } from './engines/stream.js';
 import type { TxSettings } from './engines/tx-settings.js';
 import { TxOnly, type PacketPlan } from './engines/txonly.js';
 import { createUserEngine } from './engines/user.js';
-import { isUserMode, type Mode } from './modes.js';
-import { BurstDump } from './verbose.js';
+import { isUserMode, type Mode } from './engines/modes.js';
+import { BurstDump } from './engines/verbose.js';
 
 export interface StreamPlan {
   readonly rx: QueueSpec;

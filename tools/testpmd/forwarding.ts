@@ -1,15 +1,15 @@
 /** `start` and `stop`: puts the forwarding job on lcores and takes it off again. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
-import { recoverMbufs } from '../../driver/lost-mbufs.js';
-import { macBytes } from '../../driver/mac.js';
-import { readStreamCounts, streamCountersBytes, type StreamCounts } from '../../driver/stream-counters.js';
-import type { PortSpec, PortStats } from '../../driver/types.js';
+import { recoverMbufs } from '../../driver/eal/lost-mbufs.js';
+import { macBytes } from '../../driver/wire/mac.js';
+import { readStreamCounts, streamCountersBytes, type StreamCounts } from '../../driver/port/stream-counters.js';
+import type { PortSpec, PortStats } from '../../driver/port/types.js';
 import type { TxSettings } from './engines/tx-settings.js';
 import { CONTROL_WORDS, FLUSHED, FORWARDING, VERBOSE, type ForwardJob, type StreamPlan } from './forward.js';
-import { isUserMode, nameOf, type Mode } from './modes.js';
+import { isUserMode, nameOf, type Mode } from './engines/modes.js';
 import type { PortEntry, Session } from './session.js';
-import { formatFlows, formatForwarding, formatRxTx } from './show-config.js';
-import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show-stats.js';
+import { formatFlows, formatForwarding, formatRxTx } from './show/config.js';
+import { formatForwardStats, type PortForwardStats, type StreamForwardStats } from './show/stats.js';
 import type { ForwardingPlan, LcoreStreams, Stream } from './topology.js';
 
 const STOP_TIMEOUT_MS = 5000;

@@ -1,26 +1,26 @@
 #!/usr/bin/env node
 /** testpmd: dpdk-testpmd's command line, commands and output, on this driver. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
-import { processCpus, type Eal, type LcoreMap } from '../../driver/eal.js';
-import { attach, type Port } from '../../driver/port.js';
-import type { PortEvents } from '../../driver/types.js';
-import { devicesOf } from '../devices.js';
-import { complain, ealOf, logOf, print, runProgram } from '../eal-program.js';
-import { understandsEscapes } from '../terminal.js';
-import { HEADROOM, parseAppOptions, type AppArguments } from './app-options.js';
-import { linesOfFile } from './command-lines.js';
-import { portStatsText } from './commands-display.js';
-import { warnOddPorts } from './commands-config.js';
-import type { EalArguments } from './eal-options.js';
-import { loadMode } from './load-mode.js';
-import { mbufsNeeded } from './mbufs.js';
-import { isUserMode } from './modes.js';
+import { processCpus, type Eal, type LcoreMap } from '../../driver/eal/eal.js';
+import { attach, type Port } from '../../driver/port/port.js';
+import type { PortEvents } from '../../driver/port/types.js';
+import { devicesOf } from '../common/devices.js';
+import { complain, ealOf, logOf, print, runProgram } from '../common/eal-program.js';
+import { understandsEscapes } from '../common/terminal.js';
+import { HEADROOM, parseAppOptions, type AppArguments } from './options/app-options.js';
+import { linesOfFile } from './commands/lines.js';
+import { portStatsText } from './commands/display.js';
+import { warnOddPorts } from './commands/config.js';
+import type { EalArguments } from '../common/eal-options.js';
+import { loadMode } from './engines/load-mode.js';
+import { mbufsNeeded } from './options/mbufs.js';
+import { isUserMode } from './engines/modes.js';
 import { prompt, runFile } from './prompt.js';
 import { Session } from './session.js';
 import { settingsFrom } from './settings.js';
 import { Testpmd } from './testpmd.js';
-import { usage } from './usage.js';
-import { parseMac } from './values.js';
+import { usage } from './options/usage.js';
+import { parseMac } from '../common/values.js';
 
 /** A single lcore would leave none to forward: a second one shares its CPUs. */
 function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {

@@ -1,12 +1,12 @@
 /** `port start|stop|close|reset|attach|detach`, with dpdk-testpmd's life-cycle texts. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isVirtioPmdError } from '../../native/errors.js';
-import { attach, type Port } from '../../driver/port.js';
-import type { PortConfig } from '../../driver/types.js';
+import { attach, type Port } from '../../driver/port/port.js';
+import type { PortConfig } from '../../driver/port/types.js';
 import type { Forwarding } from './forwarding.js';
-import { offloadNames } from './offload-names.js';
+import { offloadNames } from './commands/offload-names.js';
 import { newEntry, type PortEntry, type Session } from './session.js';
-import { formatLink } from './show-info.js';
+import { formatLink } from './show/info.js';
 
 type Which = number | 'all';
 

@@ -1,11 +1,11 @@
 /** Where commands come from: a terminal, a pipe, or a file. Commands run strictly one after the other. */
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from 'node:readline';
 import { VirtioPmdError } from '../../native/errors.js';
-import { complain, keepTyped } from '../eal-program.js';
-import { understandsEscapes } from '../terminal.js';
-import { LONGEST_LINE, linesOf, linesOfFile } from './command-lines.js';
-import { grammar } from './commands.js';
-import { execute } from './execute.js';
+import { complain, keepTyped } from '../common/eal-program.js';
+import { understandsEscapes } from '../common/terminal.js';
+import { LONGEST_LINE, linesOf, linesOfFile } from './commands/lines.js';
+import { grammar } from './commands/index.js';
+import { execute } from './commands/execute.js';
 import type { Testpmd } from './testpmd.js';
 
 const PROMPT = 'testpmd> ';

@@ -1,14 +1,14 @@
 /** One running testpmd: its ports, its settings, and where its text goes. */
 import { isVirtioPmdError } from '../../native/errors.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
-import type { Eal } from '../../driver/eal.js';
-import type { Port } from '../../driver/port.js';
-import type { PortEvents, PortStats } from '../../driver/types.js';
-import type { AppArguments } from './app-options.js';
+import type { Eal } from '../../driver/eal/eal.js';
+import type { Port } from '../../driver/port/port.js';
+import type { PortEvents, PortStats } from '../../driver/port/types.js';
+import type { AppArguments } from './options/app-options.js';
 import type { Settings } from './settings.js';
 import { planForwarding, type ForwardingPlan } from './topology.js';
-import { shapeOf } from './modes.js';
-import { defaultPeer } from './values.js';
+import { shapeOf } from './engines/modes.js';
+import { defaultPeer } from '../common/values.js';
 
 /** Where text goes. dpdk-testpmd writes answers to stdout and complaints to stderr, and scripts may read only one. */
 export interface Console {

@@ -1,7 +1,7 @@
 /** What the prompt can change and `start` uses. */
-import type { AppArguments } from './app-options.js';
+import type { AppArguments } from './options/app-options.js';
 import type { PacketPlan } from './engines/txonly.js';
-import type { Mode } from './modes.js';
+import type { Mode } from './engines/modes.js';
 import type { Topology } from './topology.js';
 
 export interface Settings {

@@ -3,8 +3,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
 import { formatMiB } from '../../native/sizes.js';
-import { Ending } from '../ending.js';
-import { runMain } from '../program.js';
+import { Ending } from '../common/ending.js';
+import { runMain } from '../common/program.js';
 import { parseConfig } from './config.js';
 import { generate } from './generate.js';
 import { parseOptions, type GeneratorOptions } from './options.js';

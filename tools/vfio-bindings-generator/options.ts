@@ -1,7 +1,7 @@
 /** The command line of vfio-bindings-generator. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { all, has, last, parseArgs, table } from '../testpmd/parse.js';
-import { versionText } from '../version.js';
+import { all, has, last, parseArgs, table } from '../common/parse.js';
+import { versionText } from '../common/version.js';
 import type { Compiler } from './compiler.js';
 
 export interface GeneratorOptions {

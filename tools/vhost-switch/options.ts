@@ -1,7 +1,7 @@
 /** The command line of vhost-switch. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { versionText } from '../version.js';
-import { all, has, last, parseArgs, table } from '../testpmd/parse.js';
+import { versionText } from '../common/version.js';
+import { all, has, last, parseArgs, table } from '../common/parse.js';
 
 export interface SwitchOptions {
   readonly socketFiles: readonly string[];

@@ -1,5 +1,5 @@
 /** testpmd's own engines by mode. */
-import type { BuiltInMode } from '../modes.js';
+import type { BuiltInMode } from './modes.js';
 import { Csum } from './csum.js';
 import { FlowGen } from './flowgen.js';
 import { IcmpEcho } from './icmpecho.js';

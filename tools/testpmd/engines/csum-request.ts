@@ -1,7 +1,7 @@
 /** What the csum mode asks of the Tx port for a packet. Pure. */
 import { RTE_MBUF_F_TX_TCP_CKSUM, RTE_MBUF_F_TX_TCP_SEG, RTE_MBUF_F_TX_UDP_CKSUM } from '../../../paths/mbuf.js';
 import { IPPROTO_TCP } from '../../../paths/packet-headers.js';
-import { TX_OFFLOAD_TCP_CKSUM, TX_OFFLOAD_TCP_TSO, TX_OFFLOAD_UDP_CKSUM } from '../../../driver/types.js';
+import { TX_OFFLOAD_TCP_CKSUM, TX_OFFLOAD_TCP_TSO, TX_OFFLOAD_UDP_CKSUM } from '../../../driver/port/types.js';
 import type { TxSettings } from './tx-settings.js';
 
 /**

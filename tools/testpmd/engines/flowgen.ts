@@ -1,7 +1,7 @@
 /** flowgen: sends packets of many flows, which differ in their destination address, and frees what it receives. */
 import { ETHER_CRC_LEN } from '../../../paths/layout.js';
 import { NIL } from '../../../paths/mempool.js';
-import { ETH_IP_UDP_LENGTH, IP_DESTINATION, packetTemplate, sumWithout, writeAddress } from '../packets.js';
+import { ETH_IP_UDP_LENGTH, IP_DESTINATION, packetTemplate, sumWithout, writeAddress } from './packets.js';
 import type { Engine, ForwardStream } from './stream.js';
 import { Tagging, type TxSettings } from './tx-settings.js';
 import type { PacketPlan } from './txonly.js';

@@ -1,7 +1,7 @@
 /** What the forwarding engines are, and how one sees its stream. */
-import type { ForwardStream } from '../../../driver/forward-stream.js';
+import type { ForwardStream } from '../../../driver/port/stream.js';
 
-export type { ForwardStream, StreamSettings } from '../../../driver/forward-stream.js';
+export type { ForwardStream, StreamSettings } from '../../../driver/port/stream.js';
 
 /** A forwarding mode: one burst of one stream per call. Allocates nothing. */
 export interface Engine {

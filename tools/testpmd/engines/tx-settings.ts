@@ -1,7 +1,7 @@
 /** What engines are to ask of the Tx port; plain data. */
 import { RTE_MBUF_F_TX_VLAN } from '../../../paths/mbuf.js';
 import type { Mempool } from '../../../paths/mempool.js';
-import { TX_OFFLOAD_VLAN_INSERT } from '../../../driver/types.js';
+import { TX_OFFLOAD_VLAN_INSERT } from '../../../driver/port/types.js';
 import type { ForwardStream } from './stream.js';
 
 export interface TxSettings {

@@ -1,7 +1,7 @@
 /** txonly: sends UDP packets as fast as the queue takes them. */
 import { specialize } from '../../../paths/specialize.js';
 import { NIL, type Mempool } from '../../../paths/mempool.js';
-import { IP_SOURCE, packetTemplate, sumWithout, writeAddress, type PacketFields } from '../packets.js';
+import { IP_SOURCE, packetTemplate, sumWithout, writeAddress, type PacketFields } from './packets.js';
 import type { Engine, ForwardStream } from './stream.js';
 import { Tagging, type TxSettings } from './tx-settings.js';
 
@@ -24,7 +24,7 @@ type Builder = (mbufs: Int32Array, n: number, pkts: Uint32Array) => void;
 
 /**
  * The usual packets: one segment, the same headers in all. An mbuf that comes back from the ring holds them already, and
- * then nothing is stored: a store would take the line away from the CPU that reads the packet (see tx-header.ts).
+ * then nothing is stored: a store would take the line away from the CPU that reads the packet (see tx/header.ts).
  */
 function singles(pool: Mempool, words: Int32Array, length: number): Builder {
   const { i32, base, stride, headroom, dataLen, dataOff, pktLen, next, nbSegs, olFlags } = pool;

@@ -1,7 +1,7 @@
 /** A user's forwarding mode as an engine. */
 import { VirtioPmdError } from '../../../native/errors.js';
-import { describe, loadMode, sentenceOf } from '../load-mode.js';
-import type { UserMode } from '../modes.js';
+import { describe, loadMode, sentenceOf } from './load-mode.js';
+import type { UserMode } from './modes.js';
 import type { Engine, ForwardStream } from './stream.js';
 
 class UserEngine implements Engine {

@@ -1,0 +1,164 @@
+/**
+ * Reading device arguments, `net_virtio_user0,path=/tmp/vhost.sock,queues=2`, by a schema. The grammar is DPDK's kvargs;
+ * the values are checked strictly, where DPDK takes `queues=abc` for 0 and ignores a key that is given twice. No I/O.
+ */
+import { anObject, aString, checkArgument, checkArguments } from '../../native/arguments.js';
+import { VirtioPmdError } from '../../native/errors.js';
+import { nearest } from './nearest.js';
+
+/** How the value of one key is read. */
+export interface DevargKey<T> {
+  /** What is accepted, in words that follow "expected". */
+  readonly accepts: string;
+  /** @returns undefined when the text is not accepted. */
+  readonly parse: (text: string) => T | undefined;
+  /** The value when the key is absent. */
+  readonly fallback: T;
+  readonly mandatory?: boolean;
+}
+
+export type DevargSchema = Readonly<Record<string, DevargKey<unknown>>>;
+export type DevargValues<S extends DevargSchema> = {
+  readonly [K in keyof S]: S[K] extends DevargKey<infer T> ? T : never;
+};
+
+function fail(message: string): VirtioPmdError {
+  return new VirtioPmdError('EDEVARGS', message);
+}
+
+/** Splits a device string at its first comma: what names the device, and its arguments. */
+export function splitDevargs(text: string): { name: string; args: string } {
+  checkArgument('splitDevargs', 'text', text, aString);
+  const comma = text.indexOf(',');
+  return comma < 0 ? { name: text, args: '' } : { name: text.slice(0, comma), args: text.slice(comma + 1) };
+}
+
+/**
+ * Reads `key=value,key=value`. A value runs to the next comma outside square brackets (which stay part of it); empty
+ * segments are skipped; blanks are characters like any other.
+ * @param device what the arguments are of, for the error's sentence.
+ * @throws VirtioPmdError EDEVARGS naming key, value and what is accepted.
+ */
+export function parseDevargs<S extends DevargSchema>(args: string, schema: S, device: string): DevargValues<S> {
+  checkArguments('parseDevargs', { args: [args, aString], schema: [schema, anObject], device: [device, aString] });
+  const keys = Object.keys(schema);
+  const found = new Map<string, string>();
+  for (const segment of splitSegments(args, device)) {
+    const equals = segment.indexOf('=');
+    const key = equals < 0 ? segment : segment.slice(0, equals);
+    if (!Object.hasOwn(schema, key)) {
+      const near = nearest(key, keys);
+      const hint = near ? `; did you mean "${near}"?` : ':';
+      throw fail(`${device}: unknown key "${key}"${hint} accepted keys are ${keys.join(', ')}`);
+    }
+    if (equals < 0) throw fail(`${device}: key "${key}" has no value: expected ${key}=<${schema[key]!.accepts}>`);
+    const value = segment.slice(equals + 1);
+    if (found.has(key)) {
+      throw fail(`${device}: key "${key}" is given twice (${found.get(key)}, then ${value}): give it once`);
+    }
+    found.set(key, value);
+  }
+
+  const values: Record<string, unknown> = {};
+  for (const key of keys) {
+    const { parse, accepts, fallback, mandatory } = schema[key]!;
+    const text = found.get(key);
+    if (text === undefined) {
+      if (mandatory) throw fail(`${device}: key "${key}" is missing: add ${key}=<${accepts}>`);
+      values[key] = fallback;
+      continue;
+    }
+    const value = parse(text);
+    if (value === undefined) throw fail(`${device}: ${key}=${text} is not accepted: expected ${accepts}`);
+    values[key] = value;
+  }
+  return values as DevargValues<S>;
+}
+
+function splitSegments(args: string, device: string): string[] {
+  const segments: string[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < args.length; at++) {
+    const char = args[at];
+    if (char === '[') depth++;
+    else if (char === ']') depth = Math.max(0, depth - 1);
+    else if (char === ',' && depth === 0) {
+      segments.push(args.slice(start, at));
+      start = at + 1;
+    }
+  }
+  if (depth > 0) throw fail(`${device}: "${args.slice(start)}" has a "[" without its "]": close it`);
+  segments.push(args.slice(start));
+  return segments.filter((segment) => segment !== '');
+}
+
+// ---- kinds of values -----------------------------------------------------------------------------------------------
+
+/** A whole number, decimal or 0x hexadecimal; nothing around it, no leading zeros (DPDK would take those for octal). */
+export function integerKey(min: number, max: number, fallback: number): DevargKey<number> {
+  return {
+    accepts: `a whole number from ${min} to ${max}, decimal or 0x hexadecimal`,
+    parse: (text) => {
+      const value = parseWhole(text);
+      return value !== undefined && value >= min && value <= max ? value : undefined;
+    },
+    fallback,
+  };
+}
+
+export function flagKey(fallback: boolean): DevargKey<boolean> {
+  return {
+    accepts: '0 or 1',
+    parse: (text) => {
+      const value = parseWhole(text);
+      return value === 0 ? false : value === 1 ? true : undefined;
+    },
+    fallback,
+  };
+}
+
+/** Link speeds in Mb/s that DPDK's virtio drivers accept. */
+const speeds = [10000, 20000, 25000, 40000, 50000, 56000, 100000, 200000, 400000, 800000];
+
+/** Mb/s; undefined: unknown, or from the device. */
+export const speedKey: DevargKey<number | undefined> = {
+  accepts: `one of ${speeds.join(', ')} (Mb/s)`,
+  parse: (text) => {
+    const value = parseWhole(text);
+    return value !== undefined && speeds.includes(value) ? value : undefined;
+  },
+  fallback: undefined,
+};
+
+/** Upper case with colons. */
+export const macKey: DevargKey<string | undefined> = {
+  accepts: 'a unicast MAC address such as 02:00:00:00:00:01',
+  parse: parseMac,
+  fallback: undefined,
+};
+
+/** `02:00:00:00:00:01`, `02-00-00-00-00-01` or `0200:0000:0001`, not multicast, not all zeros. */
+export function parseMac(text: string): string | undefined {
+  checkArgument('parseMac', 'text', text, aString);
+  const colons = text.replaceAll('-', ':');
+  const six = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i.test(colons);
+  const three = /^[0-9a-f]{4}(:[0-9a-f]{4}){2}$/i.test(colons);
+  if (!six && !three) return undefined;
+  if (text.includes('-') && text.includes(':')) return undefined;
+  const groups = colons.split(':');
+  const digits = six ? groups.map((g) => g.padStart(2, '0')).join('') : groups.join('');
+  const bytes = digits.toUpperCase().match(/../g)!;
+  const multicast = (parseInt(bytes[0]!, 16) & 1) !== 0;
+  return multicast || bytes.every((byte) => byte === '00') ? undefined : bytes.join(':');
+}
+
+export function textKey(accepts: string): DevargKey<string | undefined> {
+  return { accepts, parse: (text) => (text === '' ? undefined : text), fallback: undefined };
+}
+
+function parseWhole(text: string): number | undefined {
+  if (!/^(0|[1-9]\d*|0x[0-9a-f]+)$/i.test(text)) return undefined;
+  const value = Number(text);
+  return Number.isSafeInteger(value) ? value : undefined;
+}

@@ -1,0 +1,69 @@
+/** Mbufs that nobody holds any more: code that forgot them, or that threw before it could send or free them. */
+import { INITIALISED, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
+import { CheckedMempool } from '../../paths/checked-mempool.js';
+import { NIL, type Mempool } from '../../paths/mempool.js';
+
+export interface MbufFindings {
+  /** Neither free nor with a device. They are free now. */
+  readonly lost: number;
+  /** Freed twice, or freed and sent. They are put right: each is free once, or with its device. */
+  readonly twice: number;
+}
+
+const UNSEEN = 0;
+const WITH_DEVICE = 1;
+const FREE = 2;
+
+/**
+ * Looks at every mbuf of a pool and frees those that are lost. Nobody else may use the pool meanwhile, nor hold mbufs.
+ * @param queues every queue that may hold mbufs of the pool.
+ * @returns undefined, having changed nothing, when a thread that died has left mbufs where only it could take them.
+ */
+export function recoverMbufs(handle: Mempool, queues: readonly QueueSpec[]): MbufFindings | undefined {
+  if (handle instanceof CheckedMempool) handle.forgetHeld();
+  const pool = handle.unchecked;
+  const seen = new Uint8Array(pool.count);
+  for (const spec of queues) markHeld(pool, spec, seen);
+  const free = takeAll(pool);
+  if (pool.available() > 0) {
+    for (const m of free) pool.put(m);
+    pool.flushCache();
+    return undefined;
+  }
+  let twice = 0;
+  for (const m of free) {
+    if (seen[m] === UNSEEN) {
+      seen[m] = FREE;
+      pool.put(m);
+    } else twice++;
+  }
+  let lost = 0;
+  for (let m = 0; m < pool.count; m++) {
+    if (seen[m] !== UNSEEN) continue;
+    pool.next[m] = NIL;
+    pool.nbSegs[m] = 1;
+    pool.put(m);
+    lost++;
+  }
+  pool.flushCache();
+  return { lost, twice };
+}
+
+function markHeld(pool: Mempool, spec: QueueSpec, seen: Uint8Array): void {
+  const { cookie, words } = queueState(spec);
+  if (words[INITIALISED] === 0) return;
+  for (const first of cookie) {
+    // a sent packet may have segments; the chain is the sender's word, so it may even be a ring
+    for (let m = first; m !== NIL && seen[m] === UNSEEN; m = isTx(spec) ? pool.next[m]! : NIL) seen[m] = WITH_DEVICE;
+  }
+}
+
+/** Every mbuf that can be had. One that was freed twice comes twice, so that there may be more than the pool has. */
+function takeAll(pool: Mempool): number[] {
+  const all: number[] = [];
+  const some = new Int32Array(256);
+  for (let n = pool.getBulk(some, some.length); n > 0; n = pool.getBulk(some, some.length)) {
+    all.push(...some.subarray(0, n));
+  }
+  return all;
+}

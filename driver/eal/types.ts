@@ -1,0 +1,57 @@
+/** The environment as its users see it: options, and what a job on an lcore is given. The classes are in eal.ts and lcore.ts. */
+import type { Mempool, MempoolSpec } from '../../paths/mempool.js';
+import type { RxInterrupts } from './rx-interrupt.js';
+
+/** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
+export interface EalOptions {
+  /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. At most 2046 are used. */
+  readonly memoryMiB?: number;
+  /** Never use hugepages (--no-huge). Default: use 2 MiB hugepages when enough are free, else ordinary pages. */
+  readonly noHuge?: boolean;
+  /** First part of the name of the memory file, as /proc/PID/maps shows it. Default 'virtio-pmd'. */
+  readonly filePrefix?: string;
+  /** lcore id -> CPUs, as from -l, -c or --lcores (see parseLcores). Default: one lcore per available CPU. */
+  readonly lcores?: ReadonlyMap<number, readonly number[]>;
+  /** Default: the lowest lcore id. */
+  readonly mainLcore?: number;
+  /** Pin the calling thread to the main lcore's CPUs until close(). Default: true when `lcores` is given. */
+  readonly pinMain?: boolean;
+  /**
+   * Debug mode: mempools and paths look at every mbuf that changes hands, and throw where one is freed twice, used after it
+   * was freed or sent, or is none. Slow: docs/api.md. Default: whether VPMD_DEBUG=1 is in the environment.
+   */
+  readonly debug?: boolean;
+  /** Where notices go ("EAL: ..."); default: stderr. */
+  readonly log?: (line: string) => void;
+}
+
+/** Options of `eal.createMempool`. */
+export interface MempoolRequest {
+  readonly name?: string;
+  readonly count: number;
+  /** Bytes for a packet in one mbuf. Default 2048. */
+  readonly dataRoom?: number;
+  /** Bytes kept free in front; at least 20. Default 128 (RTE_PKTMBUF_HEADROOM). */
+  readonly headroom?: number;
+  /** Default 250 (testpmd's). */
+  readonly cacheSize?: number;
+}
+
+/** The context that a job on an lcore gets. */
+export interface LcoreContext {
+  readonly lcoreId: number;
+  /**
+   * Ask once per turn of a forwarding loop: false once the job should return. It also tells the control plane that this
+   * lcore holds nothing of the last turn any more, so a loop that does not ask blocks `port.stop()` and reconnects.
+   */
+  running(): boolean;
+  /** This thread's handle on a mempool. */
+  mempool(spec: MempoolSpec): Mempool;
+  /** Sleeping until packets arrive, for queues of ports that are configured with `rxInterrupts`. */
+  readonly rxInterrupt: RxInterrupts;
+  /** Posts a plain object to `eal.lcores.onMessage`. */
+  post(message: unknown): void;
+}
+
+/** A job: a function exported by a module, `export function name(context: LcoreContext, data: T)`. */
+export type LcoreJob<T> = (context: LcoreContext, data: T) => void | Promise<void>;

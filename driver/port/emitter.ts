@@ -1,0 +1,34 @@
+/** A typed event emitter: twenty lines, no dependency, and a listener that throws does not stop the others. */
+import { aFunction, checkArgument } from '../../native/arguments.js';
+
+/** Event name -> function that listens to it. */
+type Listeners<T> = { [K in keyof T]: (...args: never[]) => void };
+
+export class Emitter<Events extends Listeners<Events>> {
+  private readonly listeners = new Map<keyof Events, Set<(...args: never[]) => void>>();
+
+  on<E extends keyof Events>(event: E, listener: Events[E]): this {
+    const known = this.listeners.get(event) ?? new Set();
+    checkArgument('on', 'listener', listener, aFunction);
+    this.listeners.set(event, known.add(listener));
+    return this;
+  }
+
+  off<E extends keyof Events>(event: E, listener: Events[E]): this {
+    this.listeners.get(event)?.delete(listener);
+    return this;
+  }
+
+  /** Calls the listeners; an exception of one surfaces as an uncaught one, after all were called. */
+  protected emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
+    for (const listener of this.listeners.get(event) ?? []) {
+      try {
+        listener(...(args as never[]));
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Waiting for packets on a thread with an event loop, for programs that are event-driven: between packets the loop is free
+ * and the process sleeps. The lcores' way to sleep is rx-interrupt.ts.
+ */
+import { setImmediate } from 'node:timers/promises';
+import {
+  anInstance,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  numbers,
+  optional,
+  type OptionKinds,
+} from '../../native/arguments.js';
+import { drainFd } from '../../native/event.js';
+import { BROKEN, queueState, STARTED, type QueueSpec, type RxPath } from '../../paths/guest/queue.js';
+import type { Emitter } from './emitter.js';
+import { RxInterrupts } from '../eal/rx-interrupt.js';
+import { RxWaiter } from './rx-ready-waiter.js';
+import type { PortEvents, PortSpec } from './types.js';
+
+export interface RxReadyOptions {
+  /** Ends the iteration, as `break` does from within. */
+  readonly signal?: AbortSignal | undefined;
+  /** Whose counters (`sleeps`, `wakeups`, `spurious`, `missed`) go on with this iteration. */
+  readonly interrupts?: RxInterrupts | undefined;
+}
+
+const rxReadyOptions: OptionKinds<RxReadyOptions> = {
+  signal: optional(anInstance('an AbortSignal', AbortSignal)),
+  interrupts: optional(anInstance('an RxInterrupts', RxInterrupts)),
+};
+
+/** What ended a sleep: an interrupt, the time-out, or news of the port. */
+type End = 'interrupt' | 'time' | 'news';
+
+/** What it needs of a port. */
+type ReadyPort = Pick<Emitter<PortEvents>, 'on' | 'off'> & {
+  readonly rx: (queue: number) => RxPath;
+  readonly spec: () => PortSpec;
+};
+
+/**
+ * The numbers of the Rx queues that have packets, each time that there are any. Receive with `port.rx(queue)`, asked for
+ * anew each time, because configure() makes new queues. A queue whose packets were not all taken is named again.
+ * The iteration goes on over stop(), start() and reconnects, and ends when the port is closed.
+ * @param queues default: all. A queue is one iteration's at a time.
+ * @throws VirtioPmdError ECONFIG when the port has no such queue, or is configured without `rxInterrupts`; ESTATE when it
+ * is not configured; ELCORE when the thread that waits dies
+ */
+export async function* rxReady(
+  port: ReadyPort,
+  queues?: readonly number[],
+  options: RxReadyOptions = {},
+): AsyncGenerator<readonly number[], void, void> {
+  checkArguments('rxReady', { port: [port, madeBy('attach', 'rx', 'spec')], queues: [queues, optional(numbers)] });
+  checkOptions('rxReady', options, rxReadyOptions);
+  const { signal, interrupts = new RxInterrupts() } = options;
+  const waiter = new RxWaiter();
+  const armed: RxPath[] = [];
+  let closed = false;
+  let news = false;
+
+  /** @returns the queues that have packets already */
+  function arm(): number[] {
+    armed.length = 0;
+    return (queues ?? port.spec().rx.map((spec) => spec.queueId)).filter((queue) => {
+      const rx = port.rx(queue);
+      const hasPackets = interrupts.enable(rx);
+      armed.push(rx);
+      return hasPackets;
+    });
+  }
+
+  const disarm = () => armed.forEach((rx) => interrupts.disable(rx));
+
+  /** Reads the interrupts that there were. @returns whether there were any */
+  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd!)).length > 0;
+
+  async function sleep(): Promise<End> {
+    const specs = armed.map((rx) => rx.spec).filter(mayInterrupt);
+    news = false;
+    const timedOut = await waiter.wait(specs.map((spec) => spec.interruptFd!));
+    if (timedOut && !news) return 'time';
+    return drain() ? 'interrupt' : 'news';
+  }
+
+  function count(end: End, found: boolean): void {
+    if (end === 'interrupt' && !found) interrupts.spurious++;
+    else if (end === 'interrupt') interrupts.wakeups++;
+    // the interrupt may have come right behind the time-out
+    else if (end === 'time' && found) interrupts[drain() ? 'wakeups' : 'missed']++;
+  }
+
+  // a start, a reconnect, a reset: what was armed is forgotten, so look again
+  const wake = () => {
+    news = true;
+    waiter.wake();
+  };
+  const onClosed = () => {
+    closed = true;
+    wake();
+  };
+  port.on('link', wake).on('closed', onClosed);
+  signal?.addEventListener('abort', wake);
+  try {
+    let end: End | undefined;
+    while (!closed && !signal?.aborted) {
+      const ready = arm();
+      if (end !== undefined) count(end, ready.length > 0);
+      if (ready.length === 0) {
+        if (end === undefined) interrupts.sleeps++;
+        end = await sleep();
+        continue;
+      }
+      disarm();
+      yield ready;
+      end = undefined;
+      await setImmediate(); // under load there is no sleep, and timers and sockets want their turn
+    }
+  } finally {
+    port.off('link', wake).off('closed', onClosed);
+    signal?.removeEventListener('abort', wake);
+    disarm();
+    await waiter.end();
+  }
+}
+
+/**
+ * Only while it is started is a queue's descriptor known to be its own: a port that is closed closes them, and their numbers
+ * become others'. A broken queue receives nothing before it is reset.
+ */
+function mayInterrupt(spec: QueueSpec): boolean {
+  const { words } = queueState(spec);
+  return words[STARTED] !== 0 && words[BROKEN] === 0;
+}

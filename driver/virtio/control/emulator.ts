@@ -1,0 +1,182 @@
+/**
+ * A control queue that is emulated in this process, as virtio_user's is, because its back-ends have none: queue pairs are
+ * switched, and what the device is to let through is kept, and put in force where the back-end has a filter (a tap has, a
+ * vhost-user back-end has not: there a filter is accepted and has no effect). A command is not trusted to be whole.
+ */
+import * as ctrlq from './commands.js';
+
+/** Which packets the device lets through. */
+export interface ReceiveFilter {
+  /** All of them, whatever the lists say. */
+  readonly promiscuous: boolean;
+  readonly allmulticast: boolean;
+  /** The device's own address first. */
+  readonly unicast: readonly Uint8Array[];
+  readonly multicast: readonly Uint8Array[];
+}
+
+/** What commands do to the device. */
+export interface EmulatedDevice {
+  /** Its own address until a command changes it; undefined: it has none yet, and lets everything through. */
+  readonly mac: Uint8Array | undefined;
+  readonly maxQueuePairs: number;
+  /** Enables pairs 0 to n - 1 and disables the others. */
+  enablePairs(n: number): void;
+  /** Puts a filter in force. What it throws makes the command a refused one. */
+  setReceiveFilter?(filter: ReceiveFilter): void;
+  /** Why a command was refused, for the log. */
+  refused(why: string): void;
+}
+
+/** What the device was told since its last reset. */
+interface Told extends Omit<ReceiveFilter, 'unicast'> {
+  readonly mac: Uint8Array | undefined;
+  /** The table, without the own address. */
+  readonly unicast: readonly Uint8Array[];
+}
+
+/** Promiscuous, as QEMU's device starts: a driver without control queue must not be deaf. */
+const AFTER_RESET: Told = { promiscuous: true, allmulticast: false, mac: undefined, unicast: [], multicast: [] };
+
+const MAX_VLAN_ID = 4095;
+/** Offsets in struct virtio_net_rss_config, and the bytes behind its table that are not the key: max_tx_vq, hash_key_length. */
+const RSS_MASK = 4;
+const RSS_TABLE = 8;
+const RSS_BEHIND_TABLE = 3;
+
+export class ControlEmulator {
+  private told = AFTER_RESET;
+
+  constructor(private readonly device: EmulatedDevice) {}
+
+  /** Runs a command. @returns CTRL_OK; CTRL_ERR for one that is refused, which changes nothing */
+  run({ class: commandClass, command, args }: ctrlq.ControlCommand): number {
+    const data = joined(args);
+    const why = this.perform(commandClass, command, data);
+    if (why === undefined) return ctrlq.CTRL_OK;
+    this.device.refused(why);
+    return ctrlq.CTRL_ERR;
+  }
+
+  /** The device was reset: it forgets everything. */
+  reset(): void {
+    const why = this.tell(AFTER_RESET);
+    this.told = AFTER_RESET;
+    if (why !== undefined) this.device.refused(why);
+  }
+
+  /** Why it was refused, if so. */
+  private perform(commandClass: number, command: number, data: Uint8Array): string | undefined {
+    switch ((commandClass << 8) | command) {
+      case of(ctrlq.CTRL_RX, ctrlq.CTRL_RX_PROMISC):
+        return lengthOf(data, 1, 'promiscuous mode') ?? this.tell({ promiscuous: data[0] !== 0 });
+      case of(ctrlq.CTRL_RX, ctrlq.CTRL_RX_ALLMULTI):
+        return lengthOf(data, 1, 'allmulticast mode') ?? this.tell({ allmulticast: data[0] !== 0 });
+      case of(ctrlq.CTRL_MAC, ctrlq.CTRL_MAC_TABLE_SET):
+        return this.setTable(data);
+      case of(ctrlq.CTRL_MAC, ctrlq.CTRL_MAC_ADDR_SET):
+        return lengthOf(data, 6, 'MAC address') ?? this.setAddress(data);
+      case of(ctrlq.CTRL_VLAN, ctrlq.CTRL_VLAN_ADD):
+      case of(ctrlq.CTRL_VLAN, ctrlq.CTRL_VLAN_DEL):
+        return lengthOf(data, 2, 'VLAN') ?? refusedVlan(u16(data, 0));
+      case of(ctrlq.CTRL_MQ, ctrlq.CTRL_MQ_VQ_PAIRS_SET):
+        return lengthOf(data, 2, 'multi-q config') ?? this.setPairs(u16(data, 0));
+      case of(ctrlq.CTRL_MQ, ctrlq.CTRL_MQ_RSS_CONFIG):
+        return this.configureRss(data);
+      default:
+        return `control command ${commandClass}/${command} is not emulated`;
+    }
+  }
+
+  private setPairs(pairs: number): string | undefined {
+    const { maxQueuePairs } = this.device;
+    if (pairs === 0 || pairs > maxQueuePairs) return `multi-q config ${pairs}, but only ${maxQueuePairs} supported`;
+    this.device.enablePairs(pairs);
+    return undefined;
+  }
+
+  /** As many pairs as it has Tx queues; nobody here could hash (docs/decisions/0009). */
+  private configureRss(data: Uint8Array): string | undefined {
+    if (data.length < RSS_TABLE + RSS_BEHIND_TABLE) return `RSS config of ${data.length} bytes is cut short`;
+    const entries = u16(data, RSS_MASK) + 1;
+    if ((entries & (entries - 1)) !== 0) return `RSS config with a table of ${entries} entries: not a power of two`;
+    const behind = RSS_TABLE + 2 * entries;
+    const key = data[behind + 2] ?? 0;
+    return (
+      lengthOf(data, behind + RSS_BEHIND_TABLE + key, `RSS config with ${entries} entries`) ??
+      this.setPairs(u16(data, behind))
+    );
+  }
+
+  private setAddress(mac: Uint8Array): string | undefined {
+    if ((mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
+      return `${Buffer.from(mac).toString('hex')} cannot be the MAC address of a device`;
+    }
+    return this.tell({ mac });
+  }
+
+  /** Two lists, each behind its length; they fill the command exactly. */
+  private setTable(data: Uint8Array): string | undefined {
+    const unicast = macsAt(data, 0);
+    const multicast = unicast && macsAt(data, unicast.end);
+    if (multicast?.end !== data.length)
+      return `mac table of ${data.length} bytes does not hold the addresses it announces`;
+    return this.tell({ unicast: unicast!.macs, multicast: multicast.macs });
+  }
+
+  /** Puts what changed in force. @returns why that failed, if so: then nothing has changed */
+  private tell(change: Partial<Told>): string | undefined {
+    const told = { ...this.told, ...change };
+    const [before, after] = [this.filterOf(this.told), this.filterOf(told)];
+    if (!(before.promiscuous && after.promiscuous)) {
+      try {
+        this.device.setReceiveFilter?.(after);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    }
+    this.told = told;
+    return undefined;
+  }
+
+  private filterOf({ mac = this.device.mac, promiscuous, allmulticast, unicast, multicast }: Told): ReceiveFilter {
+    if (mac === undefined) return { promiscuous: true, allmulticast, unicast, multicast };
+    return { promiscuous, allmulticast, unicast: [mac, ...unicast], multicast };
+  }
+}
+
+function of(commandClass: number, command: number): number {
+  return (commandClass << 8) | command;
+}
+
+/** Devices must not care how a driver cuts a command into descriptors (virtio 1.2 section 2.7.4). */
+function joined(args: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(args.reduce((sum, arg) => sum + arg.length, 0));
+  let at = 0;
+  for (const arg of args) {
+    all.set(arg, at);
+    at += arg.length;
+  }
+  return all;
+}
+
+function lengthOf(data: Uint8Array, expected: number, what: string): string | undefined {
+  return data.length === expected ? undefined : `${what} of ${data.length} bytes instead of ${expected}`;
+}
+
+function refusedVlan(id: number): string | undefined {
+  return id <= MAX_VLAN_ID ? undefined : `VLAN ${id}, but the last one is ${MAX_VLAN_ID}`;
+}
+
+function u16(data: Uint8Array, at: number): number {
+  return data[at]! | (data[at + 1]! << 8);
+}
+
+/** The list at `at` and where it ends; undefined when it is longer than what is there. */
+function macsAt(data: Uint8Array, at: number): { macs: Uint8Array[]; end: number } | undefined {
+  if (data.length - at < 4) return undefined;
+  const count = new DataView(data.buffer).getUint32(at, true);
+  if (count > Math.floor((data.length - at - 4) / 6)) return undefined;
+  const macs = Array.from({ length: count }, (_, i) => data.slice(at + 4 + 6 * i, at + 10 + 6 * i));
+  return { macs, end: at + 4 + 6 * count };
+}

@@ -1,0 +1,366 @@
+/**
+ * What a port tells its device through the control queue: which packets to let through, and how to spread them over the
+ * Rx queues. All of it is kept here, because a device forgets it at every reset: `restore` tells it again. A request that
+ * the device refuses changes nothing.
+ */
+import {
+  aBigint,
+  aBoolean,
+  anInstance,
+  aNumber,
+  aString,
+  checkArgument,
+  checkArguments,
+  numbers,
+  optional,
+  strings,
+  withOptions,
+  type OptionKinds,
+} from '../../native/arguments.js';
+import { VirtioPmdError } from '../../native/errors.js';
+import * as ctrlq from './control/commands.js';
+import { has } from './features.js';
+import * as macs from './mac-table.js';
+import * as rss from './rss.js';
+import { macBytes } from '../wire/mac.js';
+import { CONFIG_MAC, type LogLevel } from './transport.js';
+import { RX_OFFLOAD_VLAN_FILTER } from '../port/types.js';
+import * as F from '../wire/virtio-features.js';
+
+const MAX_VLAN_ID = 4095;
+
+/** The port, as this file needs it. */
+export interface FilteredPort {
+  readonly portId: number;
+  /** Feature bits that the device offers. */
+  readonly offered: bigint;
+  /** Feature bits that are in force. @throws VirtioPmdError ESTATE before the port is configured; so do the next three */
+  readonly acknowledged: bigint;
+  /** RX_OFFLOAD_* */
+  readonly rxOffloads: number;
+  readonly rxQueues: number;
+  readonly txQueues: number;
+  /** As the transport does. */
+  readonly control: (command: ctrlq.ControlCommand) => number;
+  readonly readConfig: (offset: number, length: number) => Uint8Array;
+  readonly writeConfig: (offset: number, bytes: Uint8Array) => void;
+  readonly log: (level: LogLevel, line: string) => void;
+  /** As the transport says. */
+  readonly openUntilTold: boolean;
+}
+
+/** What rte_eth_dev_info says of RSS; zeros where the device offers none. */
+export interface RssInfo {
+  readonly keySize: number;
+  readonly retaSize: number;
+  /** RTE_ETH_RSS_* */
+  readonly flowTypes: bigint;
+}
+
+type RxMode = typeof ctrlq.CTRL_RX_PROMISC | typeof ctrlq.CTRL_RX_ALLMULTI;
+
+const iterable = {
+  accepts: 'pairs of an index and a queue',
+  fits: (value: unknown) => typeof value === 'object' && value !== null && Symbol.iterator in value,
+};
+const pairs = { ...iterable, fits: (value: unknown) => (value as unknown[]).every(numbers.fits) };
+const rssUpdate = withOptions({
+  key: optional(anInstance('a Uint8Array', Uint8Array)),
+  hf: optional(aBigint),
+} satisfies OptionKinds<rss.RssUpdate>);
+
+export class PortFilters {
+  private table: macs.MacTable;
+  private readonly vlans = new Set<number>();
+  /** Undefined: as the port was configured. */
+  private vlanFiltering: boolean | undefined;
+  /** Undefined: nobody has asked for either state. */
+  private readonly rxModes: Record<RxMode, boolean | undefined> = {
+    [ctrlq.CTRL_RX_PROMISC]: undefined,
+    [ctrlq.CTRL_RX_ALLMULTI]: undefined,
+  };
+  private rss: rss.RssConfig | undefined;
+
+  /** @param mac the port's own address */
+  constructor(
+    private readonly port: FilteredPort,
+    mac: string,
+  ) {
+    this.table = { own: macs.normalizeMac(mac), added: [], multicast: [] };
+  }
+
+  // ---- modes ---------------------------------------------------------------------------------------------------------
+
+  get promiscuous(): boolean {
+    return this.rxModes[ctrlq.CTRL_RX_PROMISC] ?? false;
+  }
+
+  get allmulticast(): boolean {
+    return this.rxModes[ctrlq.CTRL_RX_ALLMULTI] ?? false;
+  }
+
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
+  setPromiscuous(on: boolean): void {
+    checkArgument('setPromiscuous', 'on', on, aBoolean);
+    this.setRxMode(ctrlq.CTRL_RX_PROMISC, on, 'promisc');
+  }
+
+  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
+  setAllmulticast(on: boolean): void {
+    checkArgument('setAllmulticast', 'on', on, aBoolean);
+    this.setRxMode(ctrlq.CTRL_RX_ALLMULTI, on, 'allmulticast');
+  }
+
+  private setRxMode(mode: RxMode, on: boolean, what: string): void {
+    this.need(F.VIRTIO_NET_F_CTRL_RX, 'host does not support rx control');
+    this.run(ctrlq.rxModeCommand(mode, on), `Failed to ${on ? 'enable' : 'disable'} ${what} on port ${this.portId}`);
+    this.rxModes[mode] = on;
+  }
+
+  // ---- addresses -----------------------------------------------------------------------------------------------------
+
+  /** The port's own address, as AA:BB:CC:DD:EE:FF. */
+  get mac(): string {
+    return this.table.own;
+  }
+
+  /** Addresses that are received for, the port's own first; without the multicast list. */
+  get macAddresses(): readonly string[] {
+    return macs.addressesOf(this.table);
+  }
+
+  get multicastList(): readonly string[] {
+    return this.table.multicast;
+  }
+
+  /** rte_eth_dev_mac_addr_add. @throws VirtioPmdError ECONFIG, EPEER */
+  addMacAddress(mac: string): void {
+    checkArgument('addMacAddress', 'mac', mac, aString);
+    this.setTable(macs.addAddress(this.table, mac, this.portId));
+  }
+
+  /** rte_eth_dev_mac_addr_remove; an address that was not added is no error. @throws VirtioPmdError ECONFIG, EPEER */
+  removeMacAddress(mac: string): void {
+    checkArgument('removeMacAddress', 'mac', mac, aString);
+    this.setTable(macs.removeAddress(this.table, mac, this.portId));
+  }
+
+  /** rte_eth_dev_set_mc_addr_list: replaces the list of before. @throws VirtioPmdError ECONFIG, EPEER */
+  setMulticastList(list: readonly string[]): void {
+    checkArgument('setMulticastList', 'list', list, strings);
+    this.setTable(macs.setMulticast(this.table, list, this.portId));
+  }
+
+  private setTable(table: macs.MacTable): void {
+    if (table === this.table) return;
+    const why = 'host does not support mac table';
+    this.need(F.VIRTIO_NET_F_CTRL_MAC_ADDR, why);
+    this.need(F.VIRTIO_NET_F_CTRL_RX, why);
+    this.run(macs.tableCommand(table), `mac table set failed on port ${this.portId}`);
+    this.table = table;
+  }
+
+  /** rte_eth_dev_default_mac_addr_set. @throws VirtioPmdError ECONFIG, EPEER */
+  setDefaultMac(mac: string): void {
+    checkArgument('setDefaultMac', 'mac', mac, aString);
+    const table = macs.setOwnAddress(this.table, mac, this.portId);
+    if (table.own === this.table.own) return;
+    this.writeOwnAddress(table.own);
+    this.table = table;
+  }
+
+  private writeOwnAddress(mac: string): void {
+    if (has(this.acknowledged, F.VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+      this.run(ctrlq.macAddressCommand(mac), `Failed to set the MAC address of port ${this.portId}`);
+    } else if (this.macIsWritable) {
+      this.port.writeConfig(CONFIG_MAC, macBytes(mac));
+    } else {
+      this.need(F.VIRTIO_NET_F_CTRL_MAC_ADDR, 'host does not let its MAC address be set');
+    }
+  }
+
+  /** Without a command for it, only legacy devices let the driver write their configuration (virtio 1.2 section 5.1.4.2). */
+  private get macIsWritable(): boolean {
+    const { acknowledged } = this;
+    const byCommand = has(acknowledged, F.VIRTIO_NET_F_CTRL_MAC_ADDR);
+    return !byCommand && has(acknowledged, F.VIRTIO_NET_F_MAC) && !has(acknowledged, F.VIRTIO_F_VERSION_1);
+  }
+
+  // ---- VLANs ---------------------------------------------------------------------------------------------------------
+
+  /** VLANs that are let through, in the order of their adding. */
+  get vlanIds(): readonly number[] {
+    return [...this.vlans];
+  }
+
+  /** Whether VLANs may be added and removed (the offload VLAN_FILTER). */
+  get vlanFilterEnabled(): boolean {
+    return this.vlanFiltering ?? (this.port.rxOffloads & RX_OFFLOAD_VLAN_FILTER) !== 0;
+  }
+
+  /** The VLAN_FILTER bit of rte_eth_dev_set_vlan_offload. @throws VirtioPmdError ECONFIG when the device has no CTRL_VLAN */
+  setVlanFiltering(on: boolean): void {
+    checkArgument('setVlanFiltering', 'on', on, aBoolean);
+    if (on) this.need(F.VIRTIO_NET_F_CTRL_VLAN, 'vlan filtering not available on this host');
+    this.vlanFiltering = on;
+  }
+
+  /** rte_eth_dev_vlan_filter. @throws VirtioPmdError ECONFIG, EPEER */
+  setVlanFilter(id: number, on: boolean): void {
+    checkArguments('setVlanFilter', { id: [id, aNumber], on: [on, aBoolean] });
+    if (!Number.isInteger(id) || id < 0 || id > MAX_VLAN_ID) {
+      throw new VirtioPmdError('ECONFIG', `Port_id=${this.portId} invalid vlan_id=${id} > ${MAX_VLAN_ID}`);
+    }
+    this.need(F.VIRTIO_NET_F_CTRL_VLAN, 'vlan filtering not available on this host');
+    if (!this.vlanFilterEnabled) {
+      throw new VirtioPmdError('ECONFIG', `Port ${this.portId}: VLAN-filtering disabled: switch it on first`);
+    }
+    this.run(ctrlq.vlanCommand(id, on), `Failed to ${on ? 'add' : 'remove'} VLAN ${id} on port ${this.portId}`);
+    if (on) this.vlans.add(id);
+    else this.vlans.delete(id);
+  }
+
+  // ---- receive-side scaling ------------------------------------------------------------------------------------------
+
+  /** RSS was negotiated. */
+  get usesRss(): boolean {
+    return has(this.port.acknowledged, F.VIRTIO_NET_F_RSS);
+  }
+
+  get rssInfo(): RssInfo {
+    if (!has(this.port.offered, F.VIRTIO_NET_F_RSS)) return { keySize: 0, retaSize: 0, flowTypes: 0n };
+    const flowTypes = rss.ethdevHashTypes(this.rssCapability().hashTypes);
+    return { keySize: rss.RSS_KEY_SIZE, retaSize: rss.RSS_RETA_SIZE, flowTypes };
+  }
+
+  /** rte_eth_dev_rss_hash_conf_get: `hf` are RTE_ETH_RSS_* bits. @throws VirtioPmdError ECONFIG without RSS */
+  rssConf(): { key: Uint8Array; hf: bigint } {
+    const { key, hashTypes } = this.rssConfig();
+    return { key: Uint8Array.from(key), hf: rss.ethdevHashTypes(hashTypes) };
+  }
+
+  /** rte_eth_dev_rss_hash_update: key, packet types, or both. @throws VirtioPmdError ECONFIG, EPEER */
+  rssUpdate(update: rss.RssUpdate): void {
+    checkArgument('rssUpdate', 'update', update, rssUpdate);
+    const config = rss.updateRss(this.rssConfig(), update, this.rssCapability(), this.portId);
+    this.run(this.rssCommand(config), `Failed to apply new RSS config to the device of port ${this.portId}`);
+    this.rss = config;
+  }
+
+  /** The redirection table: Rx queue by the low bits of the hash. @throws VirtioPmdError ECONFIG without RSS */
+  retaQuery(): readonly number[] {
+    return this.rssConfig().reta;
+  }
+
+  /** rte_eth_dev_rss_reta_update: entries that are not named stay. @throws VirtioPmdError ECONFIG, EPEER */
+  retaUpdate(entries: rss.RetaEntries): void {
+    checkArgument('retaUpdate', 'entries', entries, iterable);
+    const list = [...entries];
+    checkArgument('retaUpdate', 'entries', list, pairs);
+    const config = rss.updateReta(this.rssConfig(), list);
+    this.run(this.rssCommand(config), `Failed to apply new RETA to the device of port ${this.portId}`);
+    this.rss = config;
+  }
+
+  /**
+   * What makes the device use the port's queue pairs, at every start with more than one: an RSS configuration where RSS was
+   * negotiated, else their number. @throws VirtioPmdError ECONFIG when the device's RSS is not enough
+   */
+  queuesCommand(): ctrlq.ControlCommand {
+    if (!has(this.acknowledged, F.VIRTIO_NET_F_RSS)) return ctrlq.setPairsCommand(this.pairs);
+    return this.rssCommand(this.rssConfig());
+  }
+
+  private rssCommand(config: rss.RssConfig): ctrlq.ControlCommand {
+    return ctrlq.rssConfigCommand({ ...config, unclassifiedQueue: 0, maxTxVq: this.pairs });
+  }
+
+  private get pairs(): number {
+    const { rxQueues, txQueues } = this.port;
+    return Math.max(rxQueues, txQueues);
+  }
+
+  private rssCapability(): rss.RssCapability {
+    return rss.readRssCapability(this.port.readConfig(rss.CONFIG_RSS, rss.CONFIG_RSS_LENGTH));
+  }
+
+  /** The configuration in force, made to fit the queues of now. */
+  private rssConfig(): rss.RssConfig {
+    this.need(F.VIRTIO_NET_F_RSS, 'RSS support requested but not supported by the device');
+    return (this.rss = rss.initialRss(this.rssCapability(), this.port.rxQueues, this.rss));
+  }
+
+  // ---- after a reset -------------------------------------------------------------------------------------------------
+
+  /**
+   * Tells a device that has just come to DRIVER_OK what it was told before. A refusal is logged, and does not keep the port
+   * down; RSS goes out at start (`queuesCommand`).
+   * @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer
+   */
+  restore(): void {
+    if (this.macIsWritable && this.mac !== this.deviceMac()) this.writeOwnAddress(this.mac);
+    for (const [command, what] of this.memories()) {
+      const answer = this.port.control(command);
+      if (answer === ctrlq.CTRL_OK) continue;
+      this.port.log('error', `port ${this.portId}: ${what} is lost: after its reset the device answered ${answer}`);
+    }
+  }
+
+  private memories(): (readonly [command: ctrlq.ControlCommand, what: string])[] {
+    const { acknowledged } = this;
+    const memories: (readonly [ctrlq.ControlCommand, string])[] = [];
+    if (has(acknowledged, F.VIRTIO_NET_F_CTRL_RX)) {
+      const tell = (mode: RxMode, what: string) => {
+        const on = this.rxModes[mode];
+        if (on !== undefined || !this.port.openUntilTold) memories.push([ctrlq.rxModeCommand(mode, on ?? false), what]);
+      };
+      // both ways: after a reset devices are as promiscuous as they like
+      tell(ctrlq.CTRL_RX_PROMISC, 'promiscuous mode');
+      tell(ctrlq.CTRL_RX_ALLMULTI, 'allmulticast mode');
+    }
+    if (has(acknowledged, F.VIRTIO_NET_F_CTRL_MAC_ADDR)) {
+      if (this.mac !== this.deviceMac()) memories.push([ctrlq.macAddressCommand(this.mac), `address ${this.mac}`]);
+      if (!macs.isTrivial(this.table)) memories.push([macs.tableCommand(this.table), 'the MAC table']);
+    }
+    if (has(acknowledged, F.VIRTIO_NET_F_CTRL_VLAN)) {
+      for (const id of this.vlans) memories.push([ctrlq.vlanCommand(id, true), `VLAN ${id}`]);
+    }
+    // with RSS its configuration says how to hash
+    if (has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT) && !has(acknowledged, F.VIRTIO_NET_F_RSS)) {
+      const hashTypes = rss.knownHashTypes(this.rssCapability());
+      memories.push([ctrlq.hashConfigCommand({ hashTypes, key: rss.DEFAULT_RSS_KEY }), 'the hash report']);
+    }
+    return memories;
+  }
+
+  /** The address that the device has by itself. */
+  private deviceMac(): string | undefined {
+    if (!has(this.acknowledged, F.VIRTIO_NET_F_MAC)) return undefined;
+    const bytes = this.port.readConfig(CONFIG_MAC, 6);
+    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+  }
+
+  // ---- common to all -------------------------------------------------------------------------------------------------
+
+  private get portId(): number {
+    return this.port.portId;
+  }
+
+  private get acknowledged(): bigint {
+    return this.port.acknowledged;
+  }
+
+  private need(feature: bigint, words: string): void {
+    if (has(this.acknowledged, feature)) return;
+    const why = has(this.port.offered, feature)
+      ? 'was not negotiated (cq=1 asks for a control queue, path() has the reason)'
+      : 'is not offered by the device';
+    throw new VirtioPmdError('ECONFIG', `${words}: ${F.featureName(feature)} ${why}`);
+  }
+
+  private run(command: ctrlq.ControlCommand, failure: string): void {
+    const answer = this.port.control(command);
+    if (answer === ctrlq.CTRL_OK) return;
+    throw new VirtioPmdError('EPEER', `${failure}: the device answered ${answer} instead of 0`);
+  }
+}

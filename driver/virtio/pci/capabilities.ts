@@ -1,0 +1,163 @@
+/**
+ * Where a virtio device keeps its registers: the walk over the PCI capability list and the checks of what is found on it
+ * (virtio 1.2 section 4.1.4). Pure over reads of the configuration space; a device may have made up every byte there.
+ */
+import {
+  PCI_CAP_ID_MSIX,
+  PCI_CAP_ID_VNDR,
+  PCI_CAP_LIST_NEXT,
+  PCI_CAPABILITY_LIST,
+  PCI_CFG_SPACE_SIZE,
+  PCI_MSIX_FLAGS,
+  PCI_MSIX_FLAGS_ENABLE,
+  PCI_MSIX_FLAGS_QSIZE,
+  PCI_STATUS,
+  PCI_STATUS_CAP_LIST,
+  PCI_STD_HEADER_SIZEOF,
+} from '../../wire/linux/pci-regs.js';
+import {
+  VIRTIO_PCI_CAP_BAR,
+  VIRTIO_PCI_CAP_CFG_TYPE,
+  VIRTIO_PCI_CAP_COMMON_CFG,
+  VIRTIO_PCI_CAP_DEVICE_CFG,
+  VIRTIO_PCI_CAP_ISR_CFG,
+  VIRTIO_PCI_CAP_LEN,
+  VIRTIO_PCI_CAP_LENGTH,
+  VIRTIO_PCI_CAP_NOTIFY_CFG,
+  VIRTIO_PCI_CAP_OFFSET,
+  VIRTIO_PCI_NOTIFY_CAP_MULT,
+} from '../../wire/linux/virtio-pci.js';
+import type { PciFunction } from './function.js';
+
+/** A structure of registers: `length` bytes from `offset` of a BAR. */
+export interface Structure {
+  readonly bar: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export interface NotifyStructure extends Structure {
+  /** Bytes from one value of queue_notify_off to the next. */
+  readonly multiplier: number;
+}
+
+/** The structures that a driver of a modern device needs. */
+export interface ModernLayout {
+  readonly common: Structure;
+  readonly notify: NotifyStructure;
+  readonly isr: Structure;
+  readonly device: Structure;
+}
+
+export interface Capabilities {
+  /** Undefined when a structure is missing. */
+  readonly modern: ModernLayout | undefined;
+  /** Names of the structures that are missing. */
+  readonly missing: readonly string[];
+  /** What was passed over, and why. */
+  readonly rejected: readonly string[];
+  /** The MSI-X capability: where it is in the configuration space, and its table's size. */
+  readonly msix: { readonly at: number; readonly vectors: number } | undefined;
+}
+
+export type ConfigSpace = Pick<PciFunction, 'readConfig' | 'bar'>;
+
+interface StructureType {
+  readonly key: keyof ModernLayout;
+  readonly name: string;
+  /** Bytes that must be there; more may be. */
+  readonly least: number;
+  readonly align: number;
+}
+
+const TYPES: ReadonlyMap<number, StructureType> = new Map([
+  [VIRTIO_PCI_CAP_COMMON_CFG, { key: 'common', name: 'common configuration', least: 56, align: 4 }],
+  [VIRTIO_PCI_CAP_NOTIFY_CFG, { key: 'notify', name: 'notification', least: 2, align: 2 }],
+  [VIRTIO_PCI_CAP_ISR_CFG, { key: 'isr', name: 'ISR status', least: 1, align: 1 }],
+  // of virtio_net_config only the MAC address is there for every device
+  [VIRTIO_PCI_CAP_DEVICE_CFG, { key: 'device', name: 'device configuration', least: 6, align: 4 }],
+]);
+
+/** sizeof(struct virtio_pci_cap) */
+const CAP_SIZE = 16;
+const NOTIFY_CAP_SIZE = VIRTIO_PCI_NOTIFY_CAP_MULT + 4;
+const BARS = 6;
+
+const hex = (value: number) => `0x${value.toString(16)}`;
+
+/**
+ * Finds the structures of a virtio device. Of several valid ones of a type the first counts: a device lists them in its
+ * order of preference (section 4.1.4.1; DPDK takes the last).
+ */
+export function readCapabilities(fn: ConfigSpace): Capabilities {
+  const rejected: string[] = [];
+  const found: { -readonly [key in keyof ModernLayout]?: NotifyStructure } = {};
+  let msix: Capabilities['msix'];
+  for (const at of listCapabilities(fn, rejected)) {
+    const id = fn.readConfig(at, 1);
+    if (id === PCI_CAP_ID_MSIX) {
+      msix ??= { at, vectors: (fn.readConfig(at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1 };
+    }
+    if (id !== PCI_CAP_ID_VNDR) continue;
+    // other types exist (PCI configuration access, shared memory) and more may come: not ours
+    const type = TYPES.get(fn.readConfig(at + VIRTIO_PCI_CAP_CFG_TYPE, 1));
+    if (type === undefined || found[type.key] !== undefined) continue;
+    const structure = readStructure(fn, at, type);
+    if (typeof structure !== 'string') found[type.key] = structure;
+    else rejected.push(`${type.name} capability at ${hex(at)}: ${structure}`);
+  }
+  const missing = [...TYPES.values()].filter(({ key }) => found[key] === undefined).map(({ name }) => name);
+  const { common, notify, isr, device } = found;
+  const complete = common !== undefined && notify !== undefined && isr !== undefined && device !== undefined;
+  return { modern: complete ? { common, notify, isr, device } : undefined, missing, rejected, msix };
+}
+
+/** Whether MSI-X is switched on now. */
+export function msixEnabled(fn: Pick<ConfigSpace, 'readConfig'>, msix: Capabilities['msix']): boolean {
+  return msix !== undefined && (fn.readConfig(msix.at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_ENABLE) !== 0;
+}
+
+/** Positions of the capabilities, in their order. The list ends at the first link that cannot be one. */
+function listCapabilities(fn: ConfigSpace, rejected: string[]): Iterable<number> {
+  const list = new Set<number>();
+  if ((fn.readConfig(PCI_STATUS, 2) & PCI_STATUS_CAP_LIST) === 0) return list;
+  let at = fn.readConfig(PCI_CAPABILITY_LIST, 1);
+  while (at !== 0) {
+    if (at < PCI_STD_HEADER_SIZEOF || at % 4 !== 0) {
+      rejected.push(`the capability list leads to ${hex(at)}, where none can be`);
+      break;
+    }
+    if (list.has(at)) {
+      rejected.push(`the capability list leads back to ${hex(at)}`);
+      break;
+    }
+    list.add(at);
+    at = fn.readConfig(at + PCI_CAP_LIST_NEXT, 1);
+  }
+  return list;
+}
+
+/** The structure that the capability at `at` describes, or what is wrong with it; in DPDK's words and order. */
+function readStructure(fn: ConfigSpace, at: number, type: StructureType): NotifyStructure | string {
+  const size = type.key === 'notify' ? NOTIFY_CAP_SIZE : CAP_SIZE;
+  const capLength = fn.readConfig(at + VIRTIO_PCI_CAP_LEN, 1);
+  if (capLength < size) return `${capLength} bytes long, at least ${size} are needed`;
+  if (at + size > PCI_CFG_SPACE_SIZE) return `it does not fit into the configuration space`;
+
+  const bar = fn.readConfig(at + VIRTIO_PCI_CAP_BAR, 1);
+  const offset = fn.readConfig(at + VIRTIO_PCI_CAP_OFFSET, 4);
+  const length = fn.readConfig(at + VIRTIO_PCI_CAP_LENGTH, 4);
+  if (bar >= BARS) return `invalid bar: ${bar}`;
+  if (offset + length > 0xffff_ffff) return `offset(${offset}) + length(${length}) overflows`;
+  const mapped = fn.bar(bar);
+  if (mapped === undefined) return `bar ${bar} base addr is NULL`;
+  if (offset + length > mapped.byteLength) {
+    return `invalid cap: overflows bar space: ${offset + length} > ${mapped.byteLength}`;
+  }
+  if (length < type.least) return `a structure of ${length} bytes, at least ${type.least} are needed`;
+  if (offset % type.align !== 0) return `offset ${offset} is not a multiple of ${type.align}`;
+
+  const multiplier = type.key === 'notify' ? fn.readConfig(at + VIRTIO_PCI_NOTIFY_CAP_MULT, 4) : 0;
+  if (multiplier % 2 !== 0) return `notify_off_multiplier ${multiplier} is odd, registers of 2 bytes are not`;
+  return { bar, offset, length, multiplier };
+}

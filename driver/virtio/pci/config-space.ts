@@ -1,0 +1,42 @@
+/** What the bus drivers themselves need of a function's configuration space. */
+import * as P from '../../wire/linux/pci-regs.js';
+import type { PciFunction } from './function.js';
+
+type Config = Pick<PciFunction, 'readConfig' | 'writeConfig'>;
+
+/** Sets and clears bits of the command register. */
+export function changeCommand(config: Config, set: number, clear = 0): void {
+  const command = config.readConfig(P.PCI_COMMAND, 2);
+  config.writeConfig(P.PCI_COMMAND, 2, (command | set) & ~clear & 0xffff);
+}
+
+export function isIoBar(config: Config, bar: number): boolean {
+  return (config.readConfig(P.PCI_BASE_ADDRESS_0 + 4 * bar, 4) & P.PCI_BASE_ADDRESS_SPACE_IO) !== 0;
+}
+
+/** Where the vectors of MSI-X lie, which are the kernel's business. */
+export interface MsixTable {
+  readonly bar: number;
+  readonly first: number;
+  readonly end: number;
+}
+
+const VECTOR_SIZE = 16;
+/** Capabilities lie behind the header, at multiples of 4: there is no room for more. */
+const MOST_CAPABILITIES = (256 - 64) / 4;
+
+/** Undefined when the function has no MSI-X. */
+export function findMsixTable(config: Config): MsixTable | undefined {
+  if ((config.readConfig(P.PCI_STATUS, 2) & P.PCI_STATUS_CAP_LIST) === 0) return undefined;
+  let at = config.readConfig(P.PCI_CAPABILITY_LIST, 1) & ~3;
+  for (let i = 0; i < MOST_CAPABILITIES && at >= 64; i++) {
+    if (config.readConfig(at, 1) === P.PCI_CAP_ID_MSIX) {
+      const vectors = (config.readConfig(at + P.PCI_MSIX_FLAGS, 2) & P.PCI_MSIX_FLAGS_QSIZE) + 1;
+      const table = config.readConfig(at + P.PCI_MSIX_TABLE, 4);
+      const first = (table & P.PCI_MSIX_TABLE_OFFSET) >>> 0;
+      return { bar: table & P.PCI_MSIX_TABLE_BIR, first, end: first + vectors * VECTOR_SIZE };
+    }
+    at = config.readConfig(at + P.PCI_CAP_LIST_NEXT, 1) & ~3;
+  }
+  return undefined;
+}

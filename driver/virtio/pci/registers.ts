@@ -1,0 +1,134 @@
+/** What the two register layouts of a virtio PCI device have in common: modern.ts and legacy.ts implement it. */
+import { VirtioPmdError } from '../../../native/errors.js';
+import type { Doorbell } from '../../../paths/guest/queue.js';
+import * as F from '../../wire/virtio-features.js';
+import type { Bar, Width } from './function.js';
+
+/** DPDK's: what is asked of every device, what offloads ask for; and EVENT_IDX, which is ours. */
+export const PCI_FEATURES =
+  F.VIRTIO_NET_F_MAC |
+  F.VIRTIO_NET_F_STATUS |
+  F.VIRTIO_NET_F_MQ |
+  F.VIRTIO_NET_F_CTRL_MAC_ADDR |
+  F.VIRTIO_NET_F_CTRL_VQ |
+  F.VIRTIO_NET_F_CTRL_RX |
+  F.VIRTIO_NET_F_CTRL_VLAN |
+  F.VIRTIO_NET_F_MRG_RXBUF |
+  F.VIRTIO_NET_F_MTU |
+  F.VIRTIO_NET_F_GUEST_ANNOUNCE |
+  F.VIRTIO_NET_F_CSUM |
+  F.VIRTIO_NET_F_HOST_TSO4 |
+  F.VIRTIO_NET_F_HOST_TSO6 |
+  F.VIRTIO_NET_F_GUEST_CSUM |
+  F.VIRTIO_NET_F_GUEST_TSO4 |
+  F.VIRTIO_NET_F_GUEST_TSO6 |
+  F.VIRTIO_NET_F_HASH_REPORT |
+  F.VIRTIO_NET_F_RSS |
+  F.VIRTIO_NET_F_SPEED_DUPLEX |
+  F.VIRTIO_F_INDIRECT_DESC |
+  F.VIRTIO_F_EVENT_IDX |
+  F.VIRTIO_F_VERSION_1 |
+  F.VIRTIO_F_IOMMU_PLATFORM |
+  F.VIRTIO_F_RING_PACKED |
+  F.VIRTIO_F_IN_ORDER |
+  F.VIRTIO_F_ORDER_PLATFORM |
+  F.VIRTIO_F_NOTIFICATION_DATA;
+
+/** A virtqueue as the device is told about it. */
+export interface QueueAddresses {
+  readonly index: number;
+  readonly size: number;
+  /** Device addresses of descriptor table, driver area and device area. */
+  readonly desc: bigint;
+  readonly driver: bigint;
+  readonly device: bigint;
+}
+
+/**
+ * Registers, read and written. A device that has gone reads all ones everywhere; that is for the caller to notice.
+ * @throws VirtioPmdError EPEER, ETIMEOUT where a device contradicts itself
+ */
+export interface VirtioRegisters {
+  /** Feature bits that the layout can carry. */
+  readonly supported: bigint;
+  readStatus(): number;
+  writeStatus(status: number): void;
+  readFeatures(): bigint;
+  writeFeatures(bits: bigint): void;
+  /** Bytes of virtio_net_config as they were at one moment; all ones beyond its end. */
+  readConfig(offset: number, length: number): Uint8Array;
+  writeConfig(offset: number, bytes: Uint8Array): void;
+  /** Interrupt status; reading it clears it. */
+  readIsr(): number;
+  /** Descriptors of virtqueue `index`; 0: there is no such queue. */
+  queueSize(index: number): number;
+  /** Hands over a virtqueue; after its vector. */
+  setupQueue(queue: QueueAddresses): void;
+  /** Maps an MSI-X vector, or none: VIRTIO_MSI_NO_VECTOR. @returns false when the device refuses */
+  setConfigVector(vector: number): boolean;
+  setQueueVector(index: number, vector: number): boolean;
+  doorbell(index: number, notificationData: boolean): Doorbell;
+  /** Notifies at once. @param position where the driver is, with NOTIFICATION_DATA */
+  notify(index: number, position: number | undefined): void;
+}
+
+/** A structure of registers in a BAR. */
+export class Window {
+  constructor(
+    readonly bar: Bar,
+    readonly offset: number,
+    readonly length: number,
+  ) {}
+
+  read(at: number, width: Width): number {
+    return this.bar.read(this.offset + at, width);
+  }
+
+  write(at: number, width: Width, value: number): void {
+    this.bar.write(this.offset + at, width, value);
+  }
+}
+
+/** Width of the field of virtio_net_config at `at` (section 5.1.4): a device need not answer accesses of any other. */
+function fieldWidth(at: number): Width {
+  if (at < 6) return 1; // mac
+  if (at < 12) return 2; // status, max_virtqueue_pairs, mtu
+  if (at < 16) return 4; // speed
+  if (at < 18) return 1; // duplex, rss_max_key_size
+  return at < 20 ? 2 : 4; // rss_max_indirection_table_length, supported_hash_types
+}
+
+/** Reads part of the device configuration, field by field. */
+export function readFields(config: Window, offset: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length).fill(0xff);
+  const end = Math.min(offset + length, config.length);
+  for (let at = offset; at < end;) {
+    const field = fieldWidth(at);
+    const width = at % field === 0 && at + field <= end ? field : 1;
+    const value = config.read(at, width);
+    for (let i = 0; i < width; i++) bytes[at - offset + i] = (value >>> (8 * i)) & 0xff;
+    at += width;
+  }
+  return bytes;
+}
+
+/** Writes part of the device configuration: in bytes, as the only field that was ever writable is the MAC address. */
+export function writeFields(config: Window, offset: number, bytes: Uint8Array): void {
+  if (offset + bytes.length > config.length) {
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `the device configuration has ${config.length} bytes: bytes ${offset} to ${offset + bytes.length - 1} cannot be written`,
+    );
+  }
+  bytes.forEach((byte, i) => config.write(offset + i, 1, byte));
+}
+
+/** Attempts at reading the device configuration while it does not change. */
+export const CONFIG_ATTEMPTS = 100;
+
+export function unstableConfig(): VirtioPmdError {
+  return new VirtioPmdError(
+    'ETIMEOUT',
+    `the device configuration changed during each of ${CONFIG_ATTEMPTS} attempts at reading it: restart the device`,
+  );
+}

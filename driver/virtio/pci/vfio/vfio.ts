@@ -1,0 +1,151 @@
+/** A PCI function that is bound to vfio-pci: the kernel hands it out as a file, from which everything is asked. */
+import { VirtioPmdError } from '../../../../native/errors.js';
+import * as P from '../../../wire/linux/pci-regs.js';
+import * as V from '../../../wire/linux/vfio.js';
+import { FileRegisters, MappedRegisters, RegisterBar, type Registers } from '../bar.js';
+import { changeCommand, findMsixTable, isIoBar, type MsixTable } from '../config-space.js';
+import type { Addressing, Bar, PciFunction, Width } from '../function.js';
+import { BARS, type PciDevice } from '../sysfs.js';
+import { attempt, type Log, type PciSystem } from '../system.js';
+import type { Vfio, VfioHandle } from './group.js';
+import { askDevice, askRegion, type Region } from './info.js';
+import { VfioIrqs } from './irq.js';
+
+/** @throws VirtioPmdError which says what is in the way */
+export function openVfio(device: PciDevice, vfio: Vfio, log: Log): PciFunction {
+  const handle = vfio.open(device);
+  try {
+    return new VfioFunction(device.address, handle, vfio.system, log);
+  } catch (error) {
+    handle.close();
+    throw error;
+  }
+}
+
+class VfioFunction implements PciFunction {
+  readonly bus: 'vfio' | 'vfio-noiommu';
+  readonly addressing: Addressing;
+  private readonly config: FileRegisters;
+  private readonly msix: MsixTable | undefined;
+  private readonly irqs: VfioIrqs;
+  private readonly bars = new Map<number, Bar | undefined>();
+  private readonly mapped: MappedRegisters[] = [];
+  private readonly unmapped: FileRegisters[] = [];
+  private readonly unmapDma: (() => void)[] = [];
+  private gone = false;
+  private closed = false;
+
+  constructor(
+    readonly name: string,
+    private readonly handle: VfioHandle,
+    private readonly system: PciSystem,
+    private readonly log: Log,
+  ) {
+    const { fd, noIommu, container } = handle;
+    this.bus = noIommu ? 'vfio-noiommu' : 'vfio';
+    this.addressing = noIommu ? { kind: 'physical' } : { kind: 'iova', ranges: container.ranges() };
+    const info = askDevice((bytes) => system.ioctl(fd, 'VFIO_DEVICE_GET_INFO', bytes));
+    if ((info.flags & V.VFIO_DEVICE_FLAGS_PCI) === 0) {
+      throw new VirtioPmdError('ECONFIG', `vfio says that ${name} is no PCI device: bind it to vfio-pci`);
+    }
+    const region = this.region(V.VFIO_PCI_CONFIG_REGION_INDEX);
+    this.config = new FileRegisters(system, fd, region.offset, region.byteLength);
+    // a reset that fails is made up for by virtio's own
+    if ((info.flags & V.VFIO_DEVICE_FLAGS_RESET) !== 0) attempt(() => system.ioctl(fd, 'VFIO_DEVICE_RESET', 0));
+    changeCommand(this, P.PCI_COMMAND_IO | P.PCI_COMMAND_MEMORY | P.PCI_COMMAND_MASTER, P.PCI_COMMAND_INTX_DISABLE);
+    this.msix = findMsixTable(this);
+    this.irqs = new VfioIrqs(system, name, fd, info.irqs);
+  }
+
+  get present(): boolean {
+    if (this.gone || this.closed) return false;
+    const lost = this.mapped.some((registers) => registers.lost) ? 'its registers are gone' : undefined;
+    const why = this.irqs.notice() ?? lost;
+    if (why === undefined) return true;
+    this.gone = true;
+    this.log('warning', `${this.name}: ${why}`);
+    this.giveUp();
+    return false;
+  }
+
+  /** The kernel waits with an unplug until nobody has the device any more, while lcores may still ring its doorbells. */
+  private giveUp(): void {
+    attempt(
+      () => this.irqs.close(),
+      () => changeCommand(this, 0, P.PCI_COMMAND_MASTER),
+      ...this.mapped.map((registers) => () => registers.giveUp()),
+      ...this.unmapDma.splice(0), // after bus mastering is off
+      () => this.handle.release(),
+    );
+  }
+
+  // ---- registers -------------------------------------------------------------------------------------------------------
+
+  readConfig(offset: number, width: Width): number {
+    return this.config.read(offset, width);
+  }
+
+  writeConfig(offset: number, width: Width, value: number): void {
+    this.config.write(offset, width, value);
+  }
+
+  bar(index: number): Bar | undefined {
+    if (!this.bars.has(index)) this.bars.set(index, this.openBar(index));
+    return this.bars.get(index);
+  }
+
+  private openBar(index: number): Bar | undefined {
+    if (!(index >= 0 && index < BARS) || !this.present) return undefined;
+    const { byteLength, offset, mappable } = this.region(index);
+    if (byteLength === 0) return undefined;
+    const { system } = this;
+    const { fd } = this.handle;
+    const mapped = mappable.map(([first, end]): Registers => {
+      const registers = new MappedRegisters(system, first, system.map(fd, end - first, offset + first));
+      this.mapped.push(registers);
+      return registers;
+    });
+    const kind = isIoBar(this, index) ? 'io' : 'memory';
+    const rest = new FileRegisters(system, fd, offset, byteLength);
+    this.unmapped.push(rest);
+    return new RegisterBar(`BAR ${index} of ${this.name}`, kind, byteLength, [...mapped, rest]);
+  }
+
+  private region(index: number): Region {
+    return askRegion(index, this.msix, (bytes) =>
+      this.system.ioctl(this.handle.fd, 'VFIO_DEVICE_GET_REGION_INFO', bytes),
+    );
+  }
+
+  // ---- DMA and interrupts ------------------------------------------------------------------------------------------------
+
+  mapDma(userAddress: bigint, byteLength: number, deviceAddress: bigint): void {
+    if (!this.present) throw new VirtioPmdError('EPEER', `${this.name}: the device is gone: detach it`);
+    if (this.addressing.kind === 'physical') return;
+    this.unmapDma.push(this.handle.container.map(userAddress, byteLength, deviceAddress));
+  }
+
+  get vectors(): number {
+    return this.irqs.vectors;
+  }
+
+  setVectors(fds: readonly number[]): void {
+    this.irqs.setVectors(fds);
+  }
+
+  lineInterrupt(): boolean {
+    return this.irqs.lineInterrupt();
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    attempt(
+      () => this.irqs.close(),
+      () => changeCommand(this, 0, P.PCI_COMMAND_MASTER),
+      ...[...this.mapped, ...this.unmapped, this.config].map((registers) => () => registers.close()),
+      ...this.unmapDma, // after bus mastering is off
+      () => this.handle.close(),
+    );
+  }
+}

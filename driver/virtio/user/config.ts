@@ -1,0 +1,49 @@
+/** What virtio_user devices have in common, whatever their back-end: this process makes up part of the device. */
+import { CONFIG_MAC, CONFIG_MAX_PAIRS, CONFIG_SPEED, CONFIG_STATUS, LINK_UP } from '../transport.js';
+import * as F from '../../wire/virtio-features.js';
+
+/** VIRTIO_USER_SUPPORTED_FEATURES, and EVENT_IDX, which is ours; without RSS and HASH_REPORT (docs/decisions/0009). */
+export const USER_SUPPORTED =
+  F.VIRTIO_NET_F_MAC |
+  F.VIRTIO_NET_F_STATUS |
+  F.VIRTIO_NET_F_MQ |
+  F.VIRTIO_NET_F_CTRL_MAC_ADDR |
+  F.VIRTIO_NET_F_CTRL_VQ |
+  F.VIRTIO_NET_F_CTRL_RX |
+  F.VIRTIO_NET_F_CTRL_VLAN |
+  F.VIRTIO_NET_F_CSUM |
+  F.VIRTIO_NET_F_HOST_TSO4 |
+  F.VIRTIO_NET_F_HOST_TSO6 |
+  F.VIRTIO_NET_F_MRG_RXBUF |
+  F.VIRTIO_F_INDIRECT_DESC |
+  F.VIRTIO_NET_F_GUEST_CSUM |
+  F.VIRTIO_NET_F_GUEST_TSO4 |
+  F.VIRTIO_NET_F_GUEST_TSO6 |
+  F.VIRTIO_F_IN_ORDER |
+  F.VIRTIO_F_VERSION_1 |
+  F.VIRTIO_F_RING_PACKED |
+  F.VIRTIO_F_NOTIFICATION_DATA |
+  F.VIRTIO_F_ORDER_PLATFORM |
+  F.VIRTIO_F_EVENT_IDX;
+
+const CONFIG_LENGTH = 17;
+const UNKNOWN_SPEED = 0xffffffff;
+
+export interface UserConfig {
+  readonly mac: Uint8Array | undefined;
+  readonly linkUp: boolean;
+  readonly maxQueuePairs: number;
+  /** Mb/s. */
+  readonly speed: number | undefined;
+}
+
+/** virtio_net_config as this process makes it up. */
+export function userConfig({ mac, linkUp, maxQueuePairs, speed }: UserConfig): Uint8Array {
+  const config = new Uint8Array(CONFIG_LENGTH);
+  const view = new DataView(config.buffer);
+  if (mac !== undefined) config.set(mac, CONFIG_MAC);
+  view.setUint16(CONFIG_STATUS, linkUp ? LINK_UP : 0, true);
+  view.setUint16(CONFIG_MAX_PAIRS, maxQueuePairs, true);
+  view.setUint32(CONFIG_SPEED, speed ?? UNKNOWN_SPEED, true);
+  return config;
+}

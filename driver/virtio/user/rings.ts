@@ -1,0 +1,67 @@
+/** The rings of a virtio_user device whose back-end is told of them one by one, and the eventfds that go with them. */
+import { VirtioPmdError } from '../../../native/errors.js';
+import { createEventFd } from '../../../native/event.js';
+import { closeFd } from '../../../native/region.js';
+import { openDoorbell } from '../../../paths/guest/doorbell.js';
+import type { Doorbell } from '../../../paths/guest/queue.js';
+import type { QueueSetup } from '../transport.js';
+
+export abstract class UserRings {
+  /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
+  protected readonly kickFds: readonly number[];
+  protected readonly callFds: readonly number[];
+  private readonly queues = new Map<number, QueueSetup>();
+
+  constructor(
+    pairs: number,
+    private readonly queueSize: number,
+    /** The back-end is another process: it holds the eventfds too, and may do anything to them. */
+    private readonly backendIsProcess: boolean,
+  ) {
+    const rings = Array.from({ length: pairs * 2 });
+    this.kickFds = rings.map(() => createEventFd());
+    this.callFds = rings.map(() => createEventFd());
+  }
+
+  protected closeEventFds(): void {
+    for (const fd of [...this.kickFds, ...this.callFds]) closeFd(fd);
+  }
+
+  /** @throws VirtioPmdError ESTATE */
+  protected ring(index: number): QueueSetup {
+    const queue = this.queues.get(index);
+    if (queue !== undefined) return queue;
+    throw new VirtioPmdError('ESTATE', `virtqueue ${index} was not set up`);
+  }
+
+  // ---- of Transport --------------------------------------------------------------------------------------------------
+
+  writeConfig(): void {
+    throw new VirtioPmdError('ECONFIG', 'the configuration of a virtio_user device cannot be written: use its devargs');
+  }
+
+  maxQueueSize(index: number): number {
+    return index < this.kickFds.length ? this.queueSize : 0;
+  }
+
+  setupQueue(queue: QueueSetup): void {
+    this.queues.set(queue.index, queue);
+  }
+
+  deleteQueue(index: number): void {
+    this.queues.delete(index);
+  }
+
+  doorbell(index: number): Doorbell {
+    return { kind: this.backendIsProcess ? 'peer-eventfd' : 'eventfd', fd: this.kickFds[index]! };
+  }
+
+  /** Every ring has its call eventfd from the start, so there is nothing to wire up. */
+  rxInterruptFd(queue: number): number | undefined {
+    return this.callFds[2 * queue];
+  }
+
+  notify(index: number): void {
+    openDoorbell(this.doorbell(index))(0);
+  }
+}

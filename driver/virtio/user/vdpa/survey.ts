@@ -1,0 +1,139 @@
+/** What a vdpa device is, asked once when its file is opened, and why it cannot be used, if so. */
+import { VirtioPmdError } from '../../../../native/errors.js';
+import { MAX_QUEUE_SIZE } from '../../../../paths/layout.js';
+import type { AddressRange } from '../../../eal/addressing.js';
+import { has } from '../../features.js';
+import { CONFIG_MAC, CONFIG_MAX_PAIRS, type LogLevel } from '../../transport.js';
+import { VHOST_BACKEND_F_IOTLB_BATCH, VHOST_BACKEND_F_IOTLB_MSG_V2 } from '../../../wire/linux/vhost-types.js';
+import { VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX } from '../../../wire/linux/virtio-net.js';
+import * as F from '../../../wire/virtio-features.js';
+import type { VdpaFile } from './file.js';
+
+/** VIRTIO_ID_NET */
+const NET_DEVICE = 1;
+const IOTLB_MSG_V2 = 1n << BigInt(VHOST_BACKEND_F_IOTLB_MSG_V2);
+const IOTLB_BATCH = 1n << BigInt(VHOST_BACKEND_F_IOTLB_BATCH);
+const MAC_LENGTH = 6;
+
+export interface VdpaDevice {
+  readonly features: bigint;
+  /** max_virtqueue_pairs: the control queue comes behind that many, even if fewer are used. */
+  readonly devicePairs: number;
+  /** Descriptors of every ring. */
+  readonly ringSize: number;
+  /** The kernel takes several mappings as one. */
+  readonly batch: boolean;
+  /** Addresses that can be mapped; none: all of them. */
+  readonly ranges: readonly AddressRange[];
+  /** Undefined: the device has none, and nobody named one. */
+  readonly mac: Uint8Array | undefined;
+}
+
+export interface VdpaWishes {
+  readonly path: string;
+  readonly queues: number;
+  readonly queueSize: number;
+  readonly mac?: Uint8Array | undefined;
+  readonly log: (level: LogLevel, line: string) => void;
+}
+
+/** Makes the device this process's, and asks it. @throws VirtioPmdError ECONFIG, EPEER */
+export function surveyVdpa(file: VdpaFile, wishes: VdpaWishes): VdpaDevice {
+  const { path } = file;
+  const id = file.deviceId();
+  if (id === undefined) {
+    throw new VirtioPmdError('ECONFIG', `${path} is no vhost-vdpa device: name one of /dev/vhost-vdpa-*`);
+  }
+  if (id !== NET_DEVICE) {
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `Invalid vdpa device ID: ${id}. ${path} is no network device, which has ${NET_DEVICE}: name another`,
+    );
+  }
+  file.setOwner();
+  const batch = agreeOnIotlb(file);
+  const features = file.features();
+  const range = file.iovaRange();
+  return {
+    features,
+    batch,
+    devicePairs: checkQueues(file, features, wishes.queues),
+    ringSize: chooseRingSize(file, wishes),
+    ranges: range === undefined ? [] : [range],
+    mac: chooseMac(file, features, wishes),
+  };
+}
+
+/** @returns whether several mappings go as one */
+function agreeOnIotlb(file: VdpaFile): boolean {
+  const offered = file.backendFeatures();
+  if (!has(offered, IOTLB_MSG_V2)) {
+    throw new VirtioPmdError(
+      'EPEER',
+      `IOTLB_MSG_V2 not supported by the backend. The kernel cannot be told what memory ${file.path} may reach: use a newer one`,
+    );
+  }
+  file.setBackendFeatures(offered & (IOTLB_MSG_V2 | IOTLB_BATCH));
+  return has(offered, IOTLB_BATCH);
+}
+
+/** @returns the queue pairs of the device */
+function checkQueues(file: VdpaFile, features: bigint, wanted: number): number {
+  const { path } = file;
+  let pairs = 1;
+  if (has(features, F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS)) {
+    const [low, high] = file.readConfig(CONFIG_MAX_PAIRS, 2);
+    pairs = low! | (high! << 8);
+    if (pairs < 1 || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX) {
+      throw new VirtioPmdError(
+        'EPEER',
+        `${path}: the device says max_virtqueue_pairs is ${pairs}, 1 to ${VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX} is expected: it cannot be used`,
+      );
+    }
+  }
+  const count = file.queueCount();
+  const needed = 2 * pairs + (has(features, F.VIRTIO_NET_F_CTRL_VQ) ? 1 : 0);
+  if (count !== undefined && count < needed) {
+    throw new VirtioPmdError(
+      'EPEER',
+      `${path}: the device has ${count} virtqueues, ${pairs} queue pairs with its features need ${needed}: it cannot be used`,
+    );
+  }
+  if (wanted <= pairs) return pairs;
+  throw new VirtioPmdError(
+    'ECONFIG',
+    `queues=${wanted} is too many for ${path}, which has ${pairs === 1 ? 'one queue pair' : `${pairs} queue pairs`}: use queues=${pairs}, or make the device with more (vdpa dev add ... max_vqp ${wanted})`,
+  );
+}
+
+/** The kernel takes powers of two only, of packed rings too. */
+function chooseRingSize(file: VdpaFile, { queueSize, log }: VdpaWishes): number {
+  const largest = file.ringSize();
+  if (largest < 1 || largest > MAX_QUEUE_SIZE) {
+    throw new VirtioPmdError(
+      'EPEER',
+      `${file.path}: the device has rings of ${largest} descriptors, 1 to ${MAX_QUEUE_SIZE} is expected: it cannot be used`,
+    );
+  }
+  const size = 2 ** Math.floor(Math.log2(Math.min(queueSize, largest)));
+  if (size < queueSize) log('info', `(${file.path}) queue_size=${queueSize}: rings have ${size} descriptors`);
+  return size;
+}
+
+/** mac= is stored in the device; one that does not take it keeps its own, as in DPDK. */
+function chooseMac(file: VdpaFile, features: bigint, { mac, log }: VdpaWishes): Uint8Array | undefined {
+  if (!has(features, F.VIRTIO_NET_F_MAC)) return mac;
+  if (mac !== undefined) {
+    try {
+      file.writeConfig(CONFIG_MAC, mac);
+    } catch (error) {
+      log('debug', `(${file.path}) ${(error as Error).message}`);
+    }
+  }
+  const own = file.readConfig(CONFIG_MAC, MAC_LENGTH);
+  if (mac !== undefined && !own.every((byte, i) => byte === mac[i])) {
+    log('info', `(${file.path}) Device MAC update failed`);
+  }
+  const valid = (own[0]! & 1) === 0 && own.some((byte) => byte !== 0);
+  return valid ? own : mac;
+}

@@ -1,0 +1,139 @@
+/**
+ * A tap device that is open: the kernel's interface at the other end of a virtio_user port, with a descriptor for each queue
+ * pair. What concerns the whole device goes through the first, which stays attached: it tells when the device is deleted.
+ */
+import { VirtioPmdError } from '../../../../native/errors.js';
+import { POLLERR } from '../../../../native/event.js';
+import { attempt } from '../../pci/system.js';
+import { IFF_UP } from '../../../wire/linux/if.js';
+import { IFF_ATTACH_QUEUE, IFF_DETACH_QUEUE } from '../../../wire/linux/if-tun.js';
+import type { ReceiveFilter } from '../../control/emulator.js';
+import { failedCall, intArgument, type KernelRequest, type KernelSystem } from './system.js';
+import { addressIn, addressRequest, filterArgument, flagsOf, flagsRequest, nameOf } from './tap-requests.js';
+
+const INT_MAX = 0x7fffffff;
+
+export interface OpenTap {
+  readonly name: string;
+  readonly multiQueue: boolean;
+  /** By queue pair. */
+  readonly fds: readonly number[];
+}
+
+export class Tap {
+  /** As it was called when it was opened. */
+  readonly name: string;
+  readonly multiQueue: boolean;
+  private readonly fds: readonly number[];
+  /** By queue: packets may come to it. */
+  private readonly isAttached: boolean[];
+
+  /** The descriptors are the tap's from now on. */
+  constructor(
+    private readonly system: KernelSystem,
+    { name, multiQueue, fds }: OpenTap,
+  ) {
+    this.name = name;
+    this.multiQueue = multiQueue;
+    this.fds = fds;
+    this.isAttached = fds.map(() => true);
+  }
+
+  /** It was deleted. */
+  get gone(): boolean {
+    return (this.system.pollErrors(this.fds[0]!) & POLLERR) !== 0;
+  }
+
+  /** @throws VirtioPmdError EPEER when it was deleted, ESYSTEM */
+  get mac(): Uint8Array {
+    const request = addressRequest();
+    this.ask('SIOCGIFHWADDR', request, 'does not tell its address');
+    return addressIn(request);
+  }
+
+  setMac(mac: Uint8Array): void {
+    this.ask('SIOCSIFHWADDR', addressRequest(mac), 'does not take the MAC address', {
+      EADDRNOTAVAIL: 'give a unicast address with mac=',
+    });
+  }
+
+  setHeaderSize(byteLength: number): void {
+    this.ask('TUNSETVNETHDRSZ', intArgument(byteLength), `does not take net headers of ${byteLength} bytes`);
+  }
+
+  /** The kernel never stops us because its queues are full: it drops. */
+  unlimitSendBuffer(): void {
+    this.ask('TUNSETSNDBUF', intArgument(INT_MAX), 'does not take the size of its send buffer');
+  }
+
+  /** @param flags TUN_F_* */
+  setOffload(flags: number): void {
+    this.ask('TUNSETOFFLOAD', flags, 'does not take the offloads', {
+      EINVAL: 'configure the port without Rx offloads',
+    });
+  }
+
+  setFilter(filter: ReceiveFilter): void {
+    this.ask('TUNSETTXFILTER', filterArgument(filter), 'does not take the receive filter', {
+      EINVAL: 'stay in promiscuous mode',
+    });
+  }
+
+  /** Descriptor of a queue, for vhost-net. */
+  fdOf(queue: number): number {
+    return this.fds[queue]!;
+  }
+
+  /** Lets packets come to a queue, or not: the kernel spreads them over the queues that are attached. */
+  attach(queue: number, on: boolean): void {
+    if (queue === 0 || this.isAttached[queue] === on) return;
+    const request = flagsRequest('', on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
+    this.ask('TUNSETQUEUE', request, `does not ${on ? 'attach' : 'detach'} queue ${queue}`, {}, queue);
+    this.isAttached[queue] = on;
+  }
+
+  /** Sets the interface administratively up, whatever its name is by now. */
+  bringUp(): void {
+    const tap = flagsRequest(this.name);
+    this.ask('TUNGETIFF', tap, 'does not tell its name');
+    const name = nameOf(tap);
+    const socket = this.system.openInterfaceSocket();
+    try {
+      const request = flagsRequest(name);
+      this.system.ioctl(socket, 'SIOCGIFFLAGS', request);
+      this.system.ioctl(socket, 'SIOCSIFFLAGS', flagsRequest(name, flagsOf(request) | IFF_UP));
+    } catch (error) {
+      throw failedCall(
+        `tap ${name} cannot be set up`,
+        error,
+        {
+          EPERM: `that takes CAP_NET_ADMIN: leave up=1 out, and have root run "ip link set ${name} up"`,
+          ENODEV: 'it was moved to another network namespace: leave up=1 out',
+        },
+        `leave up=1 out, and try "ip link set ${name} up"`,
+      );
+    } finally {
+      this.system.close(socket);
+    }
+  }
+
+  /** The kernel deletes the device, unless it is a persistent one. Never throws. */
+  close(): void {
+    attempt(...this.fds.map((fd) => () => this.system.close(fd)));
+  }
+
+  private ask(
+    request: KernelRequest,
+    argument: number | Uint8Array,
+    problem: string,
+    remedies: Readonly<Record<string, string>> = {},
+    queue = 0,
+  ): void {
+    try {
+      this.system.ioctl(this.fds[queue]!, request, argument);
+    } catch (error) {
+      if (this.gone) throw new VirtioPmdError('EPEER', `tap ${this.name} was deleted: detach the port`);
+      throw failedCall(`tap ${this.name} ${problem}`, error, remedies);
+    }
+  }
+}

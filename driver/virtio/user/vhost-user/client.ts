@@ -1,0 +1,232 @@
+/**
+ * The front-end's side of one vhost-user connection: requests, their replies and acknowledgements. It knows the protocol
+ * and no policy: what to send when is virtio-user.ts's business.
+ *
+ * Nothing here waits. A request is a generator that yields while its bytes do not fit the socket or its reply has not
+ * come; conversation.ts resumes it, and knows how long that may take.
+ *
+ * A back-end that answers with anything but the expected reply has lost its place in the conversation, so the
+ * connection is closed on the spot (vhost-user.rst, Communication). A refusal (REPLY_ACK) is an answer like any other.
+ */
+import { closeFromPeer } from '../../../../native/closer.js';
+import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
+import { pollFd, POLLIN, POLLOUT } from '../../../../native/event.js';
+import { peerHasClosed } from '../../../../native/socket.js';
+import { MessageChannel } from '../../../wire/channel.js';
+import * as V from '../../../wire/vhost-user.js';
+
+/** Why a request is not done yet: one object per request and direction. */
+export interface Pause {
+  readonly request: number;
+  /** What its socket has to be ready for: POLLIN or POLLOUT. */
+  readonly events: number;
+}
+
+/** A request, or several of them: yields as long as it has to wait, returns what was asked for. */
+export type Exchange<T = void> = Generator<Pause, T, void>;
+
+/** A memory region and the file behind it. */
+export interface SharedRegion extends V.MemoryRegion {
+  readonly fd: number;
+}
+
+export class VhostUserClient {
+  /** Acknowledged protocol features (PROTOCOL_F_*). */
+  protocolFeatures = 0n;
+
+  private readonly channel: MessageChannel;
+  private closed = false;
+
+  /** @param fd a connected socket, owned by the client from now on. */
+  constructor(
+    fd: number,
+    private readonly warn: (line: string) => void,
+  ) {
+    this.channel = new MessageChannel(fd);
+  }
+
+  get fd(): number {
+    return this.channel.fd;
+  }
+
+  /** False once this side has closed, also because the conversation was lost. */
+  get open(): boolean {
+    return !this.closed;
+  }
+
+  /**
+   * True until either side has closed. Looks at the socket: one system call. A back-end speaks only when it is asked, so
+   * one that has something to say between two requests has lost its place, and its end would hide behind it.
+   */
+  get alive(): boolean {
+    if (this.closed) return false;
+    const { fd } = this.channel;
+    if (pollFd(fd, POLLIN, 0) === 0) return true;
+    if (!peerHasClosed(fd)) this.warn('the back-end sent a message that nobody asked for; connection closed');
+    return false;
+  }
+
+  close(): void {
+    this.closed = true;
+    this.channel.close();
+  }
+
+  // ---- requests, in the order in which a session uses them -----------------------------------------------------------
+
+  setOwner(): Exchange {
+    return this.command(V.SET_OWNER);
+  }
+
+  *getFeatures(): Exchange<bigint> {
+    return V.decodeU64(yield* this.query(V.GET_FEATURES, V.U64_SIZE));
+  }
+
+  *getProtocolFeatures(): Exchange<bigint> {
+    return V.decodeU64(yield* this.query(V.GET_PROTOCOL_FEATURES, V.U64_SIZE));
+  }
+
+  *setProtocolFeatures(features: bigint): Exchange {
+    yield* this.command(V.SET_PROTOCOL_FEATURES, V.encodeU64(features));
+    this.protocolFeatures = features;
+  }
+
+  /** A piece of the device's configuration; undefined when the back-end has none (an empty reply). */
+  *getConfig(offset: number, length: number): Exchange<Uint8Array | undefined> {
+    const request = V.encodeConfig({ offset, flags: 0, data: new Uint8Array(length) });
+    const payload = yield* this.query(V.GET_CONFIG, undefined, request);
+    if (payload.length === 0) return undefined;
+    if (payload.length !== request.length) {
+      throw this.broken(`the reply to GET_CONFIG has ${payload.length} bytes instead of ${request.length}`);
+    }
+    const { data } = V.decodeConfig(payload);
+    return data.length === length ? data : undefined;
+  }
+
+  /** @param fd the eventfd that the back-end signals when it has used buffers of ring `index`. */
+  setVringCall(index: number, fd: number): Exchange {
+    return this.command(V.SET_VRING_CALL, V.encodeVringFd(index, true), [fd]);
+  }
+
+  setFeatures(features: bigint): Exchange {
+    return this.command(V.SET_FEATURES, V.encodeU64(features));
+  }
+
+  setStatus(status: number): Exchange {
+    return this.command(V.SET_STATUS, V.encodeU64(BigInt(status)));
+  }
+
+  *getStatus(): Exchange<number> {
+    const status = V.decodeU64(yield* this.query(V.GET_STATUS, V.U64_SIZE));
+    if (status > 0xffn) throw this.broken(`the reply to GET_STATUS is 0x${status.toString(16)}, more than a byte`);
+    return Number(status);
+  }
+
+  setMemTable(regions: readonly SharedRegion[]): Exchange {
+    const fds = regions.map((region) => region.fd);
+    return this.command(V.SET_MEM_TABLE, V.encodeMemoryTable(regions), fds);
+  }
+
+  setVringNum(index: number, num: number): Exchange {
+    return this.command(V.SET_VRING_NUM, V.encodeVringState({ index, num }));
+  }
+
+  setVringBase(index: number, num: number): Exchange {
+    return this.command(V.SET_VRING_BASE, V.encodeVringState({ index, num }));
+  }
+
+  setVringAddr(addr: V.VringAddr): Exchange {
+    return this.command(V.SET_VRING_ADDR, V.encodeVringAddr(addr));
+  }
+
+  /** @param fd the eventfd with which we tell the back-end about buffers in ring `index`. */
+  setVringKick(index: number, fd: number): Exchange {
+    return this.command(V.SET_VRING_KICK, V.encodeVringFd(index, true), [fd]);
+  }
+
+  setVringEnable(index: number, on: boolean): Exchange {
+    return this.command(V.SET_VRING_ENABLE, V.encodeVringState({ index, num: on ? 1 : 0 }));
+  }
+
+  /** Stops a ring. @returns where the back-end stood in it. */
+  *getVringBase(index: number): Exchange<number> {
+    const payload = V.encodeVringState({ index, num: 0 });
+    return V.decodeVringState(yield* this.query(V.GET_VRING_BASE, V.VRING_STATE_SIZE, payload)).num;
+  }
+
+  // ---- conversation --------------------------------------------------------------------------------------------------
+
+  /** A request without a reply of its own: acknowledged when REPLY_ACK is in force. @throws VirtioPmdError EPEER on a refusal */
+  private *command(request: number, payload?: Uint8Array, fds: readonly number[] = []): Exchange {
+    const acknowledged = (this.protocolFeatures & V.PROTOCOL_F_REPLY_ACK) !== 0n;
+    yield* this.send(request, V.VERSION | (acknowledged ? V.NEED_REPLY : 0), payload, fds);
+    if (!acknowledged) return;
+    const answer = V.decodeU64(yield* this.reply(request, V.U64_SIZE));
+    if (answer === 0n) return;
+    throw new VirtioPmdError(
+      'EPEER',
+      `the back-end refused ${V.requestName(request)}: it answered ${answer} instead of 0; its own log has the reason`,
+    );
+  }
+
+  private *query(request: number, size: number | undefined, payload?: Uint8Array): Exchange<Uint8Array> {
+    yield* this.send(request, V.VERSION, payload);
+    return yield* this.reply(request, size);
+  }
+
+  private *send(request: number, flags: number, payload?: Uint8Array, fds: readonly number[] = []): Exchange {
+    const bytes = V.encodeMessage(request, flags, payload);
+    const pause: Pause = { request, events: POLLOUT };
+    for (let sent = 0; ;) {
+      sent += this.sendSome(request, bytes.subarray(sent), sent === 0 ? fds : []);
+      if (sent === bytes.length) return;
+      yield pause;
+    }
+  }
+
+  private sendSome(request: number, bytes: Uint8Array, fds: readonly number[]): number {
+    if (this.closed) {
+      throw new VirtioPmdError('EPEER', `${V.requestName(request)} cannot be sent: there is no back-end`);
+    }
+    try {
+      return this.channel.sendSome(bytes, fds);
+    } catch (error) {
+      this.close();
+      if (error instanceof SystemError && (error.errno === 'EPIPE' || error.errno === 'ECONNRESET')) {
+        throw new VirtioPmdError('EPEER', `the back-end closed the connection before ${V.requestName(request)}`);
+      }
+      throw error;
+    }
+  }
+
+  private *reply(request: number, size: number | undefined): Exchange<Uint8Array> {
+    const message = yield* this.receive(request);
+    if (message.fds.length > 0) {
+      closeFromPeer(message.fds);
+      this.warn(
+        `${message.fds.length} file descriptors came with the reply to ${V.requestName(request)}, which has none; closed`,
+      );
+    }
+    const problem = V.replyProblem(message, request, size);
+    if (problem !== undefined) throw this.broken(problem);
+    return message.payload;
+  }
+
+  private *receive(request: number): Exchange<V.Message> {
+    const pause: Pause = { request, events: POLLIN };
+    for (;;) {
+      const message = this.channel.receive();
+      if (message !== undefined) return message;
+      const { ended } = this.channel;
+      if (ended !== undefined) {
+        const where = ended === '' ? '' : ` (${ended})`;
+        throw this.broken(`the back-end closed the connection instead of answering ${V.requestName(request)}${where}`);
+      }
+      yield pause;
+    }
+  }
+
+  private broken(why: string): VirtioPmdError {
+    this.close();
+    return new VirtioPmdError('EPEER', `${why}; connection closed`);
+  }
+}

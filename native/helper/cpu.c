@@ -1,0 +1,42 @@
+/* Which kernels this library holds (the build says so), and which of them the CPU runs: a bit each. */
+#include "simd.h"
+
+enum { SSE = 1, AVX2 = 2, AVX512 = 4, NEON = 8 };
+
+uint32_t vpmd_abi(void);
+uint32_t vpmd_isas_built(void);
+uint32_t vpmd_isas_of_cpu(void);
+
+uint32_t vpmd_abi(void)
+{
+	return VPMD_ABI;
+}
+
+uint32_t vpmd_isas_built(void)
+{
+	return VPMD_ISAS_BUILT;
+}
+
+/* With the operating system's word on whether it saves the registers, which __builtin_cpu_supports asks for. */
+uint32_t vpmd_isas_of_cpu(void)
+{
+#if defined(VPMD_EMULATE)
+	return SSE | AVX2 | AVX512 | NEON;
+#elif defined(__x86_64__)
+	uint32_t isas = 0;
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("sse4.2"))
+		isas |= SSE;
+	if (__builtin_cpu_supports("avx2"))
+		isas |= AVX2;
+	/* what the compiler may use for them: tools/build-native.mjs */
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+		isas |= AVX512;
+	return isas;
+#elif defined(__aarch64__)
+	return NEON; /* every arm64 CPU has it */
+#else
+	return 0;
+#endif
+}

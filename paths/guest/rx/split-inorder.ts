@@ -1,0 +1,180 @@
+/**
+ * `virtio_recv_pkts_inorder`: split ring, used in the order made available, mergeable or not.
+ *
+ * Descriptor, avail entry and used entry of a buffer all have the same number, its count modulo the ring's size: there
+ * are no ids to keep, and avail entries are written once and stay.
+ */
+import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../../layout.js';
+import { NIL, type Mempool } from '../../mempool.js';
+import { specialize } from '../../specialize.js';
+import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS, NOMBUF } from '../../stats.js';
+import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from '../burst.js';
+import {
+  AVAIL_IDX,
+  BROKEN,
+  BROKEN_INDEX,
+  BROKEN_ORDER,
+  BROKEN_STALLED,
+  FREE_COUNT,
+  MAX_STALLED_POLLS,
+  STALLED,
+  STARTED,
+  USED_IDX,
+  type QueueSpec,
+  type RxPath,
+} from '../queue.js';
+import { siftFor } from './offload.js';
+import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from '../split.js';
+
+function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
+  const { spec, pool, words, stats, cookie, scratch, u16, u32, mask, desc32, used16, usedRing32 } = queue;
+  const { addrLo, addrHi, dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
+  const { hdrSize, nbDesc, mergeable } = spec;
+  const sift = siftFor(spec, pool, stats);
+  const after = afterRx(spec, pool);
+  const account = accountFor(stats, pool);
+  const buffers = pool.u16;
+  const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
+  const segmentLimit = maxSegments(spec, dataRoom);
+  const lengthLimit = maxLength(spec);
+  const ring16 = queue.avail16 + 2;
+
+  function fill(): number {
+    const want = words[FREE_COUNT]!;
+    if (want === 0) return 0;
+    const got = pool.getBulk(scratch, want);
+    if (got < want) stats[NOMBUF]! += want - got;
+    if (got === 0) return 0;
+    const hdrOff = pool.headroom - hdrSize;
+    const length = pool.dataRoom + hdrSize;
+    const avail = words[AVAIL_IDX]!;
+    for (let i = 0; i < got; i++) {
+      const m = scratch[i]!;
+      const slot = (avail + i) & mask;
+      cookie[slot] = m;
+      const d = desc32 + slot * DESC_WORDS;
+      u32[d] = addrLo[m]! + hdrOff;
+      u32[d + 1] = addrHi[m]!;
+      u32[d + 2] = length;
+      u32[d + 3] = DESC_F_WRITE;
+      if (u16[ring16 + slot] !== slot) u16[ring16 + slot] = slot;
+    }
+    words[FREE_COUNT] = want - got;
+    publish((avail + got) & 0xffff, avail);
+    return got;
+  }
+
+  function recv(pkts: Uint32Array, n: number): number {
+    if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
+    const used = words[USED_IDX]!;
+    const visible = (Atomics.load(u16, used16 + 1) - used) & 0xffff; // observe: entries up to the index are written
+    const free = words[FREE_COUNT]!;
+    if (visible === 0) {
+      if (free !== 0) fill(); // the pool was empty when they came free
+      return 0;
+    }
+    if (visible > nbDesc - free) {
+      words[BROKEN] = BROKEN_INDEX;
+      return 0;
+    }
+    if (n > MAX_BURST) n = MAX_BURST;
+    let count = visible < n ? visible : n;
+    if (count > 4) count -= (used + count) & 3; // see split.ts
+    let nb = 0;
+    let i = 0;
+    while (i < count) {
+      const slot = (used + i) & mask;
+      const m = cookie[slot]!;
+      if (u32[usedRing32 + 2 * slot] !== slot) {
+        words[BROKEN] = BROKEN_ORDER;
+        break;
+      }
+      const length = u32[usedRing32 + 2 * slot + 1]! - hdrSize;
+      let segments = 1;
+      if (mergeable) {
+        segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 is taken for 1, as DPDK and QEMU do
+        if (segments > 1 && segments <= segmentLimit && i + segments > visible) {
+          // Not all there yet: leave it to the next poll.
+          if (i === 0 && ++words[STALLED]! > MAX_STALLED_POLLS) words[BROKEN] = BROKEN_STALLED;
+          break;
+        }
+      }
+      cookie[slot] = NIL;
+      i++;
+      const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
+      if (segments > segmentLimit || (!sound && segments <= 1)) {
+        stats[ERRORS]! += 1;
+        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
+        pool.put(m);
+        continue;
+      }
+      dataOff[m] = headroom;
+      dataLen[m] = length;
+      pktLen[m] = length;
+      olFlags[m] = 0;
+      if (segments > 1) {
+        const whole = gather(m, segments, sound, used + i);
+        i += segments - 1;
+        if (words[BROKEN] !== 0) break;
+        if (!whole) continue;
+      }
+      pkts[nb++] = m;
+    }
+    if (i > 0) words[STALLED] = 0;
+    words[FREE_COUNT] = free + i;
+    words[USED_IDX] = (used + i) & 0xffff;
+
+    if (words[BROKEN] === 0) fill();
+    if (sift !== undefined) nb = sift(pkts, nb);
+    if (nb > 0) account(pkts, nb);
+    if (after !== undefined) after(pkts, nb);
+    return nb;
+  }
+
+  /** As gather of split-mergeable.ts, with slots for ids. */
+  function gather(m: number, segments: number, sound: boolean, used: number): boolean {
+    let last = m;
+    let total = pktLen[m]!;
+    let linked = 1;
+    for (let k = 0; k < segments - 1; k++) {
+      const slot = (used + k) & mask;
+      if (u32[usedRing32 + 2 * slot] !== slot) {
+        words[BROKEN] = BROKEN_ORDER;
+        sound = false;
+        break;
+      }
+      const segment = cookie[slot]!;
+      const length = u32[usedRing32 + 2 * slot + 1]!;
+      cookie[slot] = NIL;
+      if (length === 0 || length > dataRoom + hdrSize) sound = false;
+      dataOff[segment] = headroom - hdrSize; // no header in these: data begins where the buffer does
+      dataLen[segment] = length;
+      next[last] = segment;
+      last = segment;
+      linked++;
+      total += length;
+    }
+    nbSegs[m] = linked;
+    pktLen[m] = total;
+    if (sound && total <= lengthLimit) return true;
+    stats[ERRORS]! += 1;
+    stats[DROP_SEGMENTS]! += 1;
+    pool.free(m);
+    return false;
+  }
+
+  return { spec, recv, fill };
+}
+
+// prettier-ignore
+const scope = {
+  STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, STALLED, BROKEN_INDEX, BROKEN_ORDER, BROKEN_STALLED,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF,
+  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
+};
+
+/** Opens the path for the calling thread. */
+export function openRxSplitInorder(spec: QueueSpec, pool: Mempool): RxPath {
+  const queue = splitQueue(spec, pool);
+  return specialize(rxSplitInorder, scope, queue, publishSplit(queue));
+}

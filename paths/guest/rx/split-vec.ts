@@ -1,0 +1,42 @@
+/**
+ * `virtio_recv_pkts_vec`: what split.ts does, by a kernel of the native helper (native/helper/rx-split.h). Both work on the
+ * same state, so that a burst too small for the call to pay is left to the TypeScript.
+ */
+import type { Mempool } from '../../mempool.js';
+import { specialize } from '../../specialize.js';
+import { afterRx } from '../burst.js';
+import { openDoorbell, type Ring } from '../doorbell.js';
+import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from '../simd-block.js';
+import { AVAIL_IDX, BROKEN, STARTED, USED_IDX, type QueueSpec, type RxPath } from '../queue.js';
+import { openRxSplit } from './split.js';
+import { splitQueue, type SplitQueue } from '../split.js';
+
+/** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
+const WORTH_A_CALL = 4;
+
+function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Ring, threshold: number): RxPath {
+  const { spec, pool, words, u16, used16 } = queue;
+  const after = afterRx(spec, pool);
+
+  function recv(pkts: Uint32Array, n: number): number {
+    if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
+    const count = (u16[used16 + 1]! - words[USED_IDX]!) & 0xffff;
+    if (count < threshold || n < threshold) return scalar.recv(pkts, n);
+    const result = run(pkts, n);
+    if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]!);
+    const nb = result & COUNT_MASK;
+    if (after !== undefined) after(pkts, nb);
+    return nb;
+  }
+
+  return { spec, recv, fill: scalar.fill };
+}
+
+const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, KERNEL_KICK, afterRx };
+
+/** Opens the path for the calling thread. @param threshold packets that make a call worth it */
+export function openRxSplitVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {
+  const run = openKernel(spec, pool, 'rxSplit');
+  const ring = openDoorbell(spec.doorbell);
+  return specialize(rxSplitVec, scope, splitQueue(spec, pool), openRxSplit(spec, pool), run, ring, threshold);
+}

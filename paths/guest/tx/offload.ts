@@ -1,0 +1,127 @@
+/**
+ * What packets that are sent ask of the device: their checksum completed, or cut into TCP segments (virtio 1.2 section
+ * 5.1.6.2). `prepare` makes the packet as the device wants it, the net header tells the device.
+ */
+import { bigEndian16 } from '../../bytes.js';
+import { fold, pseudoSum4, pseudoSum6 } from '../../checksum.js';
+import { ETHER_HDR_LEN, NET_HDR_F_NEEDS_CSUM, NET_HDR_GSO_TCPV4, NET_HDR_GSO_TCPV6 } from '../../layout.js';
+import {
+  RTE_MBUF_F_RX_VLAN,
+  RTE_MBUF_F_RX_VLAN_STRIPPED,
+  RTE_MBUF_F_TX_HEADER_MASK,
+  RTE_MBUF_F_TX_IPV4,
+  RTE_MBUF_F_TX_IPV6,
+  RTE_MBUF_F_TX_L4_MASK,
+  RTE_MBUF_F_TX_TCP_SEG,
+  RTE_MBUF_F_TX_UDP_CKSUM,
+  RTE_MBUF_F_TX_VLAN,
+} from '../../mbuf.js';
+import type { Mempool } from '../../mempool.js';
+import { IPPROTO_TCP, IPPROTO_UDP, TCP_CHECKSUM_OFF, UDP_CHECKSUM_OFF } from '../../packet-headers.js';
+import type { QueueSpec } from '../queue.js';
+
+const VLAN_TAG_LEN = 4;
+const IPV4_MIN_LEN = 20;
+const IPV6_LEN = 40;
+const TCP_MIN_LEN = 20;
+/** The value of RTE_MBUF_F_TX_L4_MASK that is left: a CRC, which no virtio device computes. */
+const SCTP_CKSUM = 2 << 28;
+
+/** Whether the flags of `m` ask for something that goes into the net header. */
+export function asksForOffload(pool: Mempool, m: number): boolean {
+  return (pool.olFlags[m]! & RTE_MBUF_F_TX_HEADER_MASK) !== 0;
+}
+
+/** Writes the net header of `m`, which asks for something, as 16-bit words from `half` on. */
+export function writeOffloadHeader(u16: Uint16Array, half: number, spec: QueueSpec, pool: Mempool, m: number): void {
+  const { l2Len, l3Len, l4Len, tsoSegsz } = pool;
+  const flags = pool.olFlags[m]!;
+  const segment = spec.txTso === true && (flags & RTE_MBUF_F_TX_TCP_SEG) !== 0;
+  const headers = l2Len[m]! + l3Len[m]!;
+  const gsoType = !segment ? 0 : (flags & RTE_MBUF_F_TX_IPV6) !== 0 ? NET_HDR_GSO_TCPV6 : NET_HDR_GSO_TCPV4;
+  u16[half] = NET_HDR_F_NEEDS_CSUM | (gsoType << 8);
+  u16[half + 1] = segment ? headers + l4Len[m]! : 0;
+  u16[half + 2] = segment ? tsoSegsz[m]! : 0;
+  u16[half + 3] = headers;
+  u16[half + 4] = checksumOffset(flags);
+  for (let i = 5; i < spec.hdrSize >> 1; i++) u16[half + i] = 0;
+}
+
+/** Where the checksum is behind the start of the L4 header. */
+function checksumOffset(flags: number): number {
+  if ((flags & RTE_MBUF_F_TX_TCP_SEG) !== 0) return TCP_CHECKSUM_OFF;
+  return (flags & RTE_MBUF_F_TX_L4_MASK) === RTE_MBUF_F_TX_UDP_CKSUM ? UDP_CHECKSUM_OFF : TCP_CHECKSUM_OFF;
+}
+
+/**
+ * rte_eth_tx_prepare: inserts VLAN tags, writes the checksums of pseudo headers where checksums are to be completed.
+ * @returns how many of the first packets can be sent; the one behind them asks for what was not negotiated, or says of its
+ * headers what cannot be.
+ */
+export type Prepare = (pkts: Uint32Array, n: number) => number;
+
+export function prepareFor(spec: QueueSpec, pool: Mempool): Prepare {
+  const { olFlags } = pool;
+  return (pkts, n) => {
+    for (let i = 0; i < n; i++) {
+      const flags = olFlags[pkts[i]!]!;
+      if ((flags & (RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_TX_HEADER_MASK)) === 0) continue;
+      if (!preparePacket(spec, pool, pkts[i]!)) return i;
+    }
+    return n;
+  };
+}
+
+function preparePacket(spec: QueueSpec, pool: Mempool, m: number): boolean {
+  if ((pool.olFlags[m]! & RTE_MBUF_F_TX_VLAN) !== 0 && !insertVlan(pool, m)) return false;
+  return !asksForOffload(pool, m) || writePseudoChecksum(spec, pool, m);
+}
+
+/** rte_vlan_insert: no device of this kind does it. */
+function insertVlan(pool: Mempool, m: number): boolean {
+  const { u8, dataOff, dataLen, pktLen, l2Len, olFlags, vlanTci } = pool;
+  if (dataOff[m]! < VLAN_TAG_LEN || dataLen[m]! < ETHER_HDR_LEN || dataLen[m]! + VLAN_TAG_LEN > 0xffff) return false;
+  const at = pool.dataStart(m) - VLAN_TAG_LEN;
+  u8.copyWithin(at, at + VLAN_TAG_LEN, at + VLAN_TAG_LEN + 12); // both MAC addresses make room
+  u8[at + 12] = 0x81;
+  u8[at + 13] = 0x00;
+  u8[at + 14] = vlanTci[m]! >> 8;
+  u8[at + 15] = vlanTci[m]! & 0xff;
+  dataOff[m]! -= VLAN_TAG_LEN;
+  dataLen[m]! += VLAN_TAG_LEN;
+  pktLen[m]! += VLAN_TAG_LEN;
+  if (asksForOffload(pool, m)) l2Len[m]! += VLAN_TAG_LEN;
+  olFlags[m]! &= ~(RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
+  return true;
+}
+
+/**
+ * Virtio wants the sum of the pseudo header, with the length of the whole packet even when it is to be cut, where the
+ * checksum goes (section 5.1.6.2.1, "csum").
+ */
+function writePseudoChecksum(spec: QueueSpec, pool: Mempool, m: number): boolean {
+  const { u8, dataLen, pktLen, l2Len, l3Len, l4Len, tsoSegsz } = pool;
+  const flags = pool.olFlags[m]!;
+  if (!spec.txOffload) return false;
+  const v6 = (flags & RTE_MBUF_F_TX_IPV6) !== 0;
+  if (v6 === ((flags & RTE_MBUF_F_TX_IPV4) !== 0)) return false;
+  const segment = (flags & RTE_MBUF_F_TX_TCP_SEG) !== 0;
+  if (!segment && (flags & RTE_MBUF_F_TX_L4_MASK) === SCTP_CKSUM) return false;
+  const l2 = l2Len[m]!;
+  const l3 = l3Len[m]!;
+  const offset = l2 + l3 + checksumOffset(flags);
+  if (l2 < ETHER_HDR_LEN || l3 < (v6 ? IPV6_LEN : IPV4_MIN_LEN) || offset + 2 > dataLen[m]!) return false;
+  if (segment) {
+    const l4 = l4Len[m]!;
+    if (!spec.txTso || tsoSegsz[m] === 0 || l4 < TCP_MIN_LEN || l2 + l3 + l4 > dataLen[m]!) return false;
+  }
+  const ip = pool.dataStart(m) + l2;
+  const length = v6 ? bigEndian16(u8, ip + 4) + IPV6_LEN - l3 : bigEndian16(u8, ip + 2) - l3;
+  if (length < 0 || l2 + l3 + length > pktLen[m]!) return false;
+  const protocol = checksumOffset(flags) === UDP_CHECKSUM_OFF ? IPPROTO_UDP : IPPROTO_TCP;
+  const sum = fold(v6 ? pseudoSum6(u8, ip, protocol, length) : pseudoSum4(u8, ip, protocol, length));
+  const at = pool.dataStart(m) + offset;
+  u8[at] = sum >> 8;
+  u8[at + 1] = sum & 0xff;
+  return true;
+}

@@ -1,0 +1,134 @@
+/**
+ * One pair of measurements: our front-end, then DPDK's, each in a fresh process, with the same DPDK vhost PMD at the
+ * other end. The vhost side has CPU 0; the front-end forwards on CPU 1.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { recipeNamed } from '../../common/recipes.js';
+import { frontCommand, MEMORY_MIB, pathsFromLog, type FrontOptions } from '../common/front.js';
+import type { Peer } from '../common/peer.js';
+import type { Mode, Run, Side, Step } from './results.js';
+import { countEvent } from '../common/perf.js';
+import { PROMPT, START, STOP, withScope, type Scope } from '../common/scope.js';
+import { dpdkCommand, portStats } from '../common/testpmd.js';
+
+export interface PairOptions extends Pick<FrontOptions, 'program' | 'avx512'> {
+  /** One-second windows. */
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+  /** `perf` can count cycles. */
+  readonly cycles: boolean;
+  /** Nanoseconds for a cache line to the other CPU and back, measured when nothing else runs. */
+  readonly handOver: () => Promise<number>;
+  readonly signal: AbortSignal;
+}
+
+const TOTALS = /Accumulated forward statistics[^]*?TX-dropped: (\d+)[^]*?\+{60}/;
+/** Not those marked (reduce): V8 shrinks the heap of a thread that has gone idle, the prompt's for example. */
+const GC_LINE = /\b(Scavenge|Mark-Compact(?! \(reduce\)))/g;
+/** Packets that came in anew need this long to be spread over both rings. */
+const SETTLE_MS = 200;
+
+/** What the vhost side does while the front-end is in `mode`. */
+const opposite: Readonly<Record<Mode, Mode>> = { io: 'io', rxonly: 'txonly', txonly: 'rxonly' };
+
+/** Everything a side needs to be measured. */
+interface Bench {
+  readonly step: Step;
+  readonly options: PairOptions;
+  readonly scope: Scope;
+  readonly vhost: Peer;
+  readonly front: FrontOptions;
+}
+
+/** @throws Error of a process that ended, or did not answer; whatever the end of `signal` leads to. */
+export function measurePair(step: Step, options: PairOptions, onRun: (run: Run) => void): Promise<void> {
+  return withScope(options.signal, async (scope) => {
+    const socket = join(scope.directory, 's');
+    const vdevs = [`net_vhost0,iface=${socket},queues=1,client=0`];
+    const vhost = await scope.testpmd('vhost', dpdkCommand({ vdevs, memoryMiB: MEMORY_MIB }));
+    const { program, avx512 } = options;
+    const { devargs } = recipeNamed(step.recipe);
+    const front = { program, avx512, vdevs: [`net_virtio_user0,path=${socket},queues=1,${devargs}`] };
+    const bench = { step, options, scope, vhost, front };
+    onRun(await measureSide(bench, 'ours'));
+    onRun(await measureSide(bench, 'dpdk'));
+  });
+}
+
+async function measureSide(bench: Bench, side: Side): Promise<Run> {
+  const { step, options, scope, vhost } = bench;
+  const handOverBefore = await options.handOver();
+  const front = await scope.testpmd(side, frontCommand(side, bench.front));
+  await warmUp(bench, front);
+  const paths = pathsFromLog(front.output); // by now: the log may come in behind the prompt
+
+  // what the receiver of the mode counts; in io both would do
+  const receiver = step.mode === 'rxonly' ? front : vhost;
+  const collectionsBefore = collections(front);
+  const lostBefore = await lost(step.mode, vhost, front);
+  const windows: number[] = [];
+  let { rxPackets } = await portStats(receiver);
+  const before = rxPackets;
+  const stopCounting = options.cycles ? countEvent(front.pid) : () => Promise.resolve(undefined);
+  for (let i = 0; i < options.seconds; i++) {
+    await sleep(1000, undefined, { signal: options.signal });
+    const now = await portStats(receiver);
+    windows.push(now.rxPps);
+    rxPackets = now.rxPackets;
+  }
+  const cycles = await stopCounting();
+  const lostPackets = (await lost(step.mode, vhost, front)) - lostBefore;
+  const collected = collections(front) - collectionsBefore;
+
+  await vhost.ask('stop', STOP);
+  await front.ask('stop', STOP);
+  await front.stop();
+  return {
+    ...{ ...step, side, windows, packets: rxPackets - before, lost: lostPackets, ...paths },
+    handOver: [handOverBefore, await options.handOver()],
+    ...(side === 'ours' ? { collections: collected } : {}),
+    ...(cycles === undefined ? {} : { cycles }),
+  };
+}
+
+/** Packets flow when this is done, and the compiler has seen enough of them. */
+async function warmUp({ step, options, vhost }: Bench, front: Peer): Promise<void> {
+  const { mode, size } = step;
+  const wait = (ms: number) => sleep(ms, undefined, { signal: options.signal });
+  for (const [peer, peerMode] of [
+    [front, mode],
+    [vhost, opposite[mode]],
+  ] as const) {
+    await peer.ask(`set fwd ${peerMode}`, new RegExp(`Set ${peerMode} packet forwarding mode[^]*testpmd> `));
+    await peer.ask(`set txpkts ${size}`, PROMPT);
+  }
+  if (mode !== 'io') {
+    for (const peer of mode === 'rxonly' ? [front, vhost] : [vhost, front]) await peer.ask('start', START);
+    await wait(options.warmUpSeconds * 1000);
+    return;
+  }
+  await front.ask('start', START);
+  // the first packets only teach the compiler which paths are hot; the measured ones enter when it is done
+  await vhost.ask('start tx_first 32', START);
+  await wait(options.warmUpSeconds * 1000 - SETTLE_MS);
+  await vhost.ask('stop', STOP);
+  await vhost.ask('start tx_first 32', START);
+  await wait(SETTLE_MS);
+}
+
+const collections = (peer: Peer) => peer.output.match(GC_LINE)?.length ?? 0;
+
+/**
+ * Packets lost so far. In io mode what an engine could not hand on (TX-dropped) is lost; a generator that finds the
+ * ring full has merely not sent.
+ */
+async function lost(mode: Mode, ...peers: readonly Peer[]): Promise<number> {
+  let count = 0;
+  for (const peer of peers) {
+    const { rxMissed, rxErrors } = await portStats(peer);
+    count += rxMissed + rxErrors;
+    if (mode === 'io') count += Number((await peer.ask('show fwd stats all', TOTALS))[1]);
+  }
+  return count;
+}

@@ -1,0 +1,138 @@
+/** The result of the forwarding benchmark as it is kept in a JSON file, and what of it is still to be measured. */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { VirtioPmdError } from '../../../native/errors.js';
+import type { Machine } from '../common/machine.js';
+
+/** io: packets go round; rxonly: the front-end receives what the vhost side makes; txonly: the other way round. */
+export const MODES = ['io', 'rxonly', 'txonly'] as const;
+export type Mode = (typeof MODES)[number];
+
+export const SIDES = ['ours', 'dpdk'] as const;
+export type Side = (typeof SIDES)[number];
+
+export interface ForwardingOptions {
+  /** Names. */
+  readonly recipes: readonly string[];
+  /** Bytes of a packet. */
+  readonly sizes: readonly number[];
+  readonly modes: readonly Mode[];
+  readonly pairs: number;
+  /** One-second windows of a measurement. */
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+}
+
+/** One measurement of both sides: a row of the table has `pairs` of them. */
+export interface Step {
+  /** 0 to pairs - 1. */
+  readonly pair: number;
+  readonly recipe: string;
+  readonly size: number;
+  readonly mode: Mode;
+}
+
+/** One front-end in one process. */
+export interface Run extends Step {
+  readonly side: Side;
+  /** Packets per second, window by window. */
+  readonly windows: readonly number[];
+  /** Packets within the windows. */
+  readonly packets: number;
+  /** Packets of them that were lost on the way. */
+  readonly lost: number;
+  /** Garbage collections within the windows; undefined for DPDK. */
+  readonly collections?: number;
+  /** CPU cycles of the front-end within the windows; absent where `perf` cannot count them. */
+  readonly cycles?: number;
+  /** Nanoseconds for a cache line to the other CPU and back, before and after: see hand-over.ts. */
+  readonly handOver: readonly number[];
+  /** The paths that ran, as the front-end's own log names them. */
+  readonly rx: string;
+  readonly tx: string;
+  /** Instruction set of our vectorized paths. */
+  readonly kernel?: string;
+}
+
+export interface Failure extends Step {
+  readonly error: string;
+}
+
+export interface ForwardingResult {
+  readonly kind: 'forwarding';
+  /** ISO 8601. */
+  readonly started: string;
+  readonly updated: string;
+  readonly machine: Machine;
+  /** Pages of the packet memory, the same on both sides. */
+  readonly pages: string;
+  readonly options: ForwardingOptions;
+  readonly runs: readonly Run[];
+  /** Of the last attempt: they are measured again when the result is resumed. */
+  readonly failures: readonly Failure[];
+}
+
+export const sameRow = (a: Omit<Step, 'pair'>, b: Omit<Step, 'pair'>) =>
+  a.recipe === b.recipe && a.size === b.size && a.mode === b.mode;
+
+/** All rows of a table, in its order. */
+export function rowsOf({ modes, sizes, recipes }: ForwardingOptions): Omit<Step, 'pair'>[] {
+  return modes.flatMap((mode) => sizes.flatMap((size) => recipes.map((recipe) => ({ recipe, size, mode }))));
+}
+
+/**
+ * All measurements in their order: the first pair of every row, then the second of every row. A slow phase of the
+ * machine then falls on one pair of some rows and not on all pairs of one, and an interrupted run has every row.
+ */
+export function stepsOf(options: ForwardingOptions): Step[] {
+  const rows = rowsOf(options);
+  return Array.from({ length: options.pairs }, (_, pair) => rows.map((row) => ({ pair, ...row }))).flat();
+}
+
+/** Whether both sides of a step have been measured. */
+export function isDone(result: Pick<ForwardingResult, 'runs'>, step: Step): boolean {
+  const of = result.runs.filter((run) => run.pair === step.pair && sameRow(run, step));
+  return SIDES.every((side) => of.some((run) => run.side === side));
+}
+
+/** The result without halves of pairs: alternating is the point, so a half is measured again with its other half. */
+export function wholePairs(result: ForwardingResult): ForwardingResult {
+  return { ...result, runs: result.runs.filter((run) => isDone(result, run)), failures: [] };
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+
+/** @throws VirtioPmdError EOPTION when the file cannot be read or is something else. */
+export function loadResult(file: string): ForwardingResult {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (cause) {
+    throw new VirtioPmdError('EOPTION', `${file} cannot be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+  const fits =
+    isObject(value) &&
+    value['kind'] === 'forwarding' &&
+    [value['runs'], value['failures']].every(Array.isArray) &&
+    [value['machine'], value['options']].every(isObject);
+  if (fits) return value as unknown as ForwardingResult;
+  throw new VirtioPmdError('EOPTION', `${file} is no result of npm run bench: one of the forwarding kind is expected`);
+}
+
+/** Writes JSON so that the file is whole at every moment. */
+export function saveJson(file: string, value: unknown): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(`${file}.new`, `${JSON.stringify(value, undefined, 1)}\n`);
+  renameSync(`${file}.new`, file);
+}
+
+/** @throws VirtioPmdError ECONFIG when a result from elsewhere, or of other code, would be mixed with ours. */
+export function checkSameMachine(file: string, then: Machine, now: Machine): void {
+  for (const key of ['cpu', 'cpus', 'kernel', 'node', 'dpdk', 'commit'] as const) {
+    if (then[key] === now[key]) continue;
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `${file} was begun with ${key} ${then[key]}, and here is ${now[key]}: begin a new result, without --resume`,
+    );
+  }
+}

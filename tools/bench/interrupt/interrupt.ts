@@ -1,0 +1,195 @@
+/**
+ * `npm run bench -- interrupt`: what an idle lcore costs, how long it takes to wake up, and what it forwards under load: our
+ * l3fwd-power asleep, the same polling, and DPDK's testpmd, in turn.
+ */
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { VirtioPmdError } from '../../../native/errors.js';
+import { MEMORY_MIB } from '../common/front.js';
+import { cpuShare, cpuTime, type CpuShare } from './cpu.js';
+import { RINGS, startFront, stopFront, type InterruptSide, type Ring } from './front.js';
+import type { WakeUpJob } from './generator.js';
+import type { WakeUpResult } from './wakeups.js';
+import { machineLine, type Machine } from '../common/machine.js';
+import type { Peer } from '../common/peer.js';
+import { saveJson } from '../forwarding/results.js';
+import { PROMPT, START, STOP, withScope, type Scope } from '../common/scope.js';
+import { best } from '../common/statistics.js';
+import { dpdkCommand, portStats, type OurProgram } from '../common/testpmd.js';
+
+export interface InterruptOptions {
+  readonly rings: readonly Ring[];
+  readonly sides: readonly InterruptSide[];
+  readonly pairs: number;
+  /** One-second windows under load. */
+  readonly seconds: number;
+  readonly warmUpSeconds: number;
+  readonly idleSeconds: number;
+  /** Packets of which each finds the lcore asleep. */
+  readonly wakeUps: number;
+}
+
+/** One front-end with dpdk-testpmd's net_vhost behind it: load, then nothing. */
+export interface LoadRun {
+  readonly ring: Ring;
+  readonly pair: number;
+  readonly side: InterruptSide;
+  /** Packets per second that came back, window by window. */
+  readonly windows: readonly number[];
+  /** CPU time during the windows, and afterwards, when nothing came any more. */
+  readonly busy: CpuShare;
+  readonly idle: CpuShare;
+}
+
+/** One front-end with our generator behind it: single packets. */
+export interface WakeUpRun extends WakeUpResult {
+  readonly ring: Ring;
+  readonly side: InterruptSide;
+  readonly cpu: CpuShare;
+  readonly sleepsPerPacket: number;
+  /** Packets that l3fwd-power found without having been interrupted, by looking now and then. */
+  readonly missed?: number;
+}
+
+export interface InterruptResult {
+  readonly kind: 'interrupt';
+  readonly started: string;
+  readonly machine: Machine;
+  readonly options: InterruptOptions;
+  readonly loads: readonly LoadRun[];
+  readonly wakeUps: readonly WakeUpRun[];
+}
+
+export interface InterruptContext {
+  readonly program: OurProgram;
+  readonly json: string;
+  readonly machine: Machine;
+  readonly print: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const GENERATOR = ['--min-semi-space-size=64', '--import', './tools/ts.mjs', 'tools/bench/interrupt/generator.ts'];
+/** flowgen makes one packet and sends it so often again: it should not be what limits the others. */
+const CLONES = '--flowgen-clones=31';
+/** Milliseconds between packets: an lcore that sleeps is asleep by then; one that polls need not be waited for. */
+const GAP = { asleep: [5, 20], polling: [1, 3] } as const;
+/** From the last packet until nothing is on its way any more. */
+const SETTLE_MS = 200;
+
+export async function runInterrupt(options: InterruptOptions, context: InterruptContext): Promise<InterruptResult> {
+  const { machine, json, print, signal } = context;
+  const loads: LoadRun[] = [];
+  const wakeUps: WakeUpRun[] = [];
+  const base = { kind: 'interrupt', started: new Date().toISOString(), machine, options } as const;
+  const result = (): InterruptResult => ({ ...base, loads, wakeUps });
+  print(machineLine(machine));
+  try {
+    for (let pair = 0; pair < options.pairs; pair++) {
+      for (const ring of options.rings) {
+        await measureLoads(options, context, ring, pair, (run) => {
+          loads.push(run);
+          saveJson(json, result());
+          const mpps = (best(run.windows) / 1e6).toFixed(3);
+          const idle = (run.idle.lcore * 100).toFixed(2);
+          print(`pair ${pair + 1}/${options.pairs}  ${ring}  ${run.side}  ${mpps} Mpps; idle: ${idle} % of a CPU`);
+        });
+      }
+    }
+    for (const ring of options.rings) {
+      for (const side of options.sides) {
+        const run = await measureWakeUps(options, context, ring, side);
+        wakeUps.push(run);
+        saveJson(json, result());
+        const [p50, p99] = [run.latency.p50, run.latency.p99].map((ns) => (ns / 1000).toFixed(1));
+        print(`${ring}  ${side}  ${run.received} packets: p50 ${p50}, p99 ${p99} µs`);
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return result();
+}
+
+/** All sides in turn; DPDK's, which is there for comparison with an idle lcore, only in the first pair. */
+function measureLoads(
+  options: InterruptOptions,
+  context: InterruptContext,
+  ring: Ring,
+  pair: number,
+  onRun: (run: LoadRun) => void,
+): Promise<void> {
+  return withScope(context.signal, async (scope) => {
+    const socket = join(scope.directory, 's');
+    const vdevs = [`net_vhost0,iface=${socket},queues=1,client=0`];
+    const vhost = await scope.testpmd('vhost', dpdkCommand({ vdevs, memoryMiB: MEMORY_MIB, args: [CLONES] }));
+    for (const side of options.sides) {
+      if (side === 'dpdk' && pair > 0) continue;
+      const front = await startFront(scope, { side, ring, socket, ...context });
+      onRun({ ring, pair, side, ...(await measureLoad(options, scope, vhost, front)) });
+      await stopFront(front, side);
+    }
+  });
+}
+
+async function measureLoad(
+  options: InterruptOptions,
+  scope: Scope,
+  vhost: Peer,
+  front: Peer,
+): Promise<Pick<LoadRun, 'windows' | 'busy' | 'idle'>> {
+  const wait = (ms: number) => sleep(ms, undefined, { signal: scope.signal });
+  // flowgen sends, receives, and throws away: packets that went round would soon have no TTL left
+  await startMode(vhost, 'flowgen');
+  await wait(options.warmUpSeconds * 1000);
+  const windows: number[] = [];
+  const before = cpuTime(front.pid);
+  await portStats(vhost);
+  for (let i = 0; i < options.seconds; i++) {
+    await wait(1000);
+    windows.push((await portStats(vhost)).rxPps);
+  }
+  const busy = cpuShare(before, cpuTime(front.pid));
+  await vhost.ask('stop', STOP);
+
+  await startMode(vhost, 'rxonly'); // polls, and has nothing to do
+  await wait(SETTLE_MS);
+  const quiet = cpuTime(front.pid);
+  await wait(options.idleSeconds * 1000);
+  const idle = cpuShare(quiet, cpuTime(front.pid));
+  await vhost.ask('stop', STOP);
+  return { windows, busy, idle };
+}
+
+async function startMode(vhost: Peer, mode: string): Promise<void> {
+  await vhost.ask(`set fwd ${mode}`, PROMPT);
+  await vhost.ask('start', START);
+}
+
+function measureWakeUps(
+  options: InterruptOptions,
+  context: InterruptContext,
+  ring: Ring,
+  side: InterruptSide,
+): Promise<WakeUpRun> {
+  return withScope(context.signal, async (scope) => {
+    const socket = join(scope.directory, 's');
+    const [minGapMs, maxGapMs] = side === 'interrupt' ? GAP.asleep : GAP.polling;
+    const { wakeUps: count, warmUpSeconds } = options;
+    const job: WakeUpJob = { socket, count, minGapMs, maxGapMs, warmUpSeconds };
+    const generator = scope.start('generator', [process.execPath, [...GENERATOR, JSON.stringify(job)]]);
+    await generator.waitFor(/listening\n/, 60_000);
+    const front = await startFront(scope, { side, ring, socket, ...context });
+    await generator.waitFor(/measuring\n/, 60_000);
+    const before = cpuTime(front.pid);
+    const line = await generator.waitFor(/^\{.*\}$/m, count * maxGapMs + 60_000);
+    const after = cpuTime(front.pid);
+    const missed = (await stopFront(front, side))?.['missed'];
+    const result = JSON.parse(line[0]) as WakeUpResult;
+    if (result.received === 0) throw new VirtioPmdError('EPEER', `${ring}, ${side}: no packet came back`);
+    const sleepsPerPacket = (after.sleeps - before.sleeps) / result.sent;
+    const run = { ring, side, ...result, cpu: cpuShare(before, after), sleepsPerPacket };
+    return missed === undefined ? run : { ...run, missed };
+  });
+}
+
+export const ringNames = Object.keys(RINGS) as Ring[];

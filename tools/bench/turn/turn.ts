@@ -1,0 +1,78 @@
+/** `npm run bench -- turn`: nanoseconds per packet of the driver alone. Every measurement is a process of its own. */
+import { VirtioPmdError } from '../../../native/errors.js';
+import { formatTable } from '../../common/table.js';
+import { machineLine, type Machine } from '../common/machine.js';
+import { saveJson } from '../forwarding/results.js';
+import { withScope } from '../common/scope.js';
+import { median } from '../common/statistics.js';
+import type { TurnJob, TurnResult } from './run.js';
+
+export interface TurnOptions extends Omit<TurnJob, 'recipe'> {
+  readonly recipes: readonly string[];
+  /** Processes for each recipe. */
+  readonly runs: number;
+}
+
+export interface TurnRun extends Omit<TurnResult, 'windows'> {
+  readonly recipe: string;
+  /** Nanoseconds per packet of the best window, and of the one in the middle. */
+  readonly best: number;
+  readonly median: number;
+  readonly windows: number;
+}
+
+export interface TurnContext {
+  readonly json: string;
+  readonly machine: Machine;
+  readonly print: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const RUN = ['--import', './tools/ts.mjs', 'tools/bench/turn/run.ts'];
+
+export async function runTurn(options: TurnOptions, context: TurnContext): Promise<readonly TurnRun[]> {
+  const { machine, json, print, signal } = context;
+  const { recipes, runs: count, ...job } = options;
+  const runs: TurnRun[] = [];
+  print(machineLine(machine));
+  try {
+    for (let round = 0; round < count; round++) {
+      for (const recipe of recipes) {
+        runs.push(await turnOnce({ recipe, ...job }, signal));
+        const { best, median: middle } = runs.at(-1)!;
+        print(`${recipe}: ${best.toFixed(1)} ns, median ${middle.toFixed(1)} ns`);
+        saveJson(json, { kind: 'turn', machine, options, runs });
+      }
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return runs;
+}
+
+/** One process. @throws VirtioPmdError EPEER when it fails. */
+export function turnOnce(job: TurnJob, signal: AbortSignal): Promise<TurnRun> {
+  return withScope(signal, async (scope) => {
+    const child = scope.start('turn', [process.execPath, [...RUN, JSON.stringify(job)]]);
+    const status = await child.end();
+    const line = /^\{.*\}$/m.exec(child.output)?.[0];
+    if (line === undefined) throw new VirtioPmdError('EPEER', `${job.recipe}: ended with ${status}: ${child.output}`);
+    const { windows, ...paths } = JSON.parse(line) as TurnResult;
+    const best = Math.min(...windows);
+    return { recipe: job.recipe, best, median: median(windows), windows: windows.length, ...paths };
+  });
+}
+
+/** One line per recipe: the best window of all processes, and the median of their medians. */
+export function turnTable(recipes: readonly string[], runs: readonly TurnRun[]): string {
+  const head = ['Recipe', 'Rx', 'Tx', 'Kernels', 'Best ns', 'Median ns', 'Runs'];
+  const rows = recipes.flatMap((recipe) => {
+    const of = runs.filter((run) => run.recipe === recipe);
+    if (of.length === 0) return [];
+    const best = Math.min(...of.map((run) => run.best));
+    const middle = median(of.map((run) => run.median));
+    const { rx, tx, kernel = '-' } = of[0]!;
+    return [[recipe, rx, tx, kernel, best.toFixed(1), middle.toFixed(1), String(of.length)]];
+  });
+  return formatTable(head, rows);
+}

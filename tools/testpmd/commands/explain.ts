@@ -1,0 +1,29 @@
+/** What is said of a line that is no command. */
+import { nearest } from '../../../driver/devargs/nearest.js';
+import { grammar, readableSyntax } from './index.js';
+import { splitWords, type Parsed } from './grammar.js';
+import type { Testpmd } from '../testpmd.js';
+import { whyUnsupported } from './unsupported.js';
+
+/** More would be a page of help, in which the reason is lost. */
+const MOST_USAGES = 6;
+
+export function explain(line: string, parsed: Exclude<Parsed<Testpmd>, { kind: 'command' }>): string {
+  const words = splitWords(line);
+  const why = whyUnsupported(words);
+  if (why !== undefined) return why;
+  if (parsed.kind === 'unknown') {
+    const meant = nearest(words[0]!, grammar.verbs);
+    return `Command not found${meant === undefined ? '' : `\n  did you mean ${meant}?`}`;
+  }
+  const { usage, fits, next } = parsed;
+  if (usage.length <= MOST_USAGES) {
+    return ['Bad arguments', ...usage.map((syntax) => `  ${readableSyntax(syntax)}`)].join('\n');
+  }
+  const begun = words.slice(0, fits).join(' ');
+  const wrong = words[fits];
+  if (wrong === undefined) return `Bad arguments\n  ${begun} what? One of ${[...next].sort().join(', ')} (help all)`;
+  const meant = nearest(wrong, next);
+  const hint = meant === undefined ? 'help all lists the commands' : `did you mean ${begun} ${meant}?`;
+  return `Bad arguments\n  there is no ${begun} ${wrong}: ${hint}`;
+}

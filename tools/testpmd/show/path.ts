@@ -1,0 +1,37 @@
+/** `show port P path`: why this path and these features. Ours; dpdk-testpmd has nothing like it. */
+import { featureNames } from '../../../driver/wire/virtio-features.js';
+import type { PathReport, Reason } from '../../../driver/port/types.js';
+
+const reasons = (list: readonly Reason[], none: string) =>
+  list.length === 0 ? [`  ${none}`] : list.map(({ what, why }) => `  ${what}: ${why}`);
+
+function featureLine(title: string, bits: bigint): string {
+  const names = featureNames(bits).map((name) => ` ${name.replace(/^VIRTIO_(NET_)?F_/, '')}`);
+  return `  ${title.padEnd(13)}0x${bits.toString(16)}${names.join('')}`;
+}
+
+/** Nothing for scalar paths: why there is no kernel stands behind the vectorized path under "Rejected". */
+function kernelLines({ kernel, widerKernels = [] }: PathReport): string[] {
+  if (kernel === undefined) return [];
+  return [`Kernel: ${kernel}`, 'Wider kernels:', ...reasons(widerKernels, 'none')];
+}
+
+export function formatPath(portId: number, report: PathReport): string {
+  const { features } = report;
+  return [
+    '',
+    `********************* Path of port ${String(portId).padEnd(2)} *********************`,
+    `Recipe: ${report.recipe}`,
+    `Rx: ${report.rx}`,
+    `Tx: ${report.tx}`,
+    ...kernelLines(report),
+    'Rejected:',
+    ...reasons(report.rejected, 'none'),
+    'Features:',
+    featureLine('offered', features.offered),
+    featureLine('asked', features.asked),
+    featureLine('acknowledged', features.acknowledged),
+    'Refused:',
+    ...reasons(features.refused, 'none'),
+  ].join('\n');
+}
