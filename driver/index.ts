@@ -3,11 +3,13 @@
  * thread (`port.rx`, `port.tx`) or hand `port.spec()` to an lcore, which opens queues with `openRx` and `openTx`.
  */
 export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal/eal.js';
-export { attach, Port, portsOf, type AttachOptions } from './port/port.js';
+export { attach, type AttachOptions } from './port/attach.js';
 export { hotplugAdd, hotplugRemove, type Bus } from './port/hotplug.js';
+export { Port, portsOf, type PortPart } from './port/port.js';
+export type { PortFilters, PortInterrupts, PortRss, RetaEntries, RssInfo, RssUpdate } from './port/parts.js';
+export { loadQueues, openRx, openTx, type PortQueueSpec, type RxQueue, type TxQueue } from './port/queue.js';
 export { parseVirtioUser, type PciDevargs, type PortArgs, type VirtioUserDevargs } from './devargs/devargs.js';
 export { isPci, parsePci } from './virtio/pci/probe.js';
-export { type PortFilters } from './virtio/filters.js';
 export { featureName, featureNames } from './wire/virtio-features.js';
 export {
   ForwardStream,
@@ -20,7 +22,6 @@ export {
 export { readStreamCounts, streamCountersBytes, type StreamCounts } from './port/stream-counters.js';
 export { RxInterrupts } from './eal/rx-interrupt.js';
 export { rxReady, type RxReadyOptions } from './port/rx-ready.js';
-export { openRx, openTx } from '../paths/guest/open.js';
 export { Mempool, NIL, type MempoolSpec } from '../paths/mempool.js';
 export { bigEndian16, swapBytes } from '../paths/bytes.js';
 export * from '../paths/mbuf.js';

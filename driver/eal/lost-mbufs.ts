@@ -1,5 +1,6 @@
 /** Mbufs that nobody holds any more: code that forgot them, or that threw before it could send or free them. */
 import { INITIALISED, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
+import { isVirtqueue, type PortQueueSpec } from '../port/queue.js';
 import { CheckedMempool } from '../../paths/checked-mempool.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
 
@@ -19,11 +20,11 @@ const FREE = 2;
  * @param queues every queue that may hold mbufs of the pool.
  * @returns undefined, having changed nothing, when a thread that died has left mbufs where only it could take them.
  */
-export function recoverMbufs(handle: Mempool, queues: readonly QueueSpec[]): MbufFindings | undefined {
+export function recoverMbufs(handle: Mempool, queues: readonly PortQueueSpec[]): MbufFindings | undefined {
   if (handle instanceof CheckedMempool) handle.forgetHeld();
   const pool = handle.unchecked;
   const seen = new Uint8Array(pool.count);
-  for (const spec of queues) markHeld(pool, spec, seen);
+  for (const spec of queues.filter(isVirtqueue)) markHeld(pool, spec, seen);
   const free = takeAll(pool);
   if (pool.available() > 0) {
     for (const m of free) pool.put(m);

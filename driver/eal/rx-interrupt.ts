@@ -5,7 +5,8 @@
 import { VirtioPmdError } from '../../native/errors.js';
 import { drainFd, PollSet } from '../../native/event.js';
 import { openRxInterrupt, type RxInterrupt } from '../../paths/guest/interrupt.js';
-import { BROKEN, FREE_COUNT, queueState, STARTED, type QueueSpec, type RxPath } from '../../paths/guest/queue.js';
+import { BROKEN, FREE_COUNT, queueState, STARTED } from '../../paths/guest/queue.js';
+import { isVirtqueue, type PortQueueSpec, type RxQueue } from '../port/queue.js';
 
 /**
  * A thread in a system call cannot be ended, so this is how long one that sleeps may hold up the end of a process that does
@@ -13,7 +14,7 @@ import { BROKEN, FREE_COUNT, queueState, STARTED, type QueueSpec, type RxPath } 
  */
 const SLICE_MS = 250;
 
-type Queue = Pick<RxPath, 'spec' | 'fill'>;
+type Queue = Pick<RxQueue, 'spec' | 'fill'>;
 
 /** What ended a sleep: the time-out, an interrupt, or somebody who wants this thread. */
 type End = 'time' | 'interrupt' | 'wanted';
@@ -21,6 +22,7 @@ type End = 'time' | 'interrupt' | 'wanted';
 interface Sleeper {
   readonly interrupt: RxInterrupt;
   readonly words: Int32Array;
+  readonly nbDesc: number;
   readonly fd: number;
   /** Its position in the set of the last sleep; -1: it was left out. */
   position: number;
@@ -35,7 +37,7 @@ export class RxInterrupts {
   spurious = 0;
   /** Packets found without an interrupt, by looking now and then: the device forgot it. */
   missed = 0;
-  private readonly sleepers = new WeakMap<QueueSpec, Sleeper>();
+  private readonly sleepers = new WeakMap<PortQueueSpec, Sleeper>();
   private readonly ready: Queue[] = [];
   private set = new PollSet(8);
 
@@ -49,9 +51,9 @@ export class RxInterrupts {
    * @throws VirtioPmdError ECONFIG when the queue has no interrupt
    */
   enable(queue: Queue): boolean {
-    const { words, interrupt } = this.sleeper(queue);
+    const { words, interrupt, nbDesc } = this.sleeper(queue);
     const working = words[STARTED] !== 0 && words[BROKEN] === 0;
-    if (working && words[FREE_COUNT] === queue.spec.nbDesc) queue.fill();
+    if (working && words[FREE_COUNT] === nbDesc) queue.fill();
     return interrupt.enable();
   }
 
@@ -130,7 +132,7 @@ export class RxInterrupts {
   private sleeper({ spec }: Queue): Sleeper {
     const known = this.sleepers.get(spec);
     if (known !== undefined) return known;
-    if (spec.interruptFd === undefined) {
+    if (!isVirtqueue(spec) || spec.interruptFd === undefined) {
       throw new VirtioPmdError(
         'ECONFIG',
         `port ${spec.portId} rx queue ${spec.queueId} has no interrupt: configure the port with rxInterrupts: true`,
@@ -139,6 +141,7 @@ export class RxInterrupts {
     const sleeper = {
       interrupt: openRxInterrupt(spec),
       words: queueState(spec).words,
+      nbDesc: spec.nbDesc,
       fd: spec.interruptFd,
       position: -1,
     };

@@ -2,23 +2,7 @@
 import { aBoolean, aNumber, madeBy, optional, type OptionKinds } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../../paths/layout.js';
-import { GUEST_TSO, has, hasAll, HOST_TSO } from '../virtio/features.js';
-import {
-  RX_OFFLOAD_RSS_HASH,
-  RX_OFFLOAD_SCATTER,
-  RX_OFFLOAD_TCP_CKSUM,
-  RX_OFFLOAD_TCP_LRO,
-  RX_OFFLOAD_UDP_CKSUM,
-  RX_OFFLOAD_VLAN_FILTER,
-  RX_OFFLOAD_VLAN_STRIP,
-  TX_OFFLOAD_MULTI_SEGS,
-  TX_OFFLOAD_TCP_CKSUM,
-  TX_OFFLOAD_TCP_TSO,
-  TX_OFFLOAD_UDP_CKSUM,
-  TX_OFFLOAD_VLAN_INSERT,
-  type PortConfig,
-} from './types.js';
-import * as F from '../wire/virtio-features.js';
+import { RX_OFFLOAD_SCATTER, type PortConfig } from './types.js';
 
 export type ResolvedConfig = Required<PortConfig>;
 
@@ -53,67 +37,17 @@ export const portConfig: OptionKinds<PortConfig> = {
 /** What the device allows. */
 export interface PortLimits {
   readonly portId: number;
-  readonly maxQueuePairs: number;
+  readonly maxRxQueues: number;
+  readonly maxTxQueues: number;
   /** Descriptors of the Rx rings, and of the Tx rings where these have another size. */
   readonly queueSize: number;
   readonly txQueueSize?: number;
-  /** Bytes of the net header. */
+  /** Bytes that the device puts in front of a packet: the net header of virtio, or 0. */
   readonly hdrSize: number;
-  /** The most that the device allows, if it says so (VIRTIO_NET_F_MTU). */
+  /** The most that the device allows, if it says so. */
   readonly deviceMtu?: number | undefined;
   readonly rxOffloadCapa: number;
   readonly txOffloadCapa: number;
-}
-
-/** Rx offloads that an offer of features allows (dev_info of the PMD). */
-export function rxOffloadCapa(offered: bigint): number {
-  let capa = RX_OFFLOAD_VLAN_STRIP;
-  if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
-  if (has(offered, F.VIRTIO_NET_F_GUEST_CSUM)) {
-    capa |= RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM;
-    if (hasAll(offered, GUEST_TSO)) capa |= RX_OFFLOAD_TCP_LRO;
-  }
-  if (has(offered, F.VIRTIO_NET_F_HASH_REPORT)) capa |= RX_OFFLOAD_RSS_HASH;
-  if (has(offered, F.VIRTIO_NET_F_CTRL_VLAN)) capa |= RX_OFFLOAD_VLAN_FILTER;
-  return capa;
-}
-
-export function txOffloadCapa(offered: bigint): number {
-  let capa = TX_OFFLOAD_MULTI_SEGS | TX_OFFLOAD_VLAN_INSERT;
-  if (has(offered, F.VIRTIO_NET_F_CSUM)) {
-    capa |= TX_OFFLOAD_UDP_CKSUM | TX_OFFLOAD_TCP_CKSUM;
-    if (hasAll(offered, HOST_TSO)) capa |= TX_OFFLOAD_TCP_TSO;
-  }
-  return capa;
-}
-
-/** What virtio_dev_configure says of offloads that were asked for and not negotiated; it looks at those of Rx alone. */
-export function missingOffload(
-  { rxOffloads, txOffloads }: Pick<ResolvedConfig, 'rxOffloads' | 'txOffloads'>,
-  acknowledged: bigint,
-): string | undefined {
-  const rows: readonly (readonly [requested: number, features: bigint, why: string])[] = [
-    [
-      rxOffloads & (RX_OFFLOAD_UDP_CKSUM | RX_OFFLOAD_TCP_CKSUM),
-      F.VIRTIO_NET_F_GUEST_CSUM,
-      'rx checksum not available on this host',
-    ],
-    [rxOffloads & RX_OFFLOAD_TCP_LRO, GUEST_TSO, 'Large Receive Offload not available on this host'],
-    [rxOffloads & RX_OFFLOAD_VLAN_FILTER, F.VIRTIO_NET_F_CTRL_VLAN, 'vlan filtering not available on this host'],
-    [
-      txOffloads & (TX_OFFLOAD_UDP_CKSUM | TX_OFFLOAD_TCP_CKSUM),
-      F.VIRTIO_NET_F_CSUM,
-      'tx checksum not available on this host',
-    ],
-    [txOffloads & TX_OFFLOAD_TCP_TSO, HOST_TSO, 'TCP segmentation not available on this host'],
-  ];
-  return rows.find(([requested, features]) => requested !== 0 && !hasAll(acknowledged, features))?.[2];
-}
-
-/** LRO makes packets of up to 64 KiB, which a device cannot put into one buffer (virtio 1.2 section 5.1.6.3.1). */
-export function lroWarning(acknowledged: bigint, dataRoom: number): string | undefined {
-  if (!has(acknowledged, GUEST_TSO) || has(acknowledged, F.VIRTIO_NET_F_MRG_RXBUF)) return undefined;
-  return `LRO without mergeable buffers: the device drops packets of more than the ${dataRoom} bytes of an mbuf; use mrg_rxbuf=1`;
 }
 
 export function maxMtuOf({ hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>): number {
@@ -204,11 +138,12 @@ function fail(message: string): VirtioPmdError {
   return new VirtioPmdError('ECONFIG', message);
 }
 
-function checkQueues(kind: 'rx' | 'tx', count: number, { maxQueuePairs, portId }: PortLimits): void {
+function checkQueues(kind: 'rx' | 'tx', count: number, { maxRxQueues, maxTxQueues, portId }: PortLimits): void {
+  const max = kind === 'rx' ? maxRxQueues : maxTxQueues;
   if (!Number.isInteger(count) || count < 0) throw fail(`nb_${kind}_queues=${count}: expected a whole number`);
-  if (count <= maxQueuePairs) return;
+  if (count <= max) return;
   throw fail(
-    `Ethdev port_id=${portId} nb_${kind}_queues=${count} > ${maxQueuePairs}: the device grants ${maxQueuePairs}; attach it with queues=${count} if its back-end has as many`,
+    `Ethdev port_id=${portId} nb_${kind}_queues=${count} > ${max}: the device grants ${max}; attach it with queues=${count} if its back-end has as many`,
   );
 }
 
@@ -242,4 +177,8 @@ function txFreeThresh(thresh = 0, queueSize: number): number {
   throw fail(
     `tx_free_thresh must be less than the number of TX entries minus 3 (${queueSize - 3}). (tx_free_thresh=${thresh})`,
   );
+}
+
+export function sameConfig(a: ResolvedConfig, b: ResolvedConfig): boolean {
+  return (Object.keys(a) as (keyof ResolvedConfig)[]).every((key) => a[key] === b[key]);
 }

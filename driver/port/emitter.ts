@@ -20,7 +20,7 @@ export class Emitter<Events extends Listeners<Events>> {
   }
 
   /** Calls the listeners; an exception of one surfaces as an uncaught one, after all were called. */
-  protected emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
+  emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
     for (const listener of this.listeners.get(event) ?? []) {
       try {
         listener(...(args as never[]));

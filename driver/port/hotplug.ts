@@ -5,9 +5,9 @@
 import { aString, checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../eal/eal.js';
-import { canonicalAddress } from '../virtio/pci/address.js';
-import { isPci, parsePci } from '../virtio/pci/probe.js';
-import { attach, portsOf, type AttachOptions, type Port } from './port.js';
+import { attach, type AttachOptions } from './attach.js';
+import { driverOf, drivers } from '../drivers.js';
+import { portsOf, type Port } from './port.js';
 
 /** `vdev`: net_virtio_user<N> or virtio_user<N>. `pci`: an address such as 0000:00:03.0. */
 export type Bus = 'vdev' | 'pci';
@@ -32,8 +32,8 @@ export async function hotplugAdd(
   checkBus(bus);
   const devargs = args === '' ? name : `${name},${args}`;
   if (bus === 'pci') {
-    parsePci(devargs);
-  } else if (isPci(devargs)) {
+    nameOnBus(bus, devargs);
+  } else if (driverOf(devargs).bus !== bus) {
     throw new VirtioPmdError(
       'EDEVARGS',
       `"${name}" is not on the bus vdev: expected net_virtio_user<N> or virtio_user<N>, or the bus pci`,
@@ -49,9 +49,8 @@ export async function hotplugAdd(
 export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
   checkArguments('hotplugRemove', { eal: [eal, anEal], bus: [bus, aString], name: [name, aString] });
   checkBus(bus);
-  const onBus = portsOf(eal).filter(({ devargs }) => isPci(devargs) === (bus === 'pci'));
-  const wanted = bus === 'pci' ? (canonicalAddress(name.replace(/^pci:/, '')) ?? name) : name;
-  const port = onBus.find((candidate) => candidate.name === wanted);
+  const onBus = portsOf(eal).filter(({ devargs }) => driverOf(devargs).bus === bus);
+  const port = onBus.find((candidate) => candidate.name === name || candidate.name === fullName(bus, name));
   if (port === undefined) {
     const names = onBus.map((candidate) => candidate.name).join(', ');
     throw new VirtioPmdError(
@@ -63,6 +62,20 @@ export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
 }
 
 const anEal = madeBy('createEal', 'lcores', 'createMempool');
+
+/** @throws VirtioPmdError EDEVARGS for what is no device of this bus */
+function nameOnBus(bus: Bus, devargs: string): string {
+  return (drivers.find((driver) => driver.bus === bus) ?? driverOf(devargs)).nameOf(devargs);
+}
+
+/** The name under which a device is attached that may be given in short, such as 00:03.0. */
+function fullName(bus: Bus, name: string): string | undefined {
+  try {
+    return bus === 'pci' ? nameOnBus(bus, name) : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** For callers without types. */
 function checkBus(bus: string): void {

@@ -1,61 +1,68 @@
 /**
- * A port: one attached virtio-net device with its queues, from attach to close (rte_ethdev over the PMD). Here are bursts,
- * statistics, questions and settings; configure, start, stop and the watch over the device are in life.ts.
+ * A port: what DPDK's ethdev is. Configure, start, stop and close, bursts, statistics, questions and settings, the same for
+ * every kind of device (`PortDevice`, device.ts).
+ *
+ * A timer on the thread that attached looks after the device: it notices that a back-end went away or came back, and queues
+ * that stopped trusting their ring. A program that never returns to the event loop gets the same by reading `link` now and
+ * then.
  */
-import {
-  aFunction,
-  aNumber,
-  anInstance,
-  aString,
-  checkArguments,
-  checkOptions,
-  madeBy,
-  optional,
-  type OptionKinds,
-} from '../../native/arguments.js';
+import { aNumber, checkArgument, checkArguments, checkOptions, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
-import { LogLimit } from '../../native/log-limit.js';
-import { openRx, openTx } from '../../paths/guest/open.js';
-import { queueState, type QueueSpec, type RxPath, type TxPath } from '../../paths/guest/queue.js';
-import type { ControlCommand } from '../virtio/control/commands.js';
-import { parseVirtioUser } from '../devargs/devargs.js';
 import type { Eal } from '../eal/eal.js';
-import { isPci, parsePci, probePci } from '../virtio/pci/probe.js';
-import { checkMtu } from './config.js';
-import { PortFilters } from '../virtio/filters.js';
-import { portInfo, queueInfo, pathReport } from './info.js';
-import { PortLife, type PortOptions } from './life.js';
-import { allQueues, usedRx, usedTx } from '../virtio/plan.js';
+import type { LogLevel } from '../eal/types.js';
+import {
+  checkMtu,
+  DEFAULT_MTU,
+  portConfig,
+  resolveConfig,
+  sameConfig,
+  type PortLimits,
+  type ResolvedConfig,
+} from './config.js';
+import { Absent, type PortDevice, type PortHost, type Wishes } from './device.js';
+import { Emitter } from './emitter.js';
+import { portInfo } from './info.js';
+import type { PortFilters, PortInterrupts, PortRss } from './parts.js';
+import { openRx, openTx, type PortQueueSpec, type RxQueue, type TxQueue } from './queue.js';
 import { rxReady, type RxReadyOptions } from './rx-ready.js';
-import type { LogLevel } from '../virtio/transport.js';
-import type { PathReport, PortEvents, PortInfo, PortSpec, PortStats, QueueInfo } from './types.js';
-import { probeVirtioUser } from '../virtio/user/probe.js';
-import { portStats, portXstats, type Xstat } from './xstats.js';
+import type {
+  Link,
+  PathReport,
+  PortConfig,
+  PortEvents,
+  PortInfo,
+  PortSpec,
+  PortStats,
+  QueueInfo,
+  Xstat,
+} from './types.js';
+import { ethdevXstats } from './xstats.js';
 
-export interface AttachOptions {
-  /** Ends the wait for a server-mode port's first client. */
-  readonly signal?: AbortSignal;
-  /** How long the whole handshake with a vhost-user back-end may take. Default 60000 ms; the devarg handshake_timeout wins. */
-  readonly handshakeTimeoutMs?: number;
-  /** How long one reply of it may take. Default: as long as the handshake. */
-  readonly replyTimeoutMs?: number;
-  /**
-   * Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. What a
-   * device can cause too many of is counted instead.
-   */
-  readonly log?: PortEvents['log'];
-}
+/** How often the timer looks after the device. */
+const MONITOR_MS = 50;
 
-const attachOptions: OptionKinds<AttachOptions> = {
-  signal: optional(anInstance('an AbortSignal', AbortSignal)),
-  handshakeTimeoutMs: optional(aNumber),
-  replyTimeoutMs: optional(aNumber),
-  log: optional(aFunction),
+const DOWN: Link = { up: false, speed: undefined };
+
+/** Parts that a device may not have. */
+export type PortPart = 'filters' | 'rss' | 'interrupts' | 'path';
+
+const PART_NAMES: Readonly<Record<PortPart, string>> = {
+  filters: 'filters',
+  rss: 'receive-side scaling',
+  interrupts: 'interrupts of Rx queues',
+  path: 'report of its path',
 };
 
-const anEal = madeBy('createEal', 'lcores', 'createMempool');
-
-const NO_RSS = { keySize: 0, retaSize: 0, flowTypes: 0n };
+export interface PortOptions {
+  readonly eal: Eal;
+  readonly id: number;
+  readonly name: string;
+  /** The device string. */
+  readonly devargs: string;
+  /** Makes the device, which the port owns. */
+  readonly open: (host: PortHost) => PortDevice;
+  readonly log: (level: LogLevel, line: string) => void;
+}
 
 /** Ports by id; ids are the lowest free ones, as in DPDK. */
 const registry = new WeakMap<Eal, (Port | undefined)[]>();
@@ -65,123 +72,196 @@ export function portsOf(eal: Eal): readonly Port[] {
   return (registry.get(eal) ?? []).filter((port) => port !== undefined);
 }
 
-function freeId(eal: Eal): number {
+/** The id of the next port. */
+export function freeId(eal: Eal): number {
   const ports = registry.get(eal) ?? [];
   const free = ports.findIndex((port) => port === undefined);
   return free < 0 ? ports.length : free;
 }
 
-/**
- * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2', or of a PCI address such as
- * '0000:00:03.0,vectorized=1'. In server mode this waits for the first client, without blocking the thread.
- * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
- */
-export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
-  checkArguments('attach', { eal: [eal, anEal], devargs: [devargs, aString] });
-  checkOptions('attach', options, attachOptions);
-  const sink = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
-  // a back-end can cause lines without end: by what it answers, and by going and coming back
-  const { log } = new LogLimit<LogLevel>(sink, 'warning');
-  const { signal, handshakeTimeoutMs, replyTimeoutMs } = options;
-  const pci = isPci(devargs);
-  const args = pci ? parsePci(devargs) : parseVirtioUser(devargs);
-  checkName(eal, args.name);
-  // in server mode there may never be a client
-  const closed = new AbortController();
-  const forget = eal.beforeClose(() => closed.abort());
-  const wanted = signal === undefined ? closed.signal : AbortSignal.any([signal, closed.signal]);
-  let transport;
-  try {
-    transport = pci
-      ? await probePci(eal, devargs, log)
-      : await probeVirtioUser(eal, parseVirtioUser(devargs), {
-          signal: wanted,
-          handshakeTimeoutMs,
-          replyTimeoutMs,
-          log,
-        });
-  } finally {
-    forget();
-  }
-  try {
-    checkName(eal, args.name);
-    return new Port({ eal, id: freeId(eal), devargs, args, transport, log });
-  } catch (error) {
-    transport.close();
-    throw error;
-  }
-}
+export class Port {
+  readonly id: number;
+  readonly name: string;
+  readonly devargs: string;
 
-function checkName(eal: Eal, name: string): void {
-  if (!portsOf(eal).some((port) => port.name === name)) return;
-  throw new VirtioPmdError(
-    'ECONFIG',
-    `${name} is attached already: name another device, or for a vdev another number, such as net_virtio_user1`,
-  );
-}
-
-export class Port extends PortLife {
-  /** Addresses, VLANs, modes and RSS: what the device is told through its control queue. */
-  readonly filters: PortFilters;
-  /** Paths opened on this thread; a configuration that makes new queues makes new specs. */
-  private readonly rxPaths = new WeakMap<QueueSpec, RxPath>();
-  private readonly txPaths = new WeakMap<QueueSpec, TxPath>();
-  /** Counters at the last reset, by queue: counters themselves have one writer, the lcore. */
-  private readonly zero = new WeakMap<QueueSpec, Float64Array>();
+  private readonly eal: Eal;
+  private readonly device: PortDevice;
+  private readonly events = new Emitter<PortEvents>();
+  private readonly sink: PortOptions['log'];
+  private readonly timer: NodeJS.Timeout;
+  /** Takes back that the Eal closes this port. */
+  private readonly forget: () => void;
+  /** As it was asked for, with every default filled in; its MTU is the first one. */
+  private resolved: ResolvedConfig | undefined;
+  private mtu = DEFAULT_MTU;
+  private running = false;
+  private closed = false;
+  /** What was last told with a link event. */
+  private announced = false;
+  /** Queues opened on this thread; a configuration that makes new queues makes new specs. */
+  private readonly rxQueues = new WeakMap<PortQueueSpec, RxQueue>();
+  private readonly txQueues = new WeakMap<PortQueueSpec, TxQueue>();
 
   /** Use `attach`. */
   constructor(options: PortOptions) {
-    super(options);
-    this.filters = new PortFilters(this.filteredDevice(), this.firstMac);
-    const ports = registry.get(options.eal) ?? [];
-    registry.set(options.eal, ports);
-    ports[options.id] = this;
+    checkArgument('Port', 'options', options, madeBy('attach', 'eal', 'open', 'log'));
+    const { eal, id, name, devargs, open, log } = options;
+    this.eal = eal;
+    this.id = id;
+    this.name = name;
+    this.devargs = devargs;
+    this.sink = log;
+    this.device = open(this.host());
+    this.forget = eal.beforeClose(() => this.close());
+    this.timer = setInterval(() => this.device.look(false), MONITOR_MS);
+    this.timer.unref();
+    const ports = registry.get(eal) ?? [];
+    registry.set(eal, ports);
+    ports[id] = this;
   }
 
-  private filteredDevice() {
-    // eslint-disable-next-line @typescript-eslint/no-this-alias -- for the getters below
-    const port = this;
+  private host(): PortHost {
     return {
-      portId: this.id,
-      openUntilTold: this.transport.openUntilTold ?? false,
-      control: (command: ControlCommand) => this.transport.control(command),
-      readConfig: (offset: number, length: number) => this.transport.readConfig(offset, length),
-      writeConfig: (offset: number, bytes: Uint8Array) => this.transport.writeConfig(offset, bytes),
-      log: (level: LogLevel, line: string) => this.log(level, line),
-      get offered() {
-        return port.offer.bits;
-      },
-      get acknowledged() {
-        return port.configuredPlan().negotiation.acknowledged;
-      },
-      get rxOffloads() {
-        return port.configuredPlan().config.rxOffloads;
-      },
-      get rxQueues() {
-        return port.configuredPlan().config.rxQueues;
-      },
-      get txQueues() {
-        return port.configuredPlan().config.txQueues;
-      },
+      eal: this.eal,
+      id: this.id,
+      log: (level, line) => this.log(level, line),
+      linkChanged: (why) => this.announce(why),
+      emit: (event, ...args) => this.events.emit(event, ...args),
+      stateError: (what) => this.stateError(what),
     };
   }
 
-  get mac(): string {
-    return this.filters.mac;
+  on<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this {
+    this.events.on(event, listener);
+    return this;
   }
 
-  protected onDeviceUp(): void {
-    this.filters.restore();
+  off<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this {
+    this.events.off(event, listener);
+    return this;
   }
 
-  protected queuesCommand(): ControlCommand {
-    return this.filters.queuesCommand();
+  private log(level: LogLevel, line: string): void {
+    this.sink(level, line);
+    this.events.emit('log', level, line);
   }
 
-  override close(): void {
+  private checkOpen(): void {
+    if (this.closed) throw this.stateError('is closed');
+  }
+
+  /** A call of the user begins. @throws VirtioPmdError ESTATE when the device is gone for good */
+  private lookPatiently(): void {
+    this.device.look(true);
+    if (this.device.lost !== undefined) throw this.stateError(this.device.lost);
+  }
+
+  private stateError(what: string): VirtioPmdError {
+    return new VirtioPmdError('ESTATE', `port ${this.id} (${this.name}) ${what}`);
+  }
+
+  // ---- life ----------------------------------------------------------------------------------------------------------
+
+  get configured(): boolean {
+    return this.resolved !== undefined;
+  }
+
+  get started(): boolean {
+    return this.running;
+  }
+
+  /** The configuration in force, with every default filled in. */
+  get config(): ResolvedConfig | undefined {
+    return this.resolved && { ...this.resolved, mtu: this.mtu };
+  }
+
+  /**
+   * rte_eth_dev_configure with all queue set-ups. The same configuration again changes nothing; another one resets the device
+   * and makes new queues, so that paths and specs of before must not be used any more.
+   *
+   * A back-end that takes its time, or is lost meanwhile and looked for again, is no error: the port is set up once it has
+   * answered, and its link is down until then.
+   * @throws VirtioPmdError ESTATE while started; ECONFIG; EMEMORY; EPEER and ETIMEOUT from the device
+   */
+  configure(config: PortConfig): void {
+    this.checkOpen();
+    checkOptions('port.configure', config, portConfig);
+    if (this.running) throw this.stateError('must be stopped to allow configuration');
+    this.lookPatiently();
+    const resolved = resolveConfig(config, this.limits(config));
+    if (this.resolved !== undefined && sameConfig(this.resolved, resolved) && this.device.intact) return;
+    if (resolved.rxInterrupts) this.part('interrupts');
+    this.release();
+    this.device.configure(resolved);
+    this.resolved = resolved;
+    this.mtu = resolved.mtu;
+  }
+
+  /** Back to "attached, not configured". */
+  private release(): void {
+    this.resolved = undefined;
+    this.device.release();
+  }
+
+  private limits(wishes: Wishes): PortLimits {
+    return this.device.limits(wishes);
+  }
+
+  /**
+   * Lets bursts through. While a back-end is away, or has not answered yet, the port counts as started and its link stays down
+   * until it is back.
+   * @throws VirtioPmdError ESTATE before configure; EMEMORY; EPEER and ETIMEOUT from the device
+   */
+  start(): void {
+    this.checkOpen();
+    if (this.running) {
+      this.log('info', `Device with port_id=${this.id} already started`);
+      return;
+    }
+    if (this.resolved === undefined) throw this.stateError('must be configured before it is started');
+    this.lookPatiently();
+    this.device.start();
+    this.running = true;
+    this.announce('port started');
+  }
+
+  /**
+   * Keeps bursts from the queues and waits for lcores to leave them.
+   * @throws VirtioPmdError ELCORE when a job does not ask `running()`
+   */
+  stop(): void {
+    this.checkOpen();
+    if (!this.running) return;
+    this.running = false;
     try {
-      super.close();
+      this.device.stop();
     } finally {
+      this.announce('port stopped');
+    }
+  }
+
+  /** Resets the device and configures it as before. @throws VirtioPmdError ESTATE while started, and as `configure` */
+  reset(): void {
+    this.checkOpen();
+    if (this.running) throw this.stateError('must be stopped to be reset');
+    const { config } = this;
+    if (config === undefined) return;
+    this.release();
+    this.configure(config);
+  }
+
+  /** Stops, resets the device, takes back every mbuf, frees memory and sockets. Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    try {
+      this.stop();
+    } finally {
+      this.closed = true;
+      this.forget();
+      clearInterval(this.timer);
+      this.release();
+      this.device.close();
+      this.events.emit('closed');
       const ports = registry.get(this.eal);
       if (ports?.[this.id] === this) ports[this.id] = undefined;
     }
@@ -191,27 +271,51 @@ export class Port extends PortLife {
     this.close();
   }
 
+  // ---- link ----------------------------------------------------------------------------------------------------------
+
+  /** Link as of now. Reading it looks after the device, too. */
+  get link(): Link {
+    this.device.look(false);
+    try {
+      return this.linkNow();
+    } catch {
+      return DOWN; // the device went away between the two questions: then the next look says so
+    }
+  }
+
+  private linkNow(): Link {
+    return this.running ? this.device.link : DOWN;
+  }
+
+  private announce(why: string): void {
+    const link = this.linkNow();
+    if (link.up === this.announced) return;
+    this.announced = link.up;
+    this.events.emit('link', link, why);
+  }
+
   // ---- bursts --------------------------------------------------------------------------------------------------------
 
   /** Rx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
-  rx(queue: number): RxPath {
+  rx(queue: number): RxQueue {
     const spec = this.usedQueue('rx', queue);
-    let path = this.rxPaths.get(spec);
-    if (path === undefined) this.rxPaths.set(spec, (path = openRx(spec, this.eal.mempool(spec.mempool))));
-    return path;
+    let opened = this.rxQueues.get(spec);
+    if (opened === undefined) this.rxQueues.set(spec, (opened = openRx(spec, this.eal.mempool(spec.mempool))));
+    return opened;
   }
 
   /** Tx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
-  tx(queue: number): TxPath {
+  tx(queue: number): TxQueue {
     const spec = this.usedQueue('tx', queue);
-    let path = this.txPaths.get(spec);
-    if (path === undefined) this.txPaths.set(spec, (path = openTx(spec, this.eal.mempool(spec.mempool))));
-    return path;
+    let opened = this.txQueues.get(spec);
+    if (opened === undefined) this.txQueues.set(spec, (opened = openTx(spec, this.eal.mempool(spec.mempool))));
+    return opened;
   }
 
   /** The port for an lcore. A queue is one thread's at a time. */
   spec(): PortSpec {
-    return { portId: this.id, rx: this.usedQueues('rx'), tx: this.usedQueues('tx') };
+    this.configuration();
+    return { portId: this.id, rx: this.device.queues('rx'), tx: this.device.queues('tx') };
   }
 
   /**
@@ -222,13 +326,15 @@ export class Port extends PortLife {
     return rxReady(this, queues, options);
   }
 
-  private usedQueues(kind: 'rx' | 'tx'): readonly QueueSpec[] {
-    const plan = this.configuredPlan();
-    return kind === 'rx' ? usedRx(plan) : usedTx(plan);
+  private configuration(): ResolvedConfig {
+    this.checkOpen();
+    if (this.resolved !== undefined) return this.resolved;
+    throw this.stateError('is not configured yet');
   }
 
-  private usedQueue(kind: 'rx' | 'tx', queue: number): QueueSpec {
-    const queues = this.usedQueues(kind);
+  private usedQueue(kind: 'rx' | 'tx', queue: number): PortQueueSpec {
+    this.configuration();
+    const queues = this.device.queues(kind);
     const spec = queues[queue];
     if (spec !== undefined) return spec;
     checkArguments('port', { queue: [queue, aNumber] });
@@ -238,54 +344,70 @@ export class Port extends PortLife {
     );
   }
 
-  // ---- statistics ----------------------------------------------------------------------------------------------------
+  // ---- parts that a device may not have ------------------------------------------------------------------------------
 
-  private counters(kind: 'rx' | 'tx'): Float64Array[] {
-    if (this.plan === undefined) return [];
-    return this.usedQueues(kind).map((spec) => {
-      const zero = this.zero.get(spec);
-      const now = queueState(spec).stats;
-      return zero === undefined ? now : now.map((value, i) => value - zero[i]!);
-    });
+  /** Why the device has not got a part; undefined when it has. */
+  lacks(part: PortPart): string | undefined {
+    const found = this.device[part];
+    return found instanceof Absent ? found.why : undefined;
   }
 
-  /** Sums over the queues in use since the last reset. Queues made anew by configure() begin at 0. */
+  private part<P extends PortPart>(part: P): Exclude<PortDevice[P], Absent> {
+    const found = this.device[part];
+    if (!(found instanceof Absent)) return found as Exclude<PortDevice[P], Absent>;
+    throw new VirtioPmdError('ECONFIG', `port ${this.id} (${this.name}) has no ${PART_NAMES[part]}: ${found.why}`);
+  }
+
+  /** Addresses, VLANs and modes. @throws VirtioPmdError ECONFIG when the device has no such part; so do the next two */
+  get filters(): PortFilters {
+    return this.part('filters');
+  }
+
+  /** Receive-side scaling. */
+  get rss(): PortRss {
+    return this.part('rss');
+  }
+
+  /** Interrupts of Rx queues. */
+  get interrupts(): PortInterrupts {
+    return this.part('interrupts');
+  }
+
+  /** Why this path, and what was negotiated. @throws VirtioPmdError ESTATE before configure; ECONFIG without such a report */
+  path(): PathReport {
+    this.configuration();
+    return this.part('path')();
+  }
+
+  // ---- statistics ----------------------------------------------------------------------------------------------------
+
+  /** Sums over the queues in use since the last reset. */
   stats(): PortStats {
-    return portStats(this.counters('rx'), this.counters('tx'));
+    return this.device.stats();
   }
 
   xstats(): Xstat[] {
-    return portXstats(this.counters('rx'), this.counters('tx'));
+    return [...ethdevXstats(this.stats()), ...this.device.xstats()];
   }
 
   /** Clears stats and xstats: they come from the same counters, as in DPDK. */
   resetStats(): void {
-    for (const spec of this.plan === undefined ? [] : allQueues(this.plan)) {
-      this.zero.set(spec, queueState(spec).stats.slice());
-    }
+    this.device.resetStats();
   }
 
   resetXstats(): void {
     this.resetStats();
   }
 
-  // ---- questions -----------------------------------------------------------------------------------------------------
+  // ---- questions and settings ----------------------------------------------------------------------------------------
+
+  /** AA:BB:CC:DD:EE:FF. */
+  get mac(): string {
+    return this.device.mac;
+  }
 
   info(): PortInfo {
-    const { plan } = this;
-    return portInfo({
-      port: this,
-      vlanFilter: plan !== undefined && this.filters.vlanFilterEnabled,
-      args: this.args,
-      limits: this.limits(plan?.config ?? {}),
-      driver: this.transport.driverName,
-      mtu: this.mtu,
-      promiscuous: this.filters.promiscuous,
-      allmulticast: this.filters.allmulticast,
-      rss: this.transport.connected ? this.filters.rssInfo : NO_RSS,
-      negotiation: plan?.negotiation,
-      selection: plan?.selection,
-    });
+    return portInfo({ port: this, device: this.device, limits: this.limits(this.resolved ?? {}), mtu: this.mtu });
   }
 
   rxQueueInfo(queue: number): QueueInfo {
@@ -297,32 +419,24 @@ export class Port extends PortLife {
   }
 
   private queueInfo(kind: 'rx' | 'tx', queue: number): QueueInfo {
-    const { config, selection } = this.configuredPlan();
-    return queueInfo(this.usedQueue(kind, queue), config, selection, this.started);
+    this.usedQueue(kind, queue);
+    return { ...this.device.queueInfo(kind, queue), started: this.running };
   }
-
-  /** Why this path, and what was negotiated. @throws VirtioPmdError ESTATE before configure */
-  path(): PathReport {
-    const { selection, negotiation } = this.configuredPlan();
-    return pathReport(selection, negotiation);
-  }
-
-  // ---- settings ------------------------------------------------------------------------------------------------------
 
   /** @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
   setMtu(mtu: number): void {
     checkArguments('port.setMtu', { mtu: [mtu, aNumber] });
-    const { config } = this.configuredPlan();
+    const config = this.configuration();
     checkMtu(mtu, config, this.limits(config));
     this.mtu = mtu;
   }
 
-  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
+  /** @throws VirtioPmdError ECONFIG when the device cannot; EPEER when it refuses */
   setPromiscuous(on: boolean): void {
     this.filters.setPromiscuous(on);
   }
 
-  /** @throws VirtioPmdError ECONFIG when the device has no CTRL_RX; EPEER when it refuses */
+  /** @throws VirtioPmdError ECONFIG when the device cannot; EPEER when it refuses */
   setAllmulticast(on: boolean): void {
     this.filters.setAllmulticast(on);
   }

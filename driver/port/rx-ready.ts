@@ -13,9 +13,9 @@ import {
   type OptionKinds,
 } from '../../native/arguments.js';
 import { drainFd } from '../../native/event.js';
-import { BROKEN, queueState, STARTED, type QueueSpec, type RxPath } from '../../paths/guest/queue.js';
-import type { Emitter } from './emitter.js';
+import { BROKEN, queueState, STARTED } from '../../paths/guest/queue.js';
 import { RxInterrupts } from '../eal/rx-interrupt.js';
+import { isVirtqueue, type PortQueueSpec, type RxQueue } from './queue.js';
 import { RxWaiter } from './rx-ready-waiter.js';
 import type { PortEvents, PortSpec } from './types.js';
 
@@ -35,10 +35,12 @@ const rxReadyOptions: OptionKinds<RxReadyOptions> = {
 type End = 'interrupt' | 'time' | 'news';
 
 /** What it needs of a port. */
-type ReadyPort = Pick<Emitter<PortEvents>, 'on' | 'off'> & {
-  readonly rx: (queue: number) => RxPath;
+interface ReadyPort {
+  on<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this;
+  off<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this;
+  readonly rx: (queue: number) => RxQueue;
   readonly spec: () => PortSpec;
-};
+}
 
 /**
  * The numbers of the Rx queues that have packets, each time that there are any. Receive with `port.rx(queue)`, asked for
@@ -57,7 +59,7 @@ export async function* rxReady(
   checkOptions('rxReady', options, rxReadyOptions);
   const { signal, interrupts = new RxInterrupts() } = options;
   const waiter = new RxWaiter();
-  const armed: RxPath[] = [];
+  const armed: RxQueue[] = [];
   let closed = false;
   let news = false;
 
@@ -75,12 +77,12 @@ export async function* rxReady(
   const disarm = () => armed.forEach((rx) => interrupts.disable(rx));
 
   /** Reads the interrupts that there were. @returns whether there were any */
-  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd!)).length > 0;
+  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd)).length > 0;
 
   async function sleep(): Promise<End> {
     const specs = armed.map((rx) => rx.spec).filter(mayInterrupt);
     news = false;
-    const timedOut = await waiter.wait(specs.map((spec) => spec.interruptFd!));
+    const timedOut = await waiter.wait(specs.map((spec) => spec.interruptFd));
     if (timedOut && !news) return 'time';
     return drain() ? 'interrupt' : 'news';
   }
@@ -130,7 +132,8 @@ export async function* rxReady(
  * Only while it is started is a queue's descriptor known to be its own: a port that is closed closes them, and their numbers
  * become others'. A broken queue receives nothing before it is reset.
  */
-function mayInterrupt(spec: QueueSpec): boolean {
+function mayInterrupt(spec: PortQueueSpec): spec is PortQueueSpec & { readonly interruptFd: number } {
+  if (!isVirtqueue(spec)) return false;
   const { words } = queueState(spec);
   return words[STARTED] !== 0 && words[BROKEN] === 0;
 }

@@ -18,11 +18,10 @@ import {
   type OptionKinds,
 } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
-import { openRx, openTx } from '../../paths/guest/open.js';
-import type { QueueSpec, RxPath, TxPath } from '../../paths/guest/queue.js';
 import type { Mempool } from '../../paths/mempool.js';
 import { RX_PACKETS, streamCounters, streamCountersBytes, TX_DROPPED, TX_PACKETS } from './stream-counters.js';
 import type { LcoreContext } from '../eal/types.js';
+import { openRx, openTx, type PortQueueSpec, type RxQueue, type TxQueue } from './queue.js';
 
 /**
  * A forwarding mode. It is called once for each stream, on the stream's lcore, and returns what runs one turn: receive a
@@ -81,8 +80,8 @@ export class ForwardStream {
   readonly peerMac: readonly number[];
 
   constructor(
-    readonly rx: RxPath,
-    readonly tx: TxPath,
+    readonly rx: RxQueue,
+    readonly tx: TxQueue,
     readonly pool: Mempool,
     readonly settings: StreamSettings,
     private readonly counters: Float64Array,
@@ -192,8 +191,8 @@ export class ForwardStream {
 
 /** A stream as plain data, to post to an lcore. */
 export interface StreamSpec {
-  readonly rx: QueueSpec;
-  readonly tx: QueueSpec;
+  readonly rx: PortQueueSpec;
+  readonly tx: PortQueueSpec;
   /** Default: bursts of 32, no retries, addresses of zeros. */
   readonly settings?: Partial<StreamSettings>;
   /** streamCountersBytes() bytes, for readStreamCounts. Default: nobody reads them. */

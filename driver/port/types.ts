@@ -3,8 +3,10 @@
  * them is in port.ts.
  */
 import type { KernelIsa } from '../../native/helper.js';
-import type { QueueSpec, RxPathName, TxPathName } from '../../paths/guest/queue.js';
+import type { RxPathName, TxPathName } from '../../paths/guest/queue.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
+import type { LogLevel } from '../eal/types.js';
+import type { PortQueueSpec } from './queue.js';
 
 /** Offloads by DPDK's bit values (RTE_ETH_RX_OFFLOAD_*, RTE_ETH_TX_OFFLOAD_*). */
 export const RX_OFFLOAD_VLAN_STRIP = 0x1;
@@ -62,6 +64,12 @@ export interface PortStats {
   ierrors: number;
   oerrors: number;
   rxNombuf: number;
+}
+
+/** rte_eth_xstat with its name. */
+export interface Xstat {
+  readonly name: string;
+  readonly value: number;
 }
 
 /** A candidate that was not chosen, or a feature that was not acknowledged, and why. */
@@ -140,8 +148,8 @@ export interface QueueInfo {
 /** A started port as plain data: give it to an lcore, which opens queues from it (`openRx`, `openTx`). */
 export interface PortSpec {
   readonly portId: number;
-  readonly rx: readonly QueueSpec[];
-  readonly tx: readonly QueueSpec[];
+  readonly rx: readonly PortQueueSpec[];
+  readonly tx: readonly PortQueueSpec[];
 }
 
 export interface PortEvents {
@@ -156,5 +164,5 @@ export interface PortEvents {
   /** A queue stopped trusting its ring. */
   broken: (queue: string, why: string) => void;
   /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */
-  log: (level: 'debug' | 'info' | 'notice' | 'warning' | 'error', line: string) => void;
+  log: (level: LogLevel, line: string) => void;
 }

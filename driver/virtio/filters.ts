@@ -1,75 +1,24 @@
 /**
- * What a port tells its device through the control queue: which packets to let through, and how to spread them over the
- * Rx queues. All of it is kept here, because a device forgets it at every reset: `restore` tells it again. A request that
- * the device refuses changes nothing.
+ * What a port tells its device through the control queue of which packets to let through. All of it is kept here, because a
+ * device forgets it at every reset: `restore` tells it again. A request that the device refuses changes nothing.
  */
-import {
-  aBigint,
-  aBoolean,
-  anInstance,
-  aNumber,
-  aString,
-  checkArgument,
-  checkArguments,
-  numbers,
-  optional,
-  strings,
-  withOptions,
-  type OptionKinds,
-} from '../../native/arguments.js';
+import { aBoolean, aNumber, aString, checkArgument, checkArguments, strings } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
+import type { PortFilters } from '../port/parts.js';
+import { RX_OFFLOAD_VLAN_FILTER } from '../port/types.js';
+import { macBytes } from '../wire/mac.js';
+import * as F from '../wire/virtio-features.js';
+import { need, run, tellAgain, type CommandedPort, type Memory } from './commanded.js';
 import * as ctrlq from './control/commands.js';
 import { has } from './features.js';
 import * as macs from './mac-table.js';
-import * as rss from './rss.js';
-import { macBytes } from '../wire/mac.js';
-import { CONFIG_MAC, type LogLevel } from './transport.js';
-import { RX_OFFLOAD_VLAN_FILTER } from '../port/types.js';
-import * as F from '../wire/virtio-features.js';
+import { CONFIG_MAC } from './transport.js';
 
 const MAX_VLAN_ID = 4095;
 
-/** The port, as this file needs it. */
-export interface FilteredPort {
-  readonly portId: number;
-  /** Feature bits that the device offers. */
-  readonly offered: bigint;
-  /** Feature bits that are in force. @throws VirtioPmdError ESTATE before the port is configured; so do the next three */
-  readonly acknowledged: bigint;
-  /** RX_OFFLOAD_* */
-  readonly rxOffloads: number;
-  readonly rxQueues: number;
-  readonly txQueues: number;
-  /** As the transport does. */
-  readonly control: (command: ctrlq.ControlCommand) => number;
-  readonly readConfig: (offset: number, length: number) => Uint8Array;
-  readonly writeConfig: (offset: number, bytes: Uint8Array) => void;
-  readonly log: (level: LogLevel, line: string) => void;
-  /** As the transport says. */
-  readonly openUntilTold: boolean;
-}
-
-/** What rte_eth_dev_info says of RSS; zeros where the device offers none. */
-export interface RssInfo {
-  readonly keySize: number;
-  readonly retaSize: number;
-  /** RTE_ETH_RSS_* */
-  readonly flowTypes: bigint;
-}
-
 type RxMode = typeof ctrlq.CTRL_RX_PROMISC | typeof ctrlq.CTRL_RX_ALLMULTI;
 
-const iterable = {
-  accepts: 'pairs of an index and a queue',
-  fits: (value: unknown) => typeof value === 'object' && value !== null && Symbol.iterator in value,
-};
-const pairs = { ...iterable, fits: (value: unknown) => (value as unknown[]).every(numbers.fits) };
-const rssUpdate = withOptions({
-  key: optional(anInstance('a Uint8Array', Uint8Array)),
-  hf: optional(aBigint),
-} satisfies OptionKinds<rss.RssUpdate>);
-
-export class PortFilters {
+export class VirtioFilters implements PortFilters {
   private table: macs.MacTable;
   private readonly vlans = new Set<number>();
   /** Undefined: as the port was configured. */
@@ -79,11 +28,10 @@ export class PortFilters {
     [ctrlq.CTRL_RX_PROMISC]: undefined,
     [ctrlq.CTRL_RX_ALLMULTI]: undefined,
   };
-  private rss: rss.RssConfig | undefined;
 
   /** @param mac the port's own address */
   constructor(
-    private readonly port: FilteredPort,
+    private readonly port: CommandedPort,
     mac: string,
   ) {
     this.table = { own: macs.normalizeMac(mac), added: [], multicast: [] };
@@ -220,95 +168,21 @@ export class PortFilters {
     else this.vlans.delete(id);
   }
 
-  // ---- receive-side scaling ------------------------------------------------------------------------------------------
-
-  /** RSS was negotiated. */
-  get usesRss(): boolean {
-    return has(this.port.acknowledged, F.VIRTIO_NET_F_RSS);
-  }
-
-  get rssInfo(): RssInfo {
-    if (!has(this.port.offered, F.VIRTIO_NET_F_RSS)) return { keySize: 0, retaSize: 0, flowTypes: 0n };
-    const flowTypes = rss.ethdevHashTypes(this.rssCapability().hashTypes);
-    return { keySize: rss.RSS_KEY_SIZE, retaSize: rss.RSS_RETA_SIZE, flowTypes };
-  }
-
-  /** rte_eth_dev_rss_hash_conf_get: `hf` are RTE_ETH_RSS_* bits. @throws VirtioPmdError ECONFIG without RSS */
-  rssConf(): { key: Uint8Array; hf: bigint } {
-    const { key, hashTypes } = this.rssConfig();
-    return { key: Uint8Array.from(key), hf: rss.ethdevHashTypes(hashTypes) };
-  }
-
-  /** rte_eth_dev_rss_hash_update: key, packet types, or both. @throws VirtioPmdError ECONFIG, EPEER */
-  rssUpdate(update: rss.RssUpdate): void {
-    checkArgument('rssUpdate', 'update', update, rssUpdate);
-    const config = rss.updateRss(this.rssConfig(), update, this.rssCapability(), this.portId);
-    this.run(this.rssCommand(config), `Failed to apply new RSS config to the device of port ${this.portId}`);
-    this.rss = config;
-  }
-
-  /** The redirection table: Rx queue by the low bits of the hash. @throws VirtioPmdError ECONFIG without RSS */
-  retaQuery(): readonly number[] {
-    return this.rssConfig().reta;
-  }
-
-  /** rte_eth_dev_rss_reta_update: entries that are not named stay. @throws VirtioPmdError ECONFIG, EPEER */
-  retaUpdate(entries: rss.RetaEntries): void {
-    checkArgument('retaUpdate', 'entries', entries, iterable);
-    const list = [...entries];
-    checkArgument('retaUpdate', 'entries', list, pairs);
-    const config = rss.updateReta(this.rssConfig(), list);
-    this.run(this.rssCommand(config), `Failed to apply new RETA to the device of port ${this.portId}`);
-    this.rss = config;
-  }
-
-  /**
-   * What makes the device use the port's queue pairs, at every start with more than one: an RSS configuration where RSS was
-   * negotiated, else their number. @throws VirtioPmdError ECONFIG when the device's RSS is not enough
-   */
-  queuesCommand(): ctrlq.ControlCommand {
-    if (!has(this.acknowledged, F.VIRTIO_NET_F_RSS)) return ctrlq.setPairsCommand(this.pairs);
-    return this.rssCommand(this.rssConfig());
-  }
-
-  private rssCommand(config: rss.RssConfig): ctrlq.ControlCommand {
-    return ctrlq.rssConfigCommand({ ...config, unclassifiedQueue: 0, maxTxVq: this.pairs });
-  }
-
-  private get pairs(): number {
-    const { rxQueues, txQueues } = this.port;
-    return Math.max(rxQueues, txQueues);
-  }
-
-  private rssCapability(): rss.RssCapability {
-    return rss.readRssCapability(this.port.readConfig(rss.CONFIG_RSS, rss.CONFIG_RSS_LENGTH));
-  }
-
-  /** The configuration in force, made to fit the queues of now. */
-  private rssConfig(): rss.RssConfig {
-    this.need(F.VIRTIO_NET_F_RSS, 'RSS support requested but not supported by the device');
-    return (this.rss = rss.initialRss(this.rssCapability(), this.port.rxQueues, this.rss));
-  }
-
   // ---- after a reset -------------------------------------------------------------------------------------------------
 
   /**
    * Tells a device that has just come to DRIVER_OK what it was told before. A refusal is logged, and does not keep the port
-   * down; RSS goes out at start (`queuesCommand`).
+   * down.
    * @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer
    */
   restore(): void {
     if (this.macIsWritable && this.mac !== this.deviceMac()) this.writeOwnAddress(this.mac);
-    for (const [command, what] of this.memories()) {
-      const answer = this.port.control(command);
-      if (answer === ctrlq.CTRL_OK) continue;
-      this.port.log('error', `port ${this.portId}: ${what} is lost: after its reset the device answered ${answer}`);
-    }
+    tellAgain(this.port, this.memories());
   }
 
-  private memories(): (readonly [command: ctrlq.ControlCommand, what: string])[] {
+  private memories(): Memory[] {
     const { acknowledged } = this;
-    const memories: (readonly [ctrlq.ControlCommand, string])[] = [];
+    const memories: Memory[] = [];
     if (has(acknowledged, F.VIRTIO_NET_F_CTRL_RX)) {
       const tell = (mode: RxMode, what: string) => {
         const on = this.rxModes[mode];
@@ -324,11 +198,6 @@ export class PortFilters {
     }
     if (has(acknowledged, F.VIRTIO_NET_F_CTRL_VLAN)) {
       for (const id of this.vlans) memories.push([ctrlq.vlanCommand(id, true), `VLAN ${id}`]);
-    }
-    // with RSS its configuration says how to hash
-    if (has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT) && !has(acknowledged, F.VIRTIO_NET_F_RSS)) {
-      const hashTypes = rss.knownHashTypes(this.rssCapability());
-      memories.push([ctrlq.hashConfigCommand({ hashTypes, key: rss.DEFAULT_RSS_KEY }), 'the hash report']);
     }
     return memories;
   }
@@ -351,16 +220,10 @@ export class PortFilters {
   }
 
   private need(feature: bigint, words: string): void {
-    if (has(this.acknowledged, feature)) return;
-    const why = has(this.port.offered, feature)
-      ? 'was not negotiated (cq=1 asks for a control queue, path() has the reason)'
-      : 'is not offered by the device';
-    throw new VirtioPmdError('ECONFIG', `${words}: ${F.featureName(feature)} ${why}`);
+    need(this.port, feature, words);
   }
 
   private run(command: ctrlq.ControlCommand, failure: string): void {
-    const answer = this.port.control(command);
-    if (answer === ctrlq.CTRL_OK) return;
-    throw new VirtioPmdError('EPEER', `${failure}: the device answered ${answer} instead of 0`);
+    run(this.port, command, failure);
   }
 }

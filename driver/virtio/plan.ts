@@ -19,14 +19,9 @@ import { selectPaths, type RingFeatures, type Selection } from '../../paths/sele
 import type { PortArgs } from '../devargs/devargs.js';
 import type { Eal } from '../eal/eal.js';
 import { has, negotiate, netHeaderSize, requestFeatures, type FeatureOffer, type Negotiation } from './features.js';
-import {
-  MIN_MTU,
-  missingOffload,
-  rxOffloadCapa,
-  txOffloadCapa,
-  type PortLimits,
-  type ResolvedConfig,
-} from '../port/config.js';
+import { MIN_MTU, type PortLimits, type ResolvedConfig } from '../port/config.js';
+import type { Wishes } from '../port/device.js';
+import { missingOffload, rxOffloadCapa, txOffloadCapa } from './offloads.js';
 import { makeQueues, releaseQueues, type PortQueues } from './queues.js';
 import { CONFIG_MTU, type Transport } from './transport.js';
 import {
@@ -35,7 +30,6 @@ import {
   RX_OFFLOAD_TCP_LRO,
   RX_OFFLOAD_UDP_CKSUM,
   RX_OFFLOAD_VLAN_STRIP,
-  type PortConfig,
 } from '../port/types.js';
 import * as F from '../wire/virtio-features.js';
 
@@ -57,8 +51,6 @@ export interface PlanContext {
   readonly transport: Transport;
   readonly offer: FeatureOffer;
 }
-
-type Wishes = Pick<PortConfig, 'rxOffloads' | 'txOffloads' | 'rxQueues' | 'rss'>;
 
 function negotiation(
   { args, offer, transport }: PlanContext,
@@ -85,9 +77,11 @@ function deviceMtu({ acknowledged }: Negotiation, transport: Transport): number 
 export function portLimits(context: PlanContext, wishes: Wishes): PortLimits {
   const { portId, transport, offer } = context;
   const result = negotiation(context, wishes);
+  const pairs = pairsOf(result, transport);
   return {
     portId,
-    maxQueuePairs: pairsOf(result, transport),
+    maxRxQueues: pairs,
+    maxTxQueues: pairs,
     queueSize: transport.maxQueueSize(0),
     txQueueSize: transport.maxQueueSize(1),
     hdrSize: netHeaderSize(result.acknowledged),

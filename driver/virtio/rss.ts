@@ -1,162 +1,118 @@
 /**
- * Receive-side scaling (virtio 1.2 sections 5.1.6.4.3 and 5.1.6.5.7) as pure functions: what the device can do, what a
- * port asks of it, and DPDK's bits on one side with virtio's on the other.
+ * How a port tells its device to spread packets over the Rx queues. The configuration is kept here, because a device forgets
+ * it at every reset. A request that the device refuses changes nothing.
  */
-import { VirtioPmdError } from '../../native/errors.js';
+import {
+  aBigint,
+  anInstance,
+  checkArgument,
+  numbers,
+  optional,
+  withOptions,
+  type OptionKinds,
+} from '../../native/arguments.js';
+import type { PortRss, RetaEntries, RssInfo, RssUpdate } from '../port/parts.js';
+import * as F from '../wire/virtio-features.js';
+import { need, run, tellAgain, type CommandedPort } from './commanded.js';
+import * as ctrlq from './control/commands.js';
+import { has } from './features.js';
+import * as rss from './rss-config.js';
 
-/** VIRTIO_NET_RSS_KEY_SIZE and VIRTIO_NET_RSS_RETA_SIZE: the driver knows no others, as in DPDK. */
-export const RSS_KEY_SIZE = 40;
-export const RSS_RETA_SIZE = 128;
-/** Entries of one rte_eth_rss_reta_entry64. */
-const RETA_GROUP_SIZE = 64;
+const NO_RSS: RssInfo = { keySize: 0, retaSize: 0, flowTypes: 0n };
 
-/** Where virtio_net_config has rss_max_key_size, rss_max_indirection_table_length and supported_hash_types, and their bytes. */
-export const CONFIG_RSS = 17;
-export const CONFIG_RSS_LENGTH = 7;
+const iterable = {
+  accepts: 'pairs of an index and a queue',
+  fits: (value: unknown) => typeof value === 'object' && value !== null && Symbol.iterator in value,
+};
+const pairs = { ...iterable, fits: (value: unknown) => (value as unknown[]).every(numbers.fits) };
+const rssUpdate = withOptions({
+  key: optional(anInstance('a Uint8Array', Uint8Array)),
+  hf: optional(aBigint),
+} satisfies OptionKinds<RssUpdate>);
 
-/** The well-known Toeplitz key of Intel's drivers, which DPDK's virtio driver uses until told another. */
-// prettier-ignore
-export const DEFAULT_RSS_KEY: Uint8Array = Uint8Array.of(
-  0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-  0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
-);
+export class VirtioRss implements PortRss {
+  private inForce: rss.RssConfig | undefined;
 
-/** Bit of VIRTIO_NET_HASH_TYPE_*, bit of RTE_ETH_RSS_*. */
-const HASH_TYPES: readonly (readonly [virtio: number, ethdev: number])[] = [
-  [0, 2], // IPv4
-  [1, 4], // TCP over it
-  [2, 5], // UDP over it
-  [3, 8], // IPv6
-  [4, 10],
-  [5, 11],
-  [6, 15], // IPv6 with extension headers
-  [7, 16],
-  [8, 17],
-];
+  /** @param isConnected without a device there is nobody to ask */
+  constructor(
+    private readonly port: CommandedPort,
+    private readonly isConnected: () => boolean = () => true,
+  ) {}
 
-/** VIRTIO_NET_HASH_TYPE_* as RTE_ETH_RSS_*. */
-export function ethdevHashTypes(virtio: number): bigint {
-  return HASH_TYPES.reduce((hf, [from, to]) => (virtio & (1 << from) ? hf | (1n << BigInt(to)) : hf), 0n);
-}
-
-/** RTE_ETH_RSS_* as VIRTIO_NET_HASH_TYPE_*; bits that virtio does not have are lost. */
-export function virtioHashTypes(hf: bigint): number {
-  return HASH_TYPES.reduce((types, [to, from]) => (hf & (1n << BigInt(from)) ? types | (1 << to) : types), 0);
-}
-
-/** What the device says about itself. */
-export interface RssCapability {
-  readonly maxKeySize: number;
-  readonly maxRetaSize: number;
-  /** VIRTIO_NET_HASH_TYPE_* */
-  readonly hashTypes: number;
-}
-
-/** @param config CONFIG_RSS_LENGTH bytes of the device configuration, from CONFIG_RSS on */
-export function readRssCapability(config: Uint8Array): RssCapability {
-  const view = new DataView(config.buffer, config.byteOffset, config.byteLength);
-  return { maxKeySize: view.getUint8(0), maxRetaSize: view.getUint16(1, true), hashTypes: view.getUint32(3, true) };
-}
-
-/** Of what the device hashes, what the driver knows. */
-export function knownHashTypes({ hashTypes }: RssCapability): number {
-  return virtioHashTypes(ethdevHashTypes(hashTypes));
-}
-
-/** How a port spreads what it receives. */
-export interface RssConfig {
-  /** VIRTIO_NET_HASH_TYPE_* */
-  readonly hashTypes: number;
-  readonly key: Uint8Array;
-  /** Rx queue by the low bits of the hash. */
-  readonly reta: readonly number[];
-  /** Rx queues for which the table was made. */
-  readonly rxQueues: number;
-}
-
-function fail(message: string): VirtioPmdError {
-  return new VirtioPmdError('ECONFIG', message);
-}
-
-/** @throws VirtioPmdError ECONFIG, in DPDK's words, for a device that has less than the driver needs */
-function checkRssCapability({ maxKeySize, maxRetaSize, hashTypes }: RssCapability): void {
-  if (maxKeySize < RSS_KEY_SIZE) {
-    throw fail(`Invalid device RSS max key size (${maxKeySize}): at least ${RSS_KEY_SIZE} are needed`);
+  /** RSS was negotiated. */
+  get usesRss(): boolean {
+    return has(this.port.acknowledged, F.VIRTIO_NET_F_RSS);
   }
-  if (maxRetaSize < RSS_RETA_SIZE) {
-    throw fail(`Invalid device RSS max reta size (${maxRetaSize}): at least ${RSS_RETA_SIZE} are needed`);
+
+  get rssInfo(): RssInfo {
+    if (!this.isConnected()) return NO_RSS;
+    if (!has(this.port.offered, F.VIRTIO_NET_F_RSS)) return NO_RSS;
+    const flowTypes = rss.ethdevHashTypes(this.capability().hashTypes);
+    return { keySize: rss.RSS_KEY_SIZE, retaSize: rss.RSS_RETA_SIZE, flowTypes };
   }
-  if (ethdevHashTypes(hashTypes) === 0n) {
-    throw fail(`Invalid device RSS hash types (0x${hashTypes.toString(16)}): none that the driver knows`);
+
+  /** rte_eth_dev_rss_hash_conf_get: `hf` are RTE_ETH_RSS_* bits. @throws VirtioPmdError ECONFIG without RSS */
+  rssConf(): { key: Uint8Array; hf: bigint } {
+    const { key, hashTypes } = this.config();
+    return { key: Uint8Array.from(key), hf: rss.ethdevHashTypes(hashTypes) };
   }
-}
 
-/** Entry i is queue i % n. */
-export function defaultReta(rxQueues: number): number[] {
-  return Array.from({ length: RSS_RETA_SIZE }, (_, i) => i % rxQueues);
-}
-
-/**
- * What holds at start: the configuration of before as far as it fits the device and the queues of now, or defaults.
- * @throws VirtioPmdError ECONFIG
- */
-export function initialRss(capability: RssCapability, rxQueues: number, before?: RssConfig): RssConfig {
-  if (rxQueues === 0) throw fail('Cannot init RSS if no Rx queues');
-  checkRssCapability(capability);
-  const supported = knownHashTypes(capability);
-  return {
-    hashTypes: before === undefined ? supported : before.hashTypes & supported,
-    key: before?.key ?? DEFAULT_RSS_KEY,
-    reta: before?.rxQueues === rxQueues ? before.reta : defaultReta(rxQueues),
-    rxQueues,
-  };
-}
-
-/** rte_eth_rss_conf: what is left out stays as it is. */
-export interface RssUpdate {
-  readonly key?: Uint8Array | undefined;
-  /** RTE_ETH_RSS_* */
-  readonly hf?: bigint | undefined;
-}
-
-/** @throws VirtioPmdError ECONFIG for a key of another length, or packet types that the device cannot hash */
-export function updateRss(
-  config: RssConfig,
-  { key, hf }: RssUpdate,
-  { hashTypes }: RssCapability,
-  portId: number,
-): RssConfig {
-  const valid = ethdevHashTypes(hashTypes);
-  if (hf !== undefined && (hf & ~valid) !== 0n) {
-    throw fail(`Ethdev port_id=${portId} invalid rss_hf: 0x${hf.toString(16)}, valid value: 0x${valid.toString(16)}`);
+  /** rte_eth_dev_rss_hash_update: key, packet types, or both. @throws VirtioPmdError ECONFIG, EPEER */
+  rssUpdate(update: RssUpdate): void {
+    checkArgument('rssUpdate', 'update', update, rssUpdate);
+    const config = rss.updateRss(this.config(), update, this.capability(), this.port.portId);
+    run(this.port, this.command(config), `Failed to apply new RSS config to the device of port ${this.port.portId}`);
+    this.inForce = config;
   }
-  if (key !== undefined && key.length !== RSS_KEY_SIZE) {
-    throw fail(`Driver only supports ${RSS_KEY_SIZE} RSS key length: ${key.length} bytes were given`);
-  }
-  return {
-    ...config,
-    hashTypes: hf === undefined ? config.hashTypes : virtioHashTypes(hf),
-    key: key === undefined ? config.key : Uint8Array.from(key),
-  };
-}
 
-/** Entries of the redirection table: index, Rx queue. */
-export type RetaEntries = Iterable<readonly [index: number, queue: number]>;
-
-/** @throws VirtioPmdError ECONFIG for an entry or a queue that there is not */
-export function updateReta(config: RssConfig, entries: RetaEntries): RssConfig {
-  const reta = [...config.reta];
-  for (const [index, queue] of entries) {
-    if (!Number.isInteger(index) || index < 0 || index >= RSS_RETA_SIZE) {
-      throw fail(`Invalid RETA hash index=${index}: the table has ${RSS_RETA_SIZE} entries`);
-    }
-    if (!Number.isInteger(queue) || queue < 0 || queue >= config.rxQueues) {
-      const group = Math.floor(index / RETA_GROUP_SIZE);
-      throw fail(
-        `reta_conf[${group}]->reta[${index % RETA_GROUP_SIZE}]: ${queue} exceeds the maximum rxq index: ${config.rxQueues}`,
-      );
-    }
-    reta[index] = queue;
+  /** The redirection table: Rx queue by the low bits of the hash. @throws VirtioPmdError ECONFIG without RSS */
+  retaQuery(): readonly number[] {
+    return this.config().reta;
   }
-  return { ...config, reta };
+
+  /** rte_eth_dev_rss_reta_update: entries that are not named stay. @throws VirtioPmdError ECONFIG, EPEER */
+  retaUpdate(entries: RetaEntries): void {
+    checkArgument('retaUpdate', 'entries', entries, iterable);
+    const list = [...entries];
+    checkArgument('retaUpdate', 'entries', list, pairs);
+    const config = rss.updateReta(this.config(), list);
+    run(this.port, this.command(config), `Failed to apply new RETA to the device of port ${this.port.portId}`);
+    this.inForce = config;
+  }
+
+  /**
+   * What makes the device use the port's queue pairs, at every start with more than one: an RSS configuration where RSS was
+   * negotiated, else their number. @throws VirtioPmdError ECONFIG when the device's RSS is not enough
+   */
+  queuesCommand(): ctrlq.ControlCommand {
+    if (!has(this.port.acknowledged, F.VIRTIO_NET_F_RSS)) return ctrlq.setPairsCommand(this.pairs);
+    return this.command(this.config());
+  }
+
+  private command(config: rss.RssConfig): ctrlq.ControlCommand {
+    return ctrlq.rssConfigCommand({ ...config, unclassifiedQueue: 0, maxTxVq: this.pairs });
+  }
+
+  private get pairs(): number {
+    const { rxQueues, txQueues } = this.port;
+    return Math.max(rxQueues, txQueues);
+  }
+
+  private capability(): rss.RssCapability {
+    return rss.readRssCapability(this.port.readConfig(rss.CONFIG_RSS, rss.CONFIG_RSS_LENGTH));
+  }
+
+  /** The configuration in force, made to fit the queues of now. */
+  private config(): rss.RssConfig {
+    need(this.port, F.VIRTIO_NET_F_RSS, 'RSS support requested but not supported by the device');
+    return (this.inForce = rss.initialRss(this.capability(), this.port.rxQueues, this.inForce));
+  }
+
+  /** With RSS its configuration says how to hash, and goes out at start (`queuesCommand`). Without, the hash report is told. */
+  restore(): void {
+    const { acknowledged } = this.port;
+    if (!has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT) || has(acknowledged, F.VIRTIO_NET_F_RSS)) return;
+    const hashTypes = rss.knownHashTypes(this.capability());
+    tellAgain(this.port, [[ctrlq.hashConfigCommand({ hashTypes, key: rss.DEFAULT_RSS_KEY }), 'the hash report']]);
+  }
 }

@@ -16,8 +16,6 @@ export const CONFIG_SPEED = 12;
 export const LINK_UP = 1;
 export const ANNOUNCE = 2;
 
-export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error';
-
 /** One virtqueue as the driver laid it out. */
 export interface QueueSetup {
   /** Virtqueue number: 2n receives, 2n + 1 transmits. */

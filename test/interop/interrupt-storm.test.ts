@@ -1,4 +1,5 @@
 /** The race of sleep and interrupt with DPDK's vhost: single packets, timed around the moment when the lcore falls asleep. */
+import { virtqueues } from '../support/virtio-port.js';
 import test from 'ava';
 import { AT_ONCE, MISSED, SLEEPS, WAITING } from './support/interrupt-sleeper.js';
 import { FileScope, startWires } from './support/interrupt-wire.js';
@@ -23,7 +24,7 @@ for (const packed of [false, true]) {
       const { wires, ends } = await (started ??= startWires(scope, 1, 1));
       const devargs = `packed_vq=${Number(packed)},event_idx=${Number(eventIdx)}`;
       const near = await ends.connect(wires.near[0]!, devargs, { rxInterrupts: true });
-      t.like(near.spec().rx[0], { packed, eventIdx });
+      t.like(virtqueues(near).rx[0], { packed, eventIdx });
       t.teardown(() => {
         ends.stop();
         near.close();

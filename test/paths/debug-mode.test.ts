@@ -1,8 +1,8 @@
 /** The debug mode: each mistake with mbufs is found where it is made, and a program without mistakes runs as ever. */
+import { virtioPort } from '../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import { createEal } from '../../driver/eal/eal.js';
 import { parseVirtioUser } from '../../driver/devargs/devargs.js';
-import { Port } from '../../driver/port/port.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { MbufView, packetFrom, readPacket } from '../../paths/mbuf.js';
 import { Mempool, NIL } from '../../paths/mempool.js';
@@ -32,7 +32,7 @@ function makePort(t: ExecutionContext) {
   const made = make(t);
   const devargs = 'net_virtio_user0,path=/nowhere';
   const transport = new FakeTransport({});
-  const port = new Port({
+  const port = virtioPort({
     eal: made.eal,
     id: 0,
     devargs,

@@ -1,4 +1,5 @@
 /** The whole public API, called as callers without types call it: every refusal is a VirtioPmdError, and nothing else happens. */
+import { virtioPort } from '../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import * as devargs from '../../driver/devargs/devargs.js';
 import * as api from '../../driver/index.js';
@@ -135,9 +136,10 @@ const methods: readonly (readonly [make: string, names: readonly string[]])[] = 
         'setMulticastList',
         'setDefaultMac',
       ],
-      ...['setVlanFiltering', 'setVlanFilter', 'rssConf', 'rssUpdate', 'retaQuery', 'retaUpdate', 'queuesCommand'],
+      ...['setVlanFiltering', 'setVlanFilter'],
     ],
   ],
+  ['rss', ['rssConf', 'rssUpdate', 'retaQuery', 'retaUpdate', 'queuesCommand']],
   ['driver', ['poll', 'close']],
   ['device', ['isRunning', 'ringStats']],
 ];
@@ -147,24 +149,16 @@ function makeAll(t: ExecutionContext) {
   eal.lcores.onFailure = () => undefined;
   const mempool = eal.createMempool({ count: 1024 });
   const text = 'net_virtio_user0,path=/nowhere,cq=1';
-  const options = {
-    ...{
-      eal,
-      id: 0,
-      devargs: text,
-      args: devargs.parseVirtioUser(text),
-      transport: new FakeTransport({ offered: FAKE_OFFER }),
-    },
-    log: () => undefined,
-  };
-  const port = new api.Port(options);
+  const args = devargs.parseVirtioUser(text);
+  const transport = new FakeTransport({ offered: FAKE_OFFER });
+  const port = virtioPort({ eal, id: 0, devargs: text, args, transport, log: () => undefined });
   port.configure({ mempool });
   const driver = new vhost.VhostDriver('/nowhere/x.sock', {}, {});
   const device = new vhost.VhostDevice(0, '/nowhere', {
     ...{ offered: 0n, offeredProtocol: 0n, maxQueuePairs: 1, callbacks: {}, log: () => undefined },
   });
   t.teardown(() => eal.close());
-  return { eal, lcores: eal.lcores, port, filters: port.filters, driver, device, mempool };
+  return { eal, lcores: eal.lcores, port, filters: port.filters, rss: port.rss, driver, device, mempool };
 }
 
 for (const [make, names] of methods) {

@@ -1,7 +1,8 @@
 /** What an lcore does in a turn that found no packet: it polls on, lingers, pauses, or sleeps until an interrupt. */
 import type { RxInterrupts } from '../../driver/eal/rx-interrupt.js';
 import { openRxMonitor } from '../../paths/guest/monitor.js';
-import type { RxPath } from '../../paths/guest/queue.js';
+import { isVirtqueue, type PortQueueSpec, type RxQueue } from '../../driver/port/queue.js';
+import { VirtioPmdError } from '../../native/errors.js';
 import { allEmptyFor, lcoreHint, SUSPEND_THRESHOLD } from './heuristics.js';
 import { MISSED, SLEEPS, SPURIOUS, WAKEUPS } from './lcore-counters.js';
 import type { Router } from './router.js';
@@ -12,7 +13,7 @@ export type Idle = () => void;
 export interface SleepEvents {
   asleep(): void;
   /** After its first turn, so that telling of it costs no packet time. */
-  awake(queues: readonly RxPath[]): void;
+  awake(queues: readonly RxQueue[]): void;
 }
 
 export const pollOn: Idle = () => {};
@@ -23,7 +24,7 @@ export const pollOn: Idle = () => {};
  */
 export function sleepUntilInterrupt(
   router: Router,
-  rx: readonly RxPath[],
+  rx: readonly RxQueue[],
   interrupts: RxInterrupts,
   counters: Float64Array,
   events: SleepEvents,
@@ -62,11 +63,19 @@ export function pause(router: Router, maxEmptyPolls: number, durationUs: number)
 }
 
 /** --pmd-mgmt=monitor, of one queue. */
-export function monitor(router: Router, rx: RxPath, maxEmptyPolls: number): Idle {
+export function monitor(router: Router, rx: RxQueue, maxEmptyPolls: number): Idle {
+  if (!isVirtqueue(rx.spec)) throw noMonitor(rx.spec);
   const sleep = openRxMonitor(rx.spec);
   return () => {
     if (allEmptyFor(router.emptyPolls, maxEmptyPolls)) sleep();
   };
+}
+
+function noMonitor({ portId, queueId }: PortQueueSpec): VirtioPmdError {
+  return new VirtioPmdError(
+    'ECONFIG',
+    `port ${portId} rx queue ${queueId} has no word of memory to monitor: use --pmd-mgmt=pause or baseline`,
+  );
 }
 
 /** Too short for the kernel (rte_delay_us). */

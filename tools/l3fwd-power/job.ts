@@ -1,6 +1,5 @@
 /** The lcore job: opens its queues and forwards until it is told to stop. Everything it needs comes as plain data. */
-import { openRx, openTx } from '../../paths/guest/open.js';
-import type { QueueSpec, RxPath } from '../../paths/guest/queue.js';
+import { loadQueues, openRx, openTx, type PortQueueSpec, type RxQueue } from '../../driver/port/queue.js';
 import type { LcoreContext } from '../../driver/eal/types.js';
 import { openForwarder } from './forward-packet.js';
 import { monitor, pause, pollOn, sleepUntilInterrupt, type Idle } from './idle.js';
@@ -12,7 +11,7 @@ import { Router } from './router.js';
 
 /** An enabled port, as an lcore sends on it. */
 export interface TxPort {
-  readonly tx: QueueSpec;
+  readonly tx: PortQueueSpec;
   /** Source and destination of what is sent. */
   readonly mac: Uint8Array;
   readonly destination: Uint8Array;
@@ -23,7 +22,7 @@ export interface L3fwdJob {
   readonly pmdMgmt: PmdMgmt;
   readonly maxEmptyPolls: number;
   readonly pauseDurationUs: number;
-  readonly rx: readonly QueueSpec[];
+  readonly rx: readonly PortQueueSpec[];
   /** Every enabled port. */
   readonly ports: readonly TxPort[];
   /** Lpm4.build and Lpm6.build */
@@ -42,7 +41,8 @@ export type L3fwdNews =
   | { readonly kind: 'asleep' }
   | { readonly kind: 'awake'; readonly queues: readonly { readonly portId: number; readonly queueId: number }[] };
 
-export function l3fwdJob(context: LcoreContext, job: L3fwdJob): void {
+export async function l3fwdJob(context: LcoreContext, job: L3fwdJob): Promise<void> {
+  await loadQueues([...job.rx, ...job.ports.map(({ tx }) => tx)]);
   const pool = context.mempool(job.ports[0]!.tx.mempool);
   const counters = new Float64Array(job.lcoreCounters);
   const rx = job.rx.map((spec) => openRx(spec, pool));
@@ -63,7 +63,7 @@ export function l3fwdJob(context: LcoreContext, job: L3fwdJob): void {
 function idleOf(
   context: LcoreContext,
   job: L3fwdJob,
-  rx: readonly RxPath[],
+  rx: readonly RxQueue[],
   router: Router,
   counters: Float64Array,
 ): Idle {
@@ -80,4 +80,4 @@ function idleOf(
   return pollOn;
 }
 
-const queueOf = ({ portId, queueId }: QueueSpec) => ({ portId, queueId });
+const queueOf = ({ portId, queueId }: PortQueueSpec) => ({ portId, queueId });

@@ -1,7 +1,8 @@
 /** The ports of l3fwd-power: attached, set up as --config wants them, and their links told. */
 import { isVirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../../driver/eal/eal.js';
-import { attach, type Port } from '../../driver/port/port.js';
+import { attach } from '../../driver/port/attach.js';
+import type { Port } from '../../driver/port/port.js';
 import type { Link, PortEvents } from '../../driver/port/types.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import { devicesOf } from '../common/devices.js';

@@ -1,5 +1,5 @@
 /** One lcore's share of the router: it polls its Rx queues, and has a Tx queue of its own on every port. */
-import type { RxPath, TxPath } from '../../paths/guest/queue.js';
+import type { RxQueue, TxQueue } from '../../driver/port/queue.js';
 import type { Mempool } from '../../paths/mempool.js';
 import type { Forward } from './forward-packet.js';
 import { countEmptyPolls } from './heuristics.js';
@@ -24,7 +24,7 @@ class TxBuffer {
   private count = 0;
 
   constructor(
-    private readonly tx: TxPath,
+    private readonly tx: TxQueue,
     private readonly pool: Mempool,
     private readonly counters: Float64Array,
     private readonly block: number,
@@ -58,8 +58,8 @@ export class Router {
 
   /** @param tx the lcore's queue on every enabled port. @param counters as lcore-counters.ts says, its ports in the order of `tx` */
   constructor(
-    private readonly rx: readonly RxPath[],
-    tx: readonly TxPath[],
+    private readonly rx: readonly RxQueue[],
+    tx: readonly TxQueue[],
     private readonly pool: Mempool,
     private readonly forward: Forward,
     private readonly counters: Float64Array,

@@ -4,8 +4,7 @@
  */
 import type { LcoreContext } from '../../driver/eal/types.js';
 import type { PortSpec } from '../../driver/port/types.js';
-import { openRx, openTx } from '../../paths/guest/open.js';
-import type { RxPath, TxPath } from '../../paths/guest/queue.js';
+import { openRx, openTx, type RxQueue, type TxQueue } from '../../driver/port/queue.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../paths/mempool.js';
 import { readPacket, writePacket } from './content.js';
 
@@ -58,8 +57,8 @@ class Ring {
   constructor(
     private readonly context: LcoreContext,
     private readonly pool: Mempool,
-    private readonly rx: RxPath,
-    private readonly tx: TxPath,
+    private readonly rx: RxQueue,
+    private readonly tx: TxQueue,
     private readonly counts: Float64Array,
   ) {}
 
@@ -117,7 +116,7 @@ class Ring {
   }
 
   /** Sends the first `n` of `pkts`, waiting for room in the ring while it is full. */
-  private send(tx: TxPath, n: number): void {
+  private send(tx: TxQueue, n: number): void {
     const { pkts } = this;
     let sent = tx.xmit(pkts, n);
     const deadline = sent < n ? performance.now() + PATIENCE_MS : 0;

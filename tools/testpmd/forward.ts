@@ -2,8 +2,7 @@
  * The lcore job: opens the queues of its streams and forwards until it is told to stop. Everything it needs comes as
  * plain data.
  */
-import { openRx, openTx } from '../../paths/guest/open.js';
-import type { QueueSpec } from '../../paths/guest/queue.js';
+import { loadQueues, openRx, openTx, type PortQueueSpec } from '../../driver/port/queue.js';
 import { ForwardStream } from '../../driver/port/stream.js';
 import { streamCounters } from '../../driver/port/stream-counters.js';
 import type { LcoreContext } from '../../driver/eal/types.js';
@@ -16,8 +15,8 @@ import { isUserMode, type Mode } from './engines/modes.js';
 import { BurstDump } from './engines/verbose.js';
 
 export interface StreamPlan {
-  readonly rx: QueueSpec;
-  readonly tx: QueueSpec;
+  readonly rx: PortQueueSpec;
+  readonly tx: PortQueueSpec;
   /** Its place among all streams: the counters'. */
   readonly index: number;
   readonly settings: StreamSettings;
@@ -63,6 +62,7 @@ interface Running {
 export async function forward(context: LcoreContext, job: ForwardJob): Promise<void> {
   const control = new Int32Array(job.control);
   const running: Running[] = [];
+  await loadQueues(job.streams.flatMap(({ rx, tx }) => [rx, tx]));
   for (const plan of job.streams) running.push(await open(context, job, plan, control));
   run(context, job, running, control);
 }

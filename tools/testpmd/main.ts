@@ -2,7 +2,8 @@
 /** testpmd: dpdk-testpmd's command line, commands and output, on this driver. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { processCpus, type Eal, type LcoreMap } from '../../driver/eal/eal.js';
-import { attach, type Port } from '../../driver/port/port.js';
+import { attach } from '../../driver/port/attach.js';
+import type { Port } from '../../driver/port/port.js';
 import type { PortEvents } from '../../driver/port/types.js';
 import { devicesOf } from '../common/devices.js';
 import { complain, ealOf, logOf, print, runProgram } from '../common/eal-program.js';

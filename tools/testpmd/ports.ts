@@ -1,7 +1,8 @@
 /** `port start|stop|close|reset|attach|detach`, with dpdk-testpmd's life-cycle texts. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isVirtioPmdError } from '../../native/errors.js';
-import { attach, type Port } from '../../driver/port/port.js';
+import { attach } from '../../driver/port/attach.js';
+import type { Port } from '../../driver/port/port.js';
 import type { PortConfig } from '../../driver/port/types.js';
 import type { Forwarding } from './forwarding.js';
 import { offloadNames } from './commands/offload-names.js';
@@ -107,9 +108,9 @@ export class Ports {
 
   /** The packet types that testpmd spreads by, where the device can; a refusal leaves what the driver chose. */
   private spread(port: Port): void {
-    if (!port.filters.usesRss) return;
-    const hf = this.session.app.rssHf & port.filters.rssInfo.flowTypes;
-    if (hf !== 0n) this.session.attempt(() => port.filters.rssUpdate({ hf }));
+    if (port.lacks('rss') !== undefined || !port.rss.usesRss) return;
+    const hf = this.session.app.rssHf & port.rss.rssInfo.flowTypes;
+    if (hf !== 0n) this.session.attempt(() => port.rss.rssUpdate({ hf }));
   }
 
   private configOf({ port, mtu, rxOffloads, txOffloads }: PortEntry): PortConfig {

@@ -1,7 +1,8 @@
 /** From a PCI function to a virtio-net device: which register layout it has, or why it has none that can be used. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Eal } from '../../eal/eal.js';
-import type { LogLevel, Transport } from '../transport.js';
+import type { LogLevel } from '../../eal/types.js';
+import type { Transport } from '../transport.js';
 import { PCI_DEVICE_ID, PCI_VENDOR_ID } from '../../wire/linux/pci-regs.js';
 import { readCapabilities, type Capabilities } from './capabilities.js';
 import type { PciFunction } from './function.js';

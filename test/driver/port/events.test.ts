@@ -1,9 +1,10 @@
 /** What a device does to a port by itself: it asks for a reset, changes its configuration, wants an announcement, goes away. */
+import { virtioPort, virtqueues } from '../../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import { rarpPacket } from '../../../driver/virtio/announce.js';
 import { pciArgs, pciSchema, parseDevargs } from '../../../driver/devargs/devargs.js';
 import { createEal } from '../../../driver/eal/eal.js';
-import { Port } from '../../../driver/port/port.js';
+import type { Port } from '../../../driver/port/port.js';
 import * as F from '../../../driver/wire/virtio-features.js';
 import { queueState, STARTED } from '../../../paths/guest/queue.js';
 import { FAKE_OFFER, FakeTransport, type FakeOptions } from '../../support/mock-transport.js';
@@ -27,7 +28,7 @@ function pciPort(t: ExecutionContext, options: FakeOptions = {}) {
   const links: boolean[] = [];
   const args = pciArgs('0000:00:03.0', parseDevargs('', pciSchema, 'test'));
   const log = (level: string, line: string) => void lines.push(`${level} ${line}`);
-  const port = new Port({ eal, id: 0, devargs: '0000:00:03.0', args, transport: device, log });
+  const port = virtioPort({ eal, id: 0, devargs: '0000:00:03.0', args, transport: device, log });
   port.on('link', (link) => links.push(link.up));
   t.teardown(() => {
     port.close();
@@ -51,7 +52,7 @@ test('DEVICE_NEEDS_RESET: reset, set up as before, and packets may flow again', 
   t.is(trace.at(-1), 'notify 0');
   t.deepEqual(links, [true, false, true]);
   t.true(lines.some((line) => /warning port 0: the device asks for a reset/.test(line)));
-  t.is(queueState(port.spec().rx[0]!).words[STARTED], 1);
+  t.is(queueState(virtqueues(port).rx[0]!).words[STARTED], 1);
   t.is(eal.mempool(mempool).inUse(), 256);
 });
 
@@ -60,7 +61,7 @@ test('DEVICE_NEEDS_RESET while stopped: the device is set up, no burst gets thro
   device.events.push('needs-reset');
   look(port);
   t.is(device.trace.filter((call) => call.startsWith('status')).at(-1), 'status 0xf');
-  t.is(queueState(port.spec().rx[0]!).words[STARTED], 0);
+  t.is(queueState(virtqueues(port).rx[0]!).words[STARTED], 0);
 });
 
 test('DEVICE_NEEDS_RESET and the device does not come up again: FAILED is written, the link stays down', (t) => {
@@ -71,7 +72,7 @@ test('DEVICE_NEEDS_RESET and the device does not come up again: FAILED is writte
   t.false(look(port).up);
   t.regex(device.trace.at(-1)!, /^status 0x8[0-9a-f]$/);
   t.true(lines.some((line) => /^error port 0 stays down after the device asked for a reset/.test(line)));
-  t.is(queueState(port.spec().rx[0]!).words[STARTED], 0);
+  t.is(queueState(virtqueues(port).rx[0]!).words[STARTED], 0);
 });
 
 test('link down and up in the configuration: an event each', (t) => {
@@ -97,7 +98,7 @@ test('ANNOUNCE: a RARP packet on Tx queue 0 and an acknowledgement; the queue is
   t.is(eal.mempool(mempool).inUse(), held + 1);
   t.is(port.stats().opackets, 1);
   t.is(port.stats().obytes, 64);
-  t.is(queueState(port.spec().tx[0]!).words[STARTED], 1);
+  t.is(queueState(virtqueues(port).tx[0]!).words[STARTED], 1);
   const pkts = new Uint32Array([eal.mempool(mempool).get()]);
   eal.mempool(mempool).dataLen[pkts[0]!] = 60;
   t.is(port.tx(0).xmit(pkts, 1), 1); // goes on where the injected packet left off
@@ -125,7 +126,7 @@ test('the device is pulled: told once, bursts stop, the port can be stopped and 
   t.false(look(port).up);
   t.is(removed, 1);
   t.is(lines.filter((line) => /device 0000:00:03.0 was removed/.test(line)).length, 1);
-  t.is(queueState(port.spec().rx[0]!).words[STARTED], 0);
+  t.is(queueState(virtqueues(port).rx[0]!).words[STARTED], 0);
   port.stop();
   t.throws(() => port.configure({ mempool, mtu: 1400 }), { code: 'ESTATE', message: /was removed: detach the port/ });
   t.throws(() => port.start(), { code: 'ESTATE', message: /was removed/ });

@@ -1,8 +1,9 @@
 /** A port on a fake device: configuration rules, life cycle, statistics and reports. */
+import { virtioPort, virtqueues } from '../../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import { createEal } from '../../../driver/eal/eal.js';
 import { parseVirtioUser } from '../../../driver/devargs/devargs.js';
-import { Port, portsOf } from '../../../driver/port/port.js';
+import { portsOf } from '../../../driver/port/port.js';
 import {
   RX_OFFLOAD_SCATTER,
   RX_OFFLOAD_TCP_LRO,
@@ -20,7 +21,7 @@ function fakePort(t: ExecutionContext, options: FakeOptions = {}, args = '', mbu
   const device = new FakeTransport(options);
   const lines: string[] = [];
   const devargs = `net_virtio_user0,path=/nowhere${args}`;
-  const port = new Port({
+  const port = virtioPort({
     eal,
     id: 0,
     devargs,
@@ -133,7 +134,7 @@ test('interrupts: every Rx queue gets its own, or the port is refused and can be
     message: /^port 0: its device \(.*\) has no interrupt for Rx queue 3: configure it without rxInterrupts and poll$/,
   });
   t.deepEqual(device.trace, []);
-  const fds = () => [...port.spec().rx, ...port.spec().tx].map((spec) => spec.interruptFd);
+  const fds = () => [...virtqueues(port).rx, ...virtqueues(port).tx].map((spec) => spec.interruptFd);
   port.configure({ mempool, rxQueues: 3, txQueues: 1, rxInterrupts: true });
   t.deepEqual(fds(), [1_000_000, 1_000_001, 1_000_002, undefined]);
   port.configure({ mempool, rxQueues: 4, txQueues: 1 });
@@ -166,8 +167,8 @@ test('several pairs: the MQ command asks for as many as are used, and asymmetric
   t.is(device.queues.size, 8);
   port.start();
   t.is(device.enabledPairs, 3);
-  t.is(port.spec().rx.length, 1);
-  t.is(port.spec().tx.length, 3);
+  t.is(virtqueues(port).rx.length, 1);
+  t.is(virtqueues(port).tx.length, 3);
   t.throws(() => port.tx(3), { code: 'ECONFIG', message: /has no tx queue 3: 3 are configured/ });
 });
 
@@ -186,7 +187,7 @@ test('link and reconnect follow the device; queues are opened to bursts accordin
   port.on('reconnect', (n) => events.push(`reconnect ${n}`));
   port.configure({ mempool });
   port.start();
-  const { words } = queueState(port.spec().rx[0]!);
+  const { words } = queueState(virtqueues(port).rx[0]!);
   device.events.push('lost');
   t.false(port.link.up);
   t.is(words[STARTED], 0);
@@ -212,7 +213,7 @@ test('a queue that stopped trusting its ring is told once; stop and start resets
   port.on('broken', (queue, why) => events.push(`${queue}: ${why}`));
   port.configure({ mempool });
   port.start();
-  queueState(port.spec().rx[0]!).words[BROKEN] = BROKEN_ID;
+  queueState(virtqueues(port).rx[0]!).words[BROKEN] = BROKEN_ID;
   t.true(port.link.up);
   t.true(port.link.up);
   t.deepEqual(events, ['rx_q0: the device used a descriptor id that does not exist']);
@@ -222,13 +223,13 @@ test('a queue that stopped trusting its ring is told once; stop and start resets
   port.start();
   t.is(device.trace[before], 'status 0x0');
   t.is(port.rxQueueInfo(0).broken, undefined);
-  t.is(queueState(port.spec().rx[0]!).words[STARTED], 1);
+  t.is(queueState(virtqueues(port).rx[0]!).words[STARTED], 1);
 });
 
 test('statistics: sums, DPDK names in DPDK order, and a reset that writes no counter', (t) => {
   const { mempool, port } = fakePort(t, { maxQueuePairs: 2 }, ',queues=2');
   port.configure({ mempool, rxQueues: 2 });
-  const { rx, tx } = port.spec();
+  const { rx, tx } = virtqueues(port);
   rx.forEach((spec, i) => {
     const { stats } = queueState(spec);
     stats[PACKETS] = 10 + i;

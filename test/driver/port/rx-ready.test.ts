@@ -2,6 +2,7 @@
  * rxReady: the event loop is told of packets, sleeps in between, and misses none; what ends it, what it outlives, what it
  * leaves behind. In one file, for threads take long to start from source: the back-end's is the same for all.
  */
+import { virtqueues } from '../../support/virtio-port.js';
 import { readdirSync } from 'node:fs';
 import test from 'ava';
 import { rxReady } from '../../../driver/port/rx-ready.js';
@@ -86,7 +87,7 @@ test.serial('queues that nobody asked for do not end the wait, nor do signals wi
   void next.then(() => named++);
   words.order(0);
   for (let signals = 1; signals <= 20; signals++) {
-    signalFd(port.spec().rx[1]!.interruptFd!);
+    signalFd(virtqueues(port).rx[1]!.interruptFd!);
     await until(() => interrupts.spurious >= signals, 'the signal is seen');
   }
   t.is(take(port, 0).length, 1);
@@ -234,7 +235,7 @@ test.serial(
 test.serial('a queue that breaks: its signals keep nobody busy, and after a restart it is served', async (t) => {
   const { port, words } = await startPort(t);
   const { iteration, next, interrupts } = await waiting(port);
-  const [spec] = port.spec().rx;
+  const [spec] = virtqueues(port).rx;
   queueState(spec!).words[BROKEN] = BROKEN_INDEX;
   for (let i = 0; i < 50; i++) {
     signalFd(spec!.interruptFd!);

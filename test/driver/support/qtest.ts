@@ -1,4 +1,5 @@
 /** A QEMU on the qtest bus, with a wire at each of its network functions and QMP; ports on it. */
+import { virtioPort } from '../../support/virtio-port.js';
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
@@ -9,8 +10,9 @@ import { startQtestQemu, type QemuDevice, type QtestQemu } from '../../../driver
 import { bridgesLoaded } from '../../../driver/virtio/pci/qtest/machine.js';
 import { openQtest, type QtestFunction } from '../../../driver/virtio/pci/qtest/qtest.js';
 import { probeVirtioPci } from '../../../driver/virtio/pci/virtio-pci.js';
-import { attach, Port } from '../../../driver/port/port.js';
-import type { PortOptions } from '../../../driver/port/life.js';
+import { attach } from '../../../driver/port/attach.js';
+import type { Port } from '../../../driver/port/port.js';
+import type { PortOptions } from '../../../driver/port/port.js';
 import type { PortConfig } from '../../../driver/port/types.js';
 import { viewsOf } from '../../../native/region.js';
 import { layoutOf, type QueueSpec } from '../../../paths/guest/queue.js';
@@ -119,7 +121,7 @@ export async function startPort(t: ExecutionContext, machine: Machine, request: 
     const fn = await openQtest(args);
     eal.useAddressing(fn.addressing);
     const transport = probeVirtioPci(eal, withoutModern(fn), { log });
-    port = new Port({ eal, id: 0, devargs, args, transport, log });
+    port = virtioPort({ eal, id: 0, devargs, args, transport, log });
   }
   t.teardown(() => port.close());
   const mempool = eal.createMempool({ count: 2048, dataRoom });

@@ -1,9 +1,9 @@
 /** Offloads of a port: what the device's offer makes possible, what is negotiated on demand, what is refused and how. */
+import { virtioPort, virtqueues } from '../../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { createEal } from '../../../driver/eal/eal.js';
 import { parseVirtioUser } from '../../../driver/devargs/devargs.js';
-import { Port } from '../../../driver/port/port.js';
 import * as types from '../../../driver/port/types.js';
 import * as F from '../../../driver/wire/virtio-features.js';
 import { FakeTransport } from '../../support/mock-transport.js';
@@ -27,7 +27,7 @@ function offered(t: ExecutionContext, features: bigint, supported = (1n << 64n) 
   const lines: string[] = [];
   const devargs = 'net_virtio_user0,path=/nowhere';
   const log = (level: string, line: string) => void lines.push(`${level} ${line}`);
-  const port = new Port({ eal, id: 0, devargs, args: parseVirtioUser(devargs), transport, log });
+  const port = virtioPort({ eal, id: 0, devargs, args: parseVirtioUser(devargs), transport, log });
   t.teardown(() => {
     port.close();
     eal.close();
@@ -70,7 +70,7 @@ test('the queues of a port know what was negotiated, each for its direction', (t
   const { port, acknowledged } = offered(t, EVERYTHING);
   acknowledged(types.RX_OFFLOAD_TCP_CKSUM, types.TX_OFFLOAD_TCP_CKSUM);
   const of = () => {
-    const [rx, tx] = [port.spec().rx[0]!, port.spec().tx[0]!];
+    const [rx, tx] = [virtqueues(port).rx[0]!, virtqueues(port).tx[0]!];
     return [rx.rxOffload, rx.lro, rx.txOffload, rx.txTso, tx.rxOffload, tx.lro, tx.txOffload, tx.txTso];
   };
   t.deepEqual(of(), [true, false, false, false, false, false, true, false]);
@@ -109,7 +109,7 @@ test('LRO without mergeable buffers: a warning says what is lost', (t) => {
   const lines: string[] = [];
   const devargs = 'net_virtio_user0,path=/nowhere,mrg_rxbuf=0';
   const log = (level: string, line: string) => void lines.push(`${level} ${line}`);
-  const port = new Port({ eal, id: 0, devargs, args: parseVirtioUser(devargs), transport, log });
+  const port = virtioPort({ eal, id: 0, devargs, args: parseVirtioUser(devargs), transport, log });
   t.teardown(() => {
     port.close();
     eal.close();

@@ -1,7 +1,7 @@
 /** Receive-side scaling: DPDK's bits and virtio's, tables, checks; and which queue a flow goes to. */
 import test from 'ava';
 import fc from 'fast-check';
-import * as rss from '../../../driver/virtio/rss.js';
+import * as rss from '../../../driver/virtio/rss-config.js';
 
 const capability: rss.RssCapability = { maxKeySize: 40, maxRetaSize: 128, hashTypes: 0x1ff };
 const VIRTIO_HF = 0x38d34n; // of RTE_ETH_RSS_*, what virtio has: see the table below

@@ -1,7 +1,7 @@
 /** A NIC whose cable is a tap of the host with several queues, in QEMU's own network namespace, and what is sent into it. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { DEFAULT_RSS_KEY } from '../../../driver/virtio/rss.js';
+import { DEFAULT_RSS_KEY } from '../../../driver/virtio/rss-config.js';
 import { configureTap, TAP_IP } from '../../support/tap.js';
 import { toeplitz } from '../../support/toeplitz.js';
 

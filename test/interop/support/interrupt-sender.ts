@@ -1,8 +1,8 @@
 /** An lcore that sends exactly the packets it is told, when it is told, and counts what comes back. */
-import { openRx, openTx } from '../../../paths/guest/open.js';
+import { openRx, openTx } from '../../../driver/port/queue.js';
 import { packetFrom, readPacket } from '../../../paths/mbuf.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../../paths/mempool.js';
-import type { RxPath, TxPath } from '../../../paths/guest/queue.js';
+import type { RxQueue, TxQueue } from '../../../driver/port/queue.js';
 import type { LcoreContext } from '../../../driver/eal/types.js';
 import type { PortSpec } from '../../../driver/port/types.js';
 import { isRight, udpPacket } from '../../support/udp.js';
@@ -78,8 +78,8 @@ class Sender {
 
   constructor(
     private readonly pool: Mempool,
-    private readonly rx: RxPath,
-    private readonly tx: TxPath,
+    private readonly rx: RxQueue,
+    private readonly tx: TxQueue,
     { gapsUs, burst, ttl, destination }: SenderData,
   ) {
     this.seen = new Uint8Array(gapsUs.length * burst);

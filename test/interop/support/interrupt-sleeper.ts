@@ -1,5 +1,5 @@
 /** An lcore that sleeps when there is nothing to do, and says what its sleep was like. */
-import { openRx, openTx } from '../../../paths/guest/open.js';
+import { openRx, openTx } from '../../../driver/port/queue.js';
 import type { MempoolSpec } from '../../../paths/mempool.js';
 import type { LcoreContext } from '../../../driver/eal/types.js';
 import type { PortSpec } from '../../../driver/port/types.js';

@@ -5,7 +5,8 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createEal, type Eal } from '../../../driver/eal/eal.js';
-import { attach, portsOf, type Port } from '../../../driver/port/port.js';
+import { attach } from '../../../driver/port/attach.js';
+import { portsOf, type Port } from '../../../driver/port/port.js';
 import type { PortConfig } from '../../../driver/port/types.js';
 import type { MempoolSpec } from '../../../paths/mempool.js';
 import {

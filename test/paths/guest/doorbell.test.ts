@@ -6,7 +6,7 @@ import test from 'ava';
 import { createEventFd, drainFd } from '../../../native/event.js';
 import { closeFd, createRegion, destroyRegion, viewsOf } from '../../../native/region.js';
 import { openDoorbell } from '../../../paths/guest/doorbell.js';
-import { openRx, openTx } from '../../../paths/guest/open.js';
+import { openRx, openTx } from '../../../driver/port/queue.js';
 import { isTx, type Doorbell, type RxPathName, type TxPathName } from '../../../paths/guest/queue.js';
 import { AVAIL_IDX, AVAIL_WRAP } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, GuestFixture, shape } from '../../support/guest-fixture.js';

@@ -1,6 +1,6 @@
 /** The hash that a device reports in the net header (HASH_REPORT), on every Rx path that takes packets with one. */
 import test from 'ava';
-import { openRx } from '../../../paths/guest/open.js';
+import { openRx } from '../../../driver/port/queue.js';
 import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../../../paths/mbuf.js';
 import type { RxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, packetBytes } from '../../support/guest-fixture.js';

@@ -2,9 +2,8 @@
 import test from 'ava';
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Port } from '../../../driver/port/port.js';
-import type { RssInfo } from '../../../driver/virtio/filters.js';
-import type { RetaEntries, RssUpdate } from '../../../driver/virtio/rss.js';
-import { defaultReta } from '../../../driver/virtio/rss.js';
+import type { RetaEntries, RssInfo, RssUpdate } from '../../../driver/port/parts.js';
+import { defaultReta } from '../../../driver/virtio/rss-config.js';
 import { RX_OFFLOAD_VLAN_STRIP } from '../../../driver/port/types.js';
 import { grammar } from '../../../tools/testpmd/commands/index.js';
 import { parseHashKey, parseMasks, parseReta } from '../../../tools/testpmd/commands/rss.js';
@@ -35,6 +34,7 @@ class NotingPort {
 
   /** Here methods of the port itself. */
   readonly filters = this;
+  readonly rss = this;
 
   constructor(readonly id: number) {}
 

@@ -27,7 +27,7 @@ function configureTypes(session: Session, word: string): void {
   let updated = true;
   for (const entry of session.select('all')) {
     const { id } = entry.port;
-    const { flowTypes } = entry.port.filters.rssInfo;
+    const { flowTypes } = entry.port.rss.rssInfo;
     const requested = byDefault ? flowTypes : asked;
     const hf = requested & flowTypes;
     if (hf !== requested) {
@@ -35,7 +35,7 @@ function configureTypes(session: Session, word: string): void {
         `Port ${id} modified RSS hash function based on hardware support,requested:${formatRssTypes(requested)} configured:${formatRssTypes(hf)}`,
       );
     }
-    const why = failureOf(() => entry.port.filters.rssUpdate({ hf }));
+    const why = failureOf(() => entry.port.rss.rssUpdate({ hf }));
     if (why === undefined) continue;
     updated = false;
     session.complain(`Configuration of RSS hash at ethernet port ${id} failed with error: ${why}`);
@@ -55,10 +55,10 @@ export function parseHashKey(text: string, size: number): Uint8Array | string {
 
 function configureKey(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { filters } = entry.port;
-    const { keySize } = filters.rssInfo;
+    const { rss } = entry.port;
+    const { keySize } = rss.rssInfo;
     const key = keySize === 0 ? NO_KEY_SIZE : parseHashKey(args.text('key'), keySize);
-    const why = typeof key === 'string' ? key : failureOf(() => filters.rssUpdate({ key }));
+    const why = typeof key === 'string' ? key : failureOf(() => rss.rssUpdate({ key }));
     if (why !== undefined) session.complain(why);
   }
 }
@@ -88,8 +88,8 @@ export function parseReta(
 
 function configureReta(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { filters } = entry.port;
-    const { retaSize } = filters.rssInfo;
+    const { rss } = entry.port;
+    const { retaSize } = rss.rssInfo;
     if (retaSize === 0) {
       session.complain('Redirection table size is 0 which is invalid for RSS');
       continue;
@@ -100,7 +100,7 @@ function configureReta(session: Session, args: Args): void {
       session.complain('Invalid RSS Redirection Table config entered');
       continue;
     }
-    const why = reta.length === 0 ? 'expected entries such as (0,1),(1,0)' : failureOf(() => filters.retaUpdate(reta));
+    const why = reta.length === 0 ? 'expected entries such as (0,1),(1,0)' : failureOf(() => rss.retaUpdate(reta));
     if (why !== undefined) session.complain(`Bad redirection table parameter: ${why}`);
   }
 }
@@ -124,8 +124,8 @@ export function parseMasks(text: string, size: number): bigint[] | string {
 function showReta(session: Session, args: Args): void {
   const size = args.number('size');
   for (const entry of entriesOf(session, args)) {
-    const { filters } = entry.port;
-    const { retaSize } = filters.rssInfo;
+    const { rss } = entry.port;
+    const { retaSize } = rss.rssInfo;
     if (size === 0 || size > retaSize) {
       session.complain(`Invalid redirection table size: ${size} (1-${retaSize})`);
       continue;
@@ -136,7 +136,7 @@ function showReta(session: Session, args: Args): void {
       continue;
     }
     const why = failureOf(() => {
-      const reta = filters.retaQuery().slice(0, size);
+      const reta = rss.retaQuery().slice(0, size);
       const lines = reta.map((queue, i) => `RSS RETA configuration: hash index=${i}, queue=${queue}`);
       const shown = lines.filter(
         (_, i) => masks[Math.floor(i / RETA_GROUP_SIZE)]! & (1n << BigInt(i % RETA_GROUP_SIZE)),
@@ -149,13 +149,13 @@ function showReta(session: Session, args: Args): void {
 
 function showHash(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { filters } = entry.port;
-    if (filters.rssInfo.keySize === 0) {
+    const { rss } = entry.port;
+    if (rss.rssInfo.keySize === 0) {
       session.complain(NO_KEY_SIZE);
       continue;
     }
     session.attempt(() => {
-      const { key, hf } = filters.rssConf();
+      const { key, hf } = rss.rssConf();
       if (hf === 0n) {
         session.print('RSS disabled');
         return;

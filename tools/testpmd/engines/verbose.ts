@@ -1,6 +1,6 @@
 /** `set verbose N`: one line per burst and two per packet. Bit 0 shows what is received, bit 1 what is sent. */
+import type { PortQueueSpec } from '../../../driver/port/queue.js';
 import type { Mempool } from '../../../paths/mempool.js';
-import type { QueueSpec } from '../../../paths/guest/queue.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
 import { rxFlagNames, txFlagNames } from './ol-flags.js';
 
@@ -10,8 +10,8 @@ const SENT = 2;
 interface Burst {
   readonly pkts: Uint32Array;
   readonly pool: Mempool;
-  readonly rx: { readonly spec: QueueSpec };
-  readonly tx: { readonly spec: QueueSpec };
+  readonly rx: { readonly spec: PortQueueSpec };
+  readonly tx: { readonly spec: PortQueueSpec };
 }
 
 export class BurstDump {
@@ -40,7 +40,7 @@ export class BurstDump {
   }
 
   private burst(
-    spec: QueueSpec,
+    spec: PortQueueSpec,
     what: string,
     where: string,
     flagNames: (flags: number) => string,

@@ -2,6 +2,7 @@
  * What a program does with the things that it still has after `eal.close()`, each in a process of its own (argument: which).
  * Prints "survived" at the end: a touch of memory that is gone would be a SIGSEGV.
  */
+import { virtqueues } from '../../../support/virtio-port.js';
 import { join } from 'node:path';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +12,12 @@ import { fileURLToPath } from 'node:url';
 import { availableCpus } from '../../../../native/cpu.js';
 import { createEal, type Eal } from '../../../../driver/eal/eal.js';
 import { openStream } from '../../../../driver/port/stream.js';
-import { attach, type Port } from '../../../../driver/port/port.js';
+import { attach } from '../../../../driver/port/attach.js';
+import type { Port } from '../../../../driver/port/port.js';
 import type { LcoreContext } from '../../../../driver/eal/types.js';
 import { VhostDriver } from '../../../../driver/vhost/driver.js';
 import { vhostCounterBytes, type VhostJobData } from '../../../../driver/vhost/embedded.js';
-import { openRx, openTx } from '../../../../paths/guest/open.js';
+import { openRx, openTx } from '../../../../driver/port/queue.js';
 import { MbufView, packetFrom, readPacket } from '../../../../paths/mbuf.js';
 import { Mempool, type MempoolSpec } from '../../../../paths/mempool.js';
 
@@ -88,7 +90,7 @@ async function port(directory: string): Promise<void> {
   const pool = eal.mempool(spec);
   const [rx, tx] = [port.rx(0), port.tx(0)];
   const context = { mempool: () => pool, post: () => undefined } as unknown as LcoreContext;
-  const [rxSpec, txSpec] = [port.spec().rx[0]!, port.spec().tx[0]!];
+  const [rxSpec, txSpec] = [virtqueues(port).rx[0]!, virtqueues(port).tx[0]!];
   const stream = openStream(context, { rx: rxSpec, tx: txSpec });
   const pkts = new Uint32Array(32);
   pkts[0] = packetFrom(pool, new Uint8Array(64).fill(2));

@@ -2,11 +2,14 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { createEal, type Eal } from '../../../../driver/eal/eal.js';
-import { attach, type Port } from '../../../../driver/port/port.js';
+import { attach } from '../../../../driver/port/attach.js';
+import type { Port } from '../../../../driver/port/port.js';
 import type { PortConfig } from '../../../../driver/port/types.js';
 import { readPacket } from '../../../../paths/mbuf.js';
 import type { Mempool, MempoolSpec } from '../../../../paths/mempool.js';
+import { openRx } from '../../../../driver/port/queue.js';
 import type { RxPath } from '../../../../paths/guest/queue.js';
+import { virtqueues } from '../../../support/virtio-port.js';
 import { ourCpu, peerCpu, temporaryDirectory } from '../../../support/peers.js';
 import * as J from './rx-interrupt-jobs.js';
 import { soon } from '../../../support/wire.js';
@@ -80,7 +83,7 @@ export async function sleepBench(
   const pkts = new Uint32Array(32);
   return {
     ...{ eal, mempool, pool, port, words, startSource, stopSource },
-    queues: Array.from({ length: queues }, (_, queue) => port.rx(queue)),
+    queues: virtqueues(port).rx.map((spec) => openRx(spec, pool)),
     send: (queue, count, delayUs = 0) => {
       words[J.DELAY] = delayUs;
       Atomics.add(words, J.WANTED + queue, count);

@@ -1,6 +1,6 @@
 /** Jobs for the tests of Rx interrupts: a back-end that sends when it is asked to, and programs that sleep. */
 import { signalFd } from '../../../../native/event.js';
-import { openRx } from '../../../../paths/guest/open.js';
+import { openRx } from '../../../../driver/port/queue.js';
 import { packetFrom } from '../../../../paths/mbuf.js';
 import { NIL, type MempoolSpec } from '../../../../paths/mempool.js';
 import type { LcoreContext } from '../../../../driver/eal/types.js';

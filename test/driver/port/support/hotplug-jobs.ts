@@ -1,5 +1,5 @@
 /** The job that the hotplug tests leave running. */
-import { openRx, openTx } from '../../../../paths/guest/open.js';
+import { openRx, openTx } from '../../../../driver/port/queue.js';
 import { packetFrom } from '../../../../paths/mbuf.js';
 import { NIL, type MempoolSpec } from '../../../../paths/mempool.js';
 import type { LcoreContext } from '../../../../driver/eal/types.js';

@@ -1,9 +1,11 @@
 /** A port with Rx interrupts on a back-end that sends on demand, for tests of rxReady. */
+import { virtqueues } from '../../../support/virtio-port.js';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { createEal } from '../../../../driver/eal/eal.js';
 import { processCpus } from '../../../../driver/eal/lcore-list.js';
-import { attach, type Port } from '../../../../driver/port/port.js';
+import { attach } from '../../../../driver/port/attach.js';
+import type { Port } from '../../../../driver/port/port.js';
 import { RxInterrupts } from '../../../../driver/eal/rx-interrupt.js';
 import { rxReady } from '../../../../driver/port/rx-ready.js';
 import type { PortConfig } from '../../../../driver/port/types.js';
@@ -60,7 +62,7 @@ export async function waiting(port: Port, options: { queues?: readonly number[];
   const interrupts = new RxInterrupts();
   const iteration = rxReady(port, options.queues, { interrupts, signal: options.signal });
   const next = iteration.next();
-  signalFd(port.spec().rx[options.queues?.[0] ?? 0]!.interruptFd!);
+  signalFd(virtqueues(port).rx[options.queues?.[0] ?? 0]!.interruptFd!);
   const seen = () => interrupts.spurious;
   await eventually('its thread has started, and has seen a signal without packets', seen, (n) => n === 1, 60_000);
   interrupts.spurious = 0;

@@ -1,7 +1,7 @@
 /** Bytes of control commands. */
 import test from 'ava';
 import * as ctrlq from '../../../../driver/virtio/control/commands.js';
-import { DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss.js';
+import { DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss-config.js';
 
 const hex = (bytes: Uint8Array | undefined) => Buffer.from(bytes ?? []).toString('hex');
 const shown = ({ class: commandClass, command, args }: ctrlq.ControlCommand) =>

@@ -2,7 +2,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import * as ctrlq from '../../../../driver/virtio/control/commands.js';
-import { DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss.js';
+import { DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss-config.js';
 import { macBytes } from '../../../../driver/wire/mac.js';
 import {
   ControlEmulator,

@@ -2,8 +2,10 @@
 import test from 'ava';
 import fc from 'fast-check';
 import type { ControlCommand } from '../../../../driver/virtio/control/commands.js';
-import { PortFilters, type FilteredPort } from '../../../../driver/virtio/filters.js';
-import { CONFIG_RSS, DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss.js';
+import type { CommandedPort } from '../../../../driver/virtio/commanded.js';
+import { VirtioFilters } from '../../../../driver/virtio/filters.js';
+import { VirtioRss } from '../../../../driver/virtio/rss.js';
+import { CONFIG_RSS, DEFAULT_RSS_KEY, defaultReta } from '../../../../driver/virtio/rss-config.js';
 import { CONFIG_MAC } from '../../../../driver/virtio/transport.js';
 import { RX_OFFLOAD_VLAN_FILTER } from '../../../../driver/port/types.js';
 import * as F from '../../../../driver/wire/virtio-features.js';
@@ -36,7 +38,7 @@ interface Options {
 }
 
 /** A port on a device that only takes notes. */
-class Notes implements FilteredPort {
+class Notes implements CommandedPort {
   readonly openUntilTold: boolean;
   readonly portId = 3;
   readonly offered: bigint;
@@ -93,7 +95,13 @@ class Notes implements FilteredPort {
 
 function make(options: Options = {}) {
   const device = new Notes(options);
-  return { device, filters: new PortFilters(device, OWN.toLowerCase()) };
+  const filters = new VirtioFilters(device, OWN.toLowerCase());
+  const rss = new VirtioRss(device);
+  const restore = () => {
+    filters.restore();
+    rss.restore();
+  };
+  return { device, filters, rss, restore };
 }
 
 const table = (unicast: readonly string[], multicast: readonly string[]) =>
@@ -194,7 +202,7 @@ test('without a command for it, only a legacy device has its address written', (
   const legacy = make({ offered: F.VIRTIO_NET_F_MAC });
   legacy.filters.setDefaultMac(A);
   t.deepEqual(legacy.device.seen(), ['config 0 02000000000a']);
-  legacy.filters.restore();
+  legacy.restore();
   t.deepEqual(legacy.device.seen(), ['config 0 02000000000a']);
   const modern = make({ offered: F.VIRTIO_NET_F_MAC | F.VIRTIO_F_VERSION_1 });
   t.throws(() => modern.filters.setDefaultMac(A), {
@@ -205,7 +213,7 @@ test('without a command for it, only a legacy device has its address written', (
 });
 
 test('what the device refuses changes nothing', (t) => {
-  const { device, filters } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
+  const { device, filters, rss } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
   device.answer = 1;
   const refuse = (action: () => void, message: RegExp) => t.throws(action, { code: 'EPEER', message });
   refuse(
@@ -217,16 +225,20 @@ test('what the device refuses changes nothing', (t) => {
   refuse(() => filters.setMulticastList([GROUP]), /^mac table set failed/);
   refuse(() => filters.setDefaultMac(A), /^Failed to set the MAC address of port 3/);
   refuse(() => filters.setVlanFilter(5, true), /^Failed to add VLAN 5 on port 3/);
-  refuse(() => filters.rssUpdate({ hf: 4n }), /^Failed to apply new RSS config to the device of port 3/);
-  refuse(() => filters.retaUpdate([[0, 1]]), /^Failed to apply new RETA to the device of port 3/);
+  refuse(() => rss.rssUpdate({ hf: 4n }), /^Failed to apply new RSS config to the device of port 3/);
+  refuse(() => rss.retaUpdate([[0, 1]]), /^Failed to apply new RETA to the device of port 3/);
   t.false(filters.promiscuous);
   t.deepEqual([filters.macAddresses, filters.multicastList, filters.vlanIds, filters.mac], [[OWN], [], [], OWN]);
-  t.is(filters.rssConf().hf, 0xd34n);
-  t.is(filters.retaQuery()[0], 0);
+  t.is(rss.rssConf().hf, 0xd34n);
+  t.is(rss.retaQuery()[0], 0);
 });
 
 test('features that are not there, and those that were not negotiated', (t) => {
-  const needs: readonly (readonly [missing: bigint, action: (filters: PortFilters) => void, message: RegExp])[] = [
+  const needs: readonly (readonly [
+    missing: bigint,
+    action: (filters: VirtioFilters, rss: VirtioRss) => void,
+    message: RegExp,
+  ])[] = [
     [F.VIRTIO_NET_F_CTRL_RX, (f) => f.setPromiscuous(true), /^host does not support rx control: VIRTIO_NET_F_CTRL_RX/],
     [
       F.VIRTIO_NET_F_CTRL_MAC_ADDR,
@@ -240,15 +252,22 @@ test('features that are not there, and those that were not negotiated', (t) => {
     ],
     [F.VIRTIO_NET_F_CTRL_VLAN, (f) => f.setVlanFiltering(true), /^vlan filtering not available on this host/],
     [F.VIRTIO_NET_F_CTRL_VLAN, (f) => f.setVlanFilter(1, true), /^vlan filtering not available on this host/],
-    [F.VIRTIO_NET_F_RSS, (f) => f.rssUpdate({ hf: 0n }), /^RSS support requested but not supported by the device/],
-    [F.VIRTIO_NET_F_RSS, (f) => f.retaQuery(), /VIRTIO_NET_F_RSS/],
+    [
+      F.VIRTIO_NET_F_RSS,
+      (_, rss) => rss.rssUpdate({ hf: 0n }),
+      /^RSS support requested but not supported by the device/,
+    ],
+    [F.VIRTIO_NET_F_RSS, (_, rss) => rss.retaQuery(), /VIRTIO_NET_F_RSS/],
   ];
   for (const [missing, action, message] of needs) {
     const absent = make({ offered: ALL & ~missing });
-    const error = t.throws(() => action(absent.filters), { code: 'ECONFIG', message });
+    const error = t.throws(() => action(absent.filters, absent.rss), { code: 'ECONFIG', message });
     t.regex(error!.message, /is not offered by the device$/);
     const left = make({ acknowledged: ALL & ~missing });
-    t.regex(t.throws(() => action(left.filters), { code: 'ECONFIG', message })!.message, /was not negotiated/);
+    t.regex(
+      t.throws(() => action(left.filters, left.rss), { code: 'ECONFIG', message })!.message,
+      /was not negotiated/,
+    );
     t.deepEqual([...absent.device.seen(), ...left.device.seen()], []);
   }
   t.notThrows(() => make({ offered: 0n }).filters.setVlanFiltering(false));
@@ -283,17 +302,17 @@ test('the offload VLAN_FILTER of the configuration is filtering switched on', (t
 // ---- receive-side scaling --------------------------------------------------------------------------------------------
 
 test('RSS: what it can do, and zeros where the device offers none', (t) => {
-  t.deepEqual(make().filters.rssInfo, { keySize: 40, retaSize: 128, flowTypes: 0xd34n });
+  t.deepEqual(make().rss.rssInfo, { keySize: 40, retaSize: 128, flowTypes: 0xd34n });
   const none = make({ offered: ALL & ~F.VIRTIO_NET_F_RSS });
-  t.deepEqual(none.filters.rssInfo, { keySize: 0, retaSize: 0, flowTypes: 0n });
+  t.deepEqual(none.rss.rssInfo, { keySize: 0, retaSize: 0, flowTypes: 0n });
 });
 
 test('RSS updates are sent as a whole; queries tell what was sent', (t) => {
-  const { device, filters } = make({ rxQueues: 2, txQueues: 3 });
+  const { device, rss } = make({ rxQueues: 2, txQueues: 3 });
   const key = new Uint8Array(40).fill(0xab);
-  filters.rssUpdate({ key });
-  filters.rssUpdate({ hf: 0x10n });
-  filters.retaUpdate([
+  rss.rssUpdate({ key });
+  rss.rssUpdate({ hf: 0x10n });
+  rss.retaUpdate([
     [0, 1],
     [1, 0],
   ]);
@@ -308,15 +327,15 @@ test('RSS updates are sent as a whole; queries tell what was sent', (t) => {
   t.deepEqual([bytes.readUInt16LE(8), bytes.readUInt16LE(10), bytes.readUInt16LE(14)], [1, 0, 1]);
   t.is(bytes.readUInt16LE(8 + 256), 3);
   t.is(bytes.subarray(8 + 256 + 2).toString('hex'), `28${'ab'.repeat(40)}`);
-  t.deepEqual(filters.rssConf(), { key, hf: 0x10n });
-  t.deepEqual(filters.retaQuery().slice(0, 4), [1, 0, 0, 1]);
-  filters.rssConf().key.fill(0);
-  t.deepEqual(filters.rssConf().key, key);
+  t.deepEqual(rss.rssConf(), { key, hf: 0x10n });
+  t.deepEqual(rss.retaQuery().slice(0, 4), [1, 0, 0, 1]);
+  rss.rssConf().key.fill(0);
+  t.deepEqual(rss.rssConf().key, key);
 });
 
 test('at start: an RSS configuration where RSS was negotiated, else the number of pairs', (t) => {
-  const { device, filters } = make({ rxQueues: 3, txQueues: 1 });
-  const { class: commandClass, command, args } = filters.queuesCommand();
+  const { device, rss } = make({ rxQueues: 3, txQueues: 1 });
+  const { class: commandClass, command, args } = rss.queuesCommand();
   t.deepEqual([commandClass, command], [4, 1]);
   const bytes = Buffer.from(args[0]!);
   t.deepEqual(
@@ -324,23 +343,23 @@ test('at start: an RSS configuration where RSS was negotiated, else the number o
     defaultReta(3),
   );
   t.deepEqual(new Uint8Array(bytes.subarray(-40)), DEFAULT_RSS_KEY);
-  filters.retaUpdate([[0, 2]]);
+  rss.retaUpdate([[0, 2]]);
   device.rxQueues = 2; // configured anew
-  t.is(filters.retaQuery()[0], 0);
+  t.is(rss.retaQuery()[0], 0);
   device.acknowledged = ALL & ~F.VIRTIO_NET_F_RSS;
-  t.deepEqual(filters.queuesCommand(), { class: 4, command: 0, args: [Uint8Array.of(2, 0)] });
+  t.deepEqual(rss.queuesCommand(), { class: 4, command: 0, args: [Uint8Array.of(2, 0)] });
 });
 
 test('a device whose RSS is not enough for the driver is refused in the words of DPDK', (t) => {
-  const { filters } = make({ rssConfig: [39, 128, 0, 0x3f, 0, 0, 0] });
-  t.throws(() => filters.queuesCommand(), { code: 'ECONFIG', message: /^Invalid device RSS max key size \(39\)/ });
+  const { rss } = make({ rssConfig: [39, 128, 0, 0x3f, 0, 0, 0] });
+  t.throws(() => rss.queuesCommand(), { code: 'ECONFIG', message: /^Invalid device RSS max key size \(39\)/ });
 });
 
 // ---- after a reset ---------------------------------------------------------------------------------------------------
 
 test('a device that was reset is told everything again', (t) => {
-  const { device, filters } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
-  filters.restore();
+  const { device, filters, restore } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
+  restore();
   t.deepEqual(device.seen(), ['0/0 00', '0/1 00']);
   filters.setPromiscuous(true);
   filters.setDefaultMac(A);
@@ -348,11 +367,11 @@ test('a device that was reset is told everything again', (t) => {
   filters.setVlanFilter(7, true);
   filters.setVlanFilter(8, true);
   device.seen();
-  filters.restore();
+  restore();
   const all = ['0/0 01', '0/1 00', '1/1 02000000000a', table([B], []), '2/0 0700', '2/0 0800'];
   t.deepEqual(device.seen(), all);
   device.mac = A; // a device that remembers
-  filters.restore();
+  restore();
   t.deepEqual(
     device.seen(),
     all.filter((line) => !line.startsWith('1/1')),
@@ -360,56 +379,56 @@ test('a device that was reset is told everything again', (t) => {
 });
 
 test('a device that lets everything through hears of a mode once somebody has asked for it, either way', (t) => {
-  const { device, filters } = make({ openUntilTold: true });
-  filters.restore();
+  const { device, filters, restore } = make({ openUntilTold: true });
+  restore();
   t.deepEqual(device.seen(), []);
   filters.setPromiscuous(true);
   t.deepEqual([device.seen(), filters.promiscuous, filters.allmulticast], [['0/0 01'], true, false]);
   filters.setPromiscuous(false);
   t.deepEqual(device.seen(), ['0/0 00']);
-  filters.restore();
+  restore();
   t.deepEqual(device.seen(), ['0/0 00']);
   filters.setAllmulticast(false);
   device.seen();
-  filters.restore();
+  restore();
   t.deepEqual(device.seen(), ['0/0 00', '0/1 00']);
 });
 
 test('a device without an address of its own is told that of the port', (t) => {
-  const { device, filters } = make({ offered: ALL & ~F.VIRTIO_NET_F_MAC });
-  filters.restore();
+  const { device, restore } = make({ offered: ALL & ~F.VIRTIO_NET_F_MAC });
+  restore();
   t.true(device.seen().includes('1/1 020000000001'));
 });
 
 test('a device that reports hashes without RSS is told what to hash', (t) => {
   const hash = F.VIRTIO_F_VERSION_1 | F.VIRTIO_NET_F_CTRL_VQ | F.VIRTIO_NET_F_HASH_REPORT;
-  const { device, filters } = make({ offered: hash });
-  filters.restore();
+  const { device, restore } = make({ offered: hash });
+  restore();
   const key = Buffer.from(DEFAULT_RSS_KEY).toString('hex');
   t.deepEqual(device.seen(), [`4/2 3f000000000000000000000028${key}`]);
   const both = make({ offered: hash | F.VIRTIO_NET_F_RSS });
-  both.filters.restore();
+  both.restore();
   t.deepEqual(both.device.seen(), []);
 });
 
 test('what a device refuses after its reset is logged, and the rest is told all the same', (t) => {
-  const { device, filters } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
+  const { device, filters, restore } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
   filters.setVlanFilter(7, true);
   filters.addMacAddress(A);
   device.answer = 1;
   device.seen();
-  filters.restore();
+  restore();
   t.is(device.seen().length, 4);
   t.is(device.lines.length, 4);
   t.is(device.lines.at(-1), 'error port 3: VLAN 7 is lost: after its reset the device answered 1');
 });
 
 test('a device that lost the features is not asked', (t) => {
-  const { device, filters } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
+  const { device, filters, restore } = make({ rxOffloads: RX_OFFLOAD_VLAN_FILTER });
   filters.setVlanFilter(7, true);
   filters.addMacAddress(A);
   device.acknowledged = F.VIRTIO_F_VERSION_1;
   device.seen();
-  filters.restore();
+  restore();
   t.deepEqual([device.seen(), device.lines], [[], []]);
 });

@@ -25,9 +25,9 @@ test.serial('RSS and hash reports of a vhost-user back-end are withheld, with th
     const refused = port.path().features.refused.find(({ what }) => what === name)!;
     t.is(refused.why, 'vhost-user has no message that tells a back-end how to hash');
   }
-  t.false(port.filters.usesRss);
+  t.false(port.rss.usesRss);
   t.deepEqual(port.info().rss, { keySize: 0, retaSize: 0, flowTypes: 0n });
-  t.throws(() => port.filters.rssConf(), { code: 'ECONFIG' });
+  t.throws(() => port.rss.rssConf(), { code: 'ECONFIG' });
   port.stop();
   t.throws(() => port.configure({ mempool: b.mempool, rxOffloads: RX_OFFLOAD_RSS_HASH }), { code: 'ECONFIG' });
 });

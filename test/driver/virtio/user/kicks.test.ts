@@ -1,10 +1,11 @@
 /** A back-end fills our own kick eventfds and makes them blocking: whoever writes to one would wait for ever. */
+import { virtqueues } from '../../../support/virtio-port.js';
 import { join } from 'node:path';
 import test from 'ava';
 import { packetFrom } from '../../../../paths/mbuf.js';
 import { KICKS } from '../../../../paths/stats.js';
 import { queueState } from '../../../../paths/guest/queue.js';
-import { attach } from '../../../../driver/port/port.js';
+import { attach } from '../../../../driver/port/attach.js';
 import { spawnL3fwd } from '../../../support/l3fwd-program.js';
 import { ourCpu, peerCpu, temporaryDirectory } from '../../../support/peers.js';
 import { RawBackend, startThread } from '../../../support/raw-backend.js';
@@ -32,7 +33,8 @@ for (const args of ['', ',packed_vq=1', ',in_order=0,mrg_rxbuf=0']) {
         t.is(port.tx(0).xmit(Uint32Array.of(packetFrom(pool, new Uint8Array(60).fill(i))), 1), 1);
       }
     }
-    for (const port of ports) t.is(queueState(port.spec().tx[0]!).stats[KICKS], 20, 'each burst was to be told of');
+    for (const port of ports)
+      t.is(queueState(virtqueues(port).tx[0]!).stats[KICKS], 20, 'each burst was to be told of');
     hostile.stop();
     t.is(other.tx(0).xmit(Uint32Array.of(packetFrom(pool, new Uint8Array(60))), 1), 1);
     hostile.start();

@@ -1,4 +1,5 @@
 /** The front-end's messages on the wire, in order (virtio_user with vhost-user), for back-ends of several kinds. */
+import { virtqueues } from '../../../support/virtio-port.js';
 import test from 'ava';
 import * as F from '../../../../driver/wire/virtio-features.js';
 import * as V from '../../../../driver/wire/vhost-user.js';
@@ -163,7 +164,7 @@ test.serial('a back-end without VERSION_1 is driven as a legacy device, and the 
     ...ring(1),
     ...enable(0, 1),
   ]);
-  t.is(port.spec().rx[0]!.hdrSize, 10);
+  t.is(virtqueues(port).rx[0]!.hdrSize, 10);
   const refused = port.path().features.refused.find(({ what }) => what === 'VIRTIO_F_VERSION_1')!;
   t.is(refused.why, 'not offered by the device');
 });

@@ -1,4 +1,5 @@
 /** A back-end that goes and comes back, in both modes: link and events follow, and nothing leaks. */
+import { virtqueues } from '../../../support/virtio-port.js';
 import { existsSync } from 'node:fs';
 import test from 'ava';
 import type { Port } from '../../../../driver/port/port.js';
@@ -26,7 +27,7 @@ async function started(b: Bench, args: string, pairs = 1): Promise<{ port: Port;
   return { port, events };
 }
 
-const isStarted = (port: Port) => queueState(port.spec().rx[0]!).words[STARTED] === 1;
+const isStarted = (port: Port) => queueState(virtqueues(port).rx[0]!).words[STARTED] === 1;
 
 for (const [mode, args, client] of [
   ['server', ',server=1', true],
@@ -78,7 +79,7 @@ test.serial('bursts do nothing while the back-end is away, and what it held is f
   t.is(port.rx(0).recv(pkts, 4), 0);
   backend.refuseConnections(false);
   await until(() => events.includes('reconnect 1'), 'it is back');
-  const stats = queueState(port.spec().tx[0]!).stats;
+  const stats = queueState(virtqueues(port).tx[0]!).stats;
   t.is(stats[DROP_RESET], 3);
   t.is(port.xstats().find(({ name }) => name === 'tx_q0_dropped_reset')!.value, 3);
   t.is(port.tx(0).xmit(pkts.slice(3), 1), 1);

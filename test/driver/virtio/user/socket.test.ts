@@ -4,7 +4,7 @@ import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
-import { attach } from '../../../../driver/port/port.js';
+import { attach } from '../../../../driver/port/attach.js';
 import { closeFd } from '../../../../native/region.js';
 import { listenUnix } from '../../../../native/socket.js';
 import { openFds, until } from '../../../support/raw-backend.js';

@@ -1,6 +1,7 @@
 /** virtio_user on a mock vhost-net: which requests, in which order, with what in them; queue pairs, filters, and a tap that is deleted. */
+import { virtqueues } from '../../../support/virtio-port.js';
 import test from 'ava';
-import { deviceMac } from '../../../../driver/port/link.js';
+import { deviceMac } from '../../../../driver/virtio/link.js';
 import { has } from '../../../../driver/virtio/features.js';
 import { RX_OFFLOAD_TCP_CKSUM, RX_OFFLOAD_TCP_LRO, TX_OFFLOAD_TCP_TSO } from '../../../../driver/port/types.js';
 import * as F from '../../../../driver/wire/virtio-features.js';
@@ -65,7 +66,7 @@ test('what the kernel is told of memory and rings is where they are', (t) => {
     { guest: run!.deviceAddress, size: BigInt(run!.byteLength), user: eal.userAddress(run!.offset) },
   ]);
   const layout = splitLayout(512);
-  const { rx, tx } = p.spec();
+  const { rx, tx } = virtqueues(p);
   [rx[0]!, tx[0]!].forEach((spec, i) => {
     const ring = vhost!.rings[i]!;
     t.is(ring.num, 512);
@@ -211,7 +212,7 @@ test('the tap is deleted while packets flow: link down, removed, told once, burs
   p.configure({ mempool, rxQueues: 2, txQueues: 2 });
   p.start();
   t.true(p.link.up);
-  const { rx } = p.spec();
+  const { rx } = virtqueues(p);
   kernel.deleteTap('tap0');
   t.false(p.link.up);
   t.deepEqual(links, [true, false]);

@@ -1,11 +1,11 @@
 /** vdpa devices that fail or go away at any moment, and what they can reach meanwhile. */
+import { virtioPort } from '../../../support/virtio-port.js';
 import test from 'ava';
 import fc from 'fast-check';
 import { isVirtioPmdError } from '../../../../native/errors.js';
 import { parseVirtioUser } from '../../../../driver/devargs/devargs.js';
 import { createEal } from '../../../../driver/eal/eal.js';
 import { rxModeCommand } from '../../../../driver/virtio/control/commands.js';
-import { Port } from '../../../../driver/port/port.js';
 import { VdpaIotlb } from '../../../../driver/virtio/user/vdpa/iotlb.js';
 import { openVhostVdpa } from '../../../../driver/virtio/user/vdpa/vhost-vdpa.js';
 import * as F from '../../../../driver/wire/virtio-features.js';
@@ -142,7 +142,7 @@ test('a port over its life: configured, started, reset by its device, stopped, c
   const lines: string[] = [];
   const log = (level: string, line: string) => void lines.push(`${level}: ${line}`);
   const transport = openVhostVdpa(eal, { path: kernel.path, queues: 1, queueSize: 256, cq: true, log }, kernel);
-  const port = new Port({ eal, id: 0, devargs: 'net_virtio_user0', args, transport, log });
+  const port = virtioPort({ eal, id: 0, devargs: 'net_virtio_user0', args, transport, log });
   let removed = 0;
   port.on('removed', () => removed++);
   t.teardown(() => {

@@ -1,4 +1,5 @@
 /** Interrupts of Rx queues on QEMU's device, by way of MSI-X: vector i + 1 for queue i, and when there is none. */
+import { virtqueues } from '../../../../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import { RxInterrupts } from '../../../../../driver/eal/rx-interrupt.js';
 import { drainFd } from '../../../../../native/event.js';
@@ -24,7 +25,7 @@ for (const device of ['event_idx=off', 'event_idx=off,packed=on', `event_idx=off
     const machine = await startMachine(t, { devices: [device] });
     const [wire] = machine.wires;
     const port = await startPort(t, machine, { rxInterrupts: true });
-    const [spec] = port.port.spec().rx;
+    const [spec] = virtqueues(port.port).rx;
     const fd = spec!.interruptFd!;
     wire!.send(frame(64, 0));
     await awaitFrames(port, 1);
@@ -53,7 +54,7 @@ async function sleepForFrames(t: ExecutionContext, port: QtestPort, wire: Wire):
   const queues = [port.port.rx(0)];
   interrupts.enable(queues[0]!);
   wire.send(frame(64, 99));
-  await soon('the first interrupt', () => drainFd(queues[0]!.spec.interruptFd!), Boolean);
+  await soon('the first interrupt', () => drainFd(virtqueues(port.port).rx[0]!.interruptFd!), Boolean);
   t.is((await awaitFrames(port, 1)).length, 1);
   for (let i = 0; i < 5000 && (i < 20 || interrupts.sleeps < 3); i++) {
     const sent = frame(64 + (i & 63), i);
@@ -95,7 +96,7 @@ test.serial('a port configured with, without and again with interrupts', async (
   const port = await startPort(t, machine, { rxInterrupts: true });
   await sleepForFrames(t, port, wire!);
   reconfigure(port, {});
-  t.is(port.port.spec().rx[0]!.interruptFd, undefined);
+  t.is(virtqueues(port.port).rx[0]!.interruptFd, undefined);
   t.throws(() => new RxInterrupts().wait([port.port.rx(0)], 0), {
     code: 'ECONFIG',
     message: 'port 0 rx queue 0 has no interrupt: configure the port with rxInterrupts: true',

@@ -1,4 +1,5 @@
 /** What happens to a port on QEMU's device in the course of its life: stops, resets, links, announcements, and its end. */
+import { virtqueues } from '../../../../support/virtio-port.js';
 import test from 'ava';
 import { readCapabilities } from '../../../../../driver/virtio/pci/capabilities.js';
 import type { Bar } from '../../../../../driver/virtio/pci/function.js';
@@ -199,7 +200,7 @@ for (const device of ['', 'disable-legacy=off,disable-modern=off']) {
       const machine = await startMachine(t, { devices: [device] });
       const port = await startPort(t, machine);
       await pingPong(t, port, machine.wires[0]!, [64]);
-      const [spec] = port.port.spec().tx;
+      const [spec] = virtqueues(port.port).tx;
       const avail = (spec!.ringOff + layoutOf(spec!).driver) >> 1;
       const { u16 } = viewsOf(spec!.mapping);
       // a descriptor that the ring does not have: QEMU calls that an error of the guest's

@@ -2,6 +2,7 @@
  * Every interface of QEMU's device with every recipe that it can have, and every offload that goes with it: a short transfer
  * between two kernels.
  */
+import { virtqueues } from '../../../../support/virtio-port.js';
 import test from 'ava';
 import { RX_OFFLOAD_RSS_HASH, RX_OFFLOAD_TCP_LRO } from '../../../../../driver/port/types.js';
 import { ifKernels } from '../../../../support/simd-here.js';
@@ -66,7 +67,7 @@ for (const { name, device, devargs = '', port, dataRoom = 2048, rx, tx } of reci
     const net = await startTransfer(t, { device, port: { ...port, devargs }, dataRoom });
     t.like(net.ports[0]!.path(), { rx, tx });
     const mergeable = rx.includes('mergeable');
-    const { hdrSize } = net.ports[0]!.spec().rx[0]!;
+    const { hdrSize } = virtqueues(net.ports[0]!).rx[0]!;
     t.is(hdrSize, port === HASHED ? 20 : device.startsWith(legacy) && !mergeable ? 10 : 12);
     const [a, b] = net.ends;
     for (const host of [b.ipv4, b.ipv6]) {

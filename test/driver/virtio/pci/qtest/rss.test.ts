@@ -2,8 +2,9 @@
  * Receive-side scaling by QEMU's device: the kernel's end of a tap answers pings, and each answer must come on the queue, and
  * with the hash, that the Toeplitz hash of its addresses calls for.
  */
+import { virtqueues } from '../../../../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
-import { DEFAULT_RSS_KEY } from '../../../../../driver/virtio/rss.js';
+import { DEFAULT_RSS_KEY } from '../../../../../driver/virtio/rss-config.js';
 import { RX_OFFLOAD_RSS_HASH } from '../../../../../driver/port/types.js';
 import { drainFd } from '../../../../../native/event.js';
 import { readPacket } from '../../../../../paths/mbuf.js';
@@ -73,9 +74,9 @@ for (const packed of ['off', 'on']) {
     async (t) => {
       const port = await startTap(t, `rss=on,hash=on,packed=${packed}`, { rxOffloads: RX_OFFLOAD_RSS_HASH });
       if (port === undefined) return;
-      const { filters } = port.port;
+      const { rss } = port.port;
       const check = async (key: Uint8Array, what: string) => {
-        const reta = filters.retaQuery();
+        const reta = rss.retaQuery();
         for (const [x, { queue, hash }] of await pingAll(port)) {
           const expected = toeplitz(key, Uint8Array.of(...TAP_IP, 10, 9, 0, x));
           t.is(hash, expected, `${what}: hash for 10.9.0.${x}`);
@@ -83,12 +84,12 @@ for (const packed of ['off', 'on']) {
         }
       };
       await check(DEFAULT_RSS_KEY, 'as it begins');
-      filters.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, 3] as const));
+      rss.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, 3] as const));
       await check(DEFAULT_RSS_KEY, 'all to queue 3');
-      filters.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, (i >> 5) % QUEUES] as const));
+      rss.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, (i >> 5) % QUEUES] as const));
       await check(DEFAULT_RSS_KEY, 'in blocks');
       const key = Uint8Array.from({ length: 40 }, (_, i) => (i * 89 + 13) & 0xff);
-      filters.rssUpdate({ key });
+      rss.rssUpdate({ key });
       await check(key, 'another key');
       port.port.stop();
       port.port.reset();
@@ -115,10 +116,10 @@ for (const queues of [2, 4]) {
         const device = `rss=on,event_idx=off,packed=${packed}`;
         const port = await startTap(t, device, { rxQueues: queues, rxInterrupts: true });
         if (port === undefined) return;
-        const { rx } = port.port.spec();
+        const { rx } = virtqueues(port.port);
         const fds = rx.map((spec) => spec.interruptFd!);
         for (let queue = 0; queue < queues; queue++) {
-          port.port.filters.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, queue] as const));
+          port.port.rss.retaUpdate(Array.from({ length: 128 }, (_, i) => [i, queue] as const));
           for (const spec of rx) wantInterrupts(spec, true);
           fds.forEach(drainFd);
           const signalled = new Set<number>();

@@ -1,9 +1,10 @@
 /** A port on a vhost-kernel back-end whose kernel is made up. */
+import { virtioPort } from '../../../../support/virtio-port.js';
 import { readdirSync } from 'node:fs';
 import type { ExecutionContext } from 'ava';
 import { createEal, type Eal } from '../../../../../driver/eal/eal.js';
 import { parseVirtioUser } from '../../../../../driver/devargs/devargs.js';
-import { Port } from '../../../../../driver/port/port.js';
+import type { Port } from '../../../../../driver/port/port.js';
 import { macBytes } from '../../../../../driver/wire/mac.js';
 import { openVhostKernel, type VhostKernel } from '../../../../../driver/virtio/user/vhost-kernel/vhost-kernel.js';
 import type { MempoolSpec } from '../../../../../paths/mempool.js';
@@ -47,7 +48,7 @@ export function kernelBench(t: ExecutionContext, options: FakeKernelOptions = {}
     device: (args = '') => open(textOf(args)).device,
     port: (more = '') => {
       const { args, device } = open(textOf(more));
-      const port = new Port({ eal, id: 0, devargs: textOf(more), args, transport: device, log });
+      const port = virtioPort({ eal, id: 0, devargs: textOf(more), args, transport: device, log });
       const links: boolean[] = [];
       port.on('link', (link) => links.push(link.up));
       undo.unshift(() => port.close());

@@ -1,11 +1,12 @@
 /** Packets between a port and the kernel of the namespace: the tap is real, only vhost-net is made up (vhost-net-pump.ts). */
+import { virtioPort, virtqueues } from '../../../../support/virtio-port.js';
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createEal } from '../../../../../driver/eal/eal.js';
 import { parseVirtioUser } from '../../../../../driver/devargs/devargs.js';
-import { Port } from '../../../../../driver/port/port.js';
+import type { Port } from '../../../../../driver/port/port.js';
 import { macBytes } from '../../../../../driver/wire/mac.js';
 import { RX_OFFLOAD_UDP_CKSUM, TX_OFFLOAD_UDP_CKSUM, type PortConfig } from '../../../../../driver/port/types.js';
 import { openVhostKernel } from '../../../../../driver/virtio/user/vhost-kernel/vhost-kernel.js';
@@ -50,7 +51,7 @@ async function withPort(
   const log = () => undefined;
   const mac = macBytes(devargs.mac!);
   const transport = openVhostKernel(eal, { path, iface, up, queues, queueSize, cq, mac, log }, kernel);
-  const port = new Port({ eal, id: 0, devargs: text, args: devargs, transport, log });
+  const port = virtioPort({ eal, id: 0, devargs: text, args: devargs, transport, log });
   try {
     port.configure({ ...config, mempool });
     configure('exc', { 2: OURS });
@@ -73,7 +74,7 @@ function tools(port: Port, pump: VhostPump, pool: ReturnType<ReturnType<typeof c
     const deadline = Date.now() + PATIENCE_MS;
     for (let idle = 0; idle < 5 || (found.length < count && Date.now() < deadline); idle++) {
       if (pump.run().received > 0) idle = 0;
-      port.spec().rx.forEach((_, queue) => {
+      virtqueues(port).rx.forEach((_, queue) => {
         const n = port.rx(queue).recv(burst, burst.length);
         for (const m of burst.subarray(0, n)) {
           const bytes = readPacket(pool, m);

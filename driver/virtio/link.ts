@@ -1,8 +1,8 @@
 /** What a device's configuration says of a running port: its address, its link, and whether it should announce itself. */
 import { randomBytes } from 'node:crypto';
-import { has } from '../virtio/features.js';
-import { ANNOUNCE, CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type Transport } from '../virtio/transport.js';
-import type { Link } from './types.js';
+import { has } from './features.js';
+import { ANNOUNCE, CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type Transport } from './transport.js';
+import type { Link } from '../port/types.js';
 import * as F from '../wire/virtio-features.js';
 
 const UNKNOWN_SPEED = 0xffffffff;

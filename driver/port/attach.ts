@@ -1,0 +1,84 @@
+/** From a device string to a port. */
+import {
+  aFunction,
+  anInstance,
+  aNumber,
+  aString,
+  checkArguments,
+  checkOptions,
+  madeBy,
+  optional,
+  type OptionKinds,
+} from '../../native/arguments.js';
+import { VirtioPmdError } from '../../native/errors.js';
+import { LogLimit } from '../../native/log-limit.js';
+import { driverOf } from '../drivers.js';
+import type { Eal } from '../eal/eal.js';
+import type { LogLevel } from '../eal/types.js';
+import { freeId, Port, portsOf } from './port.js';
+import type { PortEvents } from './types.js';
+
+export interface AttachOptions {
+  /** Ends the wait for a server-mode port's first client. */
+  readonly signal?: AbortSignal;
+  /** How long the whole handshake with a vhost-user back-end may take. Default 60000 ms; the devarg handshake_timeout wins. */
+  readonly handshakeTimeoutMs?: number;
+  /** How long one reply of it may take. Default: as long as the handshake. */
+  readonly replyTimeoutMs?: number;
+  /**
+   * Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. What a
+   * device can cause too many of is counted instead.
+   */
+  readonly log?: PortEvents['log'];
+}
+
+const attachOptions: OptionKinds<AttachOptions> = {
+  signal: optional(anInstance('an AbortSignal', AbortSignal)),
+  handshakeTimeoutMs: optional(aNumber),
+  replyTimeoutMs: optional(aNumber),
+  log: optional(aFunction),
+};
+
+const anEal = madeBy('createEal', 'lcores', 'createMempool');
+
+/**
+ * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2', or of a PCI address such as
+ * '0000:00:03.0,vectorized=1'. In server mode this waits for the first client, without blocking the thread.
+ * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
+ */
+export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
+  checkArguments('attach', { eal: [eal, anEal], devargs: [devargs, aString] });
+  checkOptions('attach', options, attachOptions);
+  const sink = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
+  // a back-end can cause lines without end: by what it answers, and by going and coming back
+  const { log } = new LogLimit<LogLevel>(sink, 'warning');
+  const { handshakeTimeoutMs, replyTimeoutMs } = options;
+  const driver = driverOf(devargs);
+  const name = driver.nameOf(devargs);
+  checkName(eal, name);
+  // in server mode there may never be a client
+  const closed = new AbortController();
+  const forget = eal.beforeClose(() => closed.abort());
+  const signal = options.signal === undefined ? closed.signal : AbortSignal.any([options.signal, closed.signal]);
+  let probed;
+  try {
+    probed = await driver.probe(eal, devargs, { signal, handshakeTimeoutMs, replyTimeoutMs, log });
+  } finally {
+    forget();
+  }
+  try {
+    checkName(eal, name);
+  } catch (error) {
+    probed.close();
+    throw error;
+  }
+  return new Port({ eal, id: freeId(eal), name, devargs, open: (host) => probed.open(host), log });
+}
+
+function checkName(eal: Eal, name: string): void {
+  if (!portsOf(eal).some((port) => port.name === name)) return;
+  throw new VirtioPmdError(
+    'ECONFIG',
+    `${name} is attached already: name another device, or for a vdev another number, such as net_virtio_user1`,
+  );
+}
