@@ -1,6 +1,27 @@
-/** MAC addresses as text and as bytes. */
+/**
+ * MAC addresses as text and as bytes. Text is AA:BB:CC:DD:EE:FF, in capitals, once `parseMac` or `formatMac` has made it, so that
+ * equal addresses are equal strings.
+ */
 
 /** The six bytes of `02:00:00:00:00:01`. */
 export function macBytes(mac: string): Uint8Array {
   return Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
+}
+
+/** `02:00:00:00:00:01` of six bytes. */
+export function formatMac(bytes: ArrayLike<number>): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+}
+
+/**
+ * The address that a text means, as DPDK reads it: `2:0:0:0:0:1`, `02-00-00-00-00-01`, `0200:0000:0001`. Undefined when it is
+ * none; separators and lengths are not mixed.
+ */
+export function parseMac(text: string): string | undefined {
+  const groups = text.split(text.includes('-') ? '-' : ':');
+  const all = (pattern: RegExp) => groups.every((group) => pattern.test(group));
+  if (groups.length === 6 && all(/^[0-9a-f]{1,2}$/i)) return formatMac(groups.map((group) => parseInt(group, 16)));
+  if (groups.length !== 3 || !all(/^[0-9a-f]{4}$/i)) return undefined;
+  const words = groups.map((group) => parseInt(group, 16));
+  return formatMac(words.flatMap((word) => [word >> 8, word & 0xff]));
 }
