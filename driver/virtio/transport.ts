@@ -5,16 +5,17 @@
 import type { Doorbell } from '../../paths/guest/queue.js';
 import type { FeatureOffer } from './features.js';
 import type { ControlCommand } from './control/commands.js';
+import { VIRTIO_NET_S_ANNOUNCE, VIRTIO_NET_S_LINK_UP, virtio_net_config } from '../wire/linux/virtio-net.js';
 
 /** Offsets in virtio_net_config (virtio 1.2 section 5.1.4). */
-export const CONFIG_MAC = 0;
-export const CONFIG_STATUS = 6;
-export const CONFIG_MAX_PAIRS = 8;
-export const CONFIG_MTU = 10;
-export const CONFIG_SPEED = 12;
+export const CONFIG_MAC = virtio_net_config.mac.offset;
+export const CONFIG_STATUS = virtio_net_config.status.offset;
+export const CONFIG_MAX_PAIRS = virtio_net_config.max_virtqueue_pairs.offset;
+export const CONFIG_MTU = virtio_net_config.mtu.offset;
+export const CONFIG_SPEED = virtio_net_config.speed.offset;
 /** Bits of the config field `status`. */
-export const LINK_UP = 1;
-export const ANNOUNCE = 2;
+export const LINK_UP = VIRTIO_NET_S_LINK_UP;
+export const ANNOUNCE = VIRTIO_NET_S_ANNOUNCE;
 
 /** One virtqueue as the driver laid it out. */
 export interface QueueSetup {

@@ -3,7 +3,8 @@
  * switched, and what the device is to let through is kept, and put in force where the back-end has a filter (a tap has, a
  * vhost-user back-end has not: there a filter is accepted and has no effect). A command is not trusted to be whole.
  */
-import * as ctrlq from './commands.js';
+import * as net from '../../wire/linux/virtio-net.js';
+import { CTRL_ERR, CTRL_OK, type ControlCommand } from './commands.js';
 
 /** Which packets the device lets through. */
 export interface ReceiveFilter {
@@ -39,10 +40,6 @@ interface Told extends Omit<ReceiveFilter, 'unicast'> {
 const AFTER_RESET: Told = { promiscuous: true, allmulticast: false, mac: undefined, unicast: [], multicast: [] };
 
 const MAX_VLAN_ID = 4095;
-/** Offsets in struct virtio_net_rss_config, and the bytes behind its table that are not the key: max_tx_vq, hash_key_length. */
-const RSS_MASK = 4;
-const RSS_TABLE = 8;
-const RSS_BEHIND_TABLE = 3;
 
 export class ControlEmulator {
   private told = AFTER_RESET;
@@ -50,12 +47,12 @@ export class ControlEmulator {
   constructor(private readonly device: EmulatedDevice) {}
 
   /** Runs a command. @returns CTRL_OK; CTRL_ERR for one that is refused, which changes nothing */
-  run({ class: commandClass, command, args }: ctrlq.ControlCommand): number {
+  run({ class: commandClass, command, args }: ControlCommand): number {
     const data = joined(args);
     const why = this.perform(commandClass, command, data);
-    if (why === undefined) return ctrlq.CTRL_OK;
+    if (why === undefined) return CTRL_OK;
     this.device.refused(why);
-    return ctrlq.CTRL_ERR;
+    return CTRL_ERR;
   }
 
   /** The device was reset: it forgets everything. */
@@ -68,20 +65,20 @@ export class ControlEmulator {
   /** Why it was refused, if so. */
   private perform(commandClass: number, command: number, data: Uint8Array): string | undefined {
     switch ((commandClass << 8) | command) {
-      case of(ctrlq.CTRL_RX, ctrlq.CTRL_RX_PROMISC):
+      case of(net.VIRTIO_NET_CTRL_RX, net.VIRTIO_NET_CTRL_RX_PROMISC):
         return lengthOf(data, 1, 'promiscuous mode') ?? this.tell({ promiscuous: data[0] !== 0 });
-      case of(ctrlq.CTRL_RX, ctrlq.CTRL_RX_ALLMULTI):
+      case of(net.VIRTIO_NET_CTRL_RX, net.VIRTIO_NET_CTRL_RX_ALLMULTI):
         return lengthOf(data, 1, 'allmulticast mode') ?? this.tell({ allmulticast: data[0] !== 0 });
-      case of(ctrlq.CTRL_MAC, ctrlq.CTRL_MAC_TABLE_SET):
+      case of(net.VIRTIO_NET_CTRL_MAC, net.VIRTIO_NET_CTRL_MAC_TABLE_SET):
         return this.setTable(data);
-      case of(ctrlq.CTRL_MAC, ctrlq.CTRL_MAC_ADDR_SET):
+      case of(net.VIRTIO_NET_CTRL_MAC, net.VIRTIO_NET_CTRL_MAC_ADDR_SET):
         return lengthOf(data, 6, 'MAC address') ?? this.setAddress(data);
-      case of(ctrlq.CTRL_VLAN, ctrlq.CTRL_VLAN_ADD):
-      case of(ctrlq.CTRL_VLAN, ctrlq.CTRL_VLAN_DEL):
+      case of(net.VIRTIO_NET_CTRL_VLAN, net.VIRTIO_NET_CTRL_VLAN_ADD):
+      case of(net.VIRTIO_NET_CTRL_VLAN, net.VIRTIO_NET_CTRL_VLAN_DEL):
         return lengthOf(data, 2, 'VLAN') ?? refusedVlan(u16(data, 0));
-      case of(ctrlq.CTRL_MQ, ctrlq.CTRL_MQ_VQ_PAIRS_SET):
+      case of(net.VIRTIO_NET_CTRL_MQ, net.VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET):
         return lengthOf(data, 2, 'multi-q config') ?? this.setPairs(u16(data, 0));
-      case of(ctrlq.CTRL_MQ, ctrlq.CTRL_MQ_RSS_CONFIG):
+      case of(net.VIRTIO_NET_CTRL_MQ, net.VIRTIO_NET_CTRL_MQ_RSS_CONFIG):
         return this.configureRss(data);
       default:
         return `control command ${commandClass}/${command} is not emulated`;
@@ -97,14 +94,15 @@ export class ControlEmulator {
 
   /** As many pairs as it has Tx queues; nobody here could hash (docs/decisions/0009). */
   private configureRss(data: Uint8Array): string | undefined {
-    if (data.length < RSS_TABLE + RSS_BEHIND_TABLE) return `RSS config of ${data.length} bytes is cut short`;
-    const entries = u16(data, RSS_MASK) + 1;
+    const config = net.virtio_net_rss_config; // with a table of one entry
+    if (data.length < config.hash_key_data.offset) return `RSS config of ${data.length} bytes is cut short`;
+    const entries = u16(data, config.indirection_table_mask.offset) + 1;
     if ((entries & (entries - 1)) !== 0) return `RSS config with a table of ${entries} entries: not a power of two`;
-    const behind = RSS_TABLE + 2 * entries;
-    const key = data[behind + 2] ?? 0;
+    const moved = (entries - 1) * config.indirection_table.stride; // what is behind the table
+    const key = data[config.hash_key_length.offset + moved] ?? 0;
     return (
-      lengthOf(data, behind + RSS_BEHIND_TABLE + key, `RSS config with ${entries} entries`) ??
-      this.setPairs(u16(data, behind))
+      lengthOf(data, config.hash_key_data.at(key, moved), `RSS config with ${entries} entries`) ??
+      this.setPairs(u16(data, config.max_tx_vq.offset + moved))
     );
   }
 
@@ -174,9 +172,12 @@ function u16(data: Uint8Array, at: number): number {
 
 /** The list at `at` and where it ends; undefined when it is longer than what is there. */
 function macsAt(data: Uint8Array, at: number): { macs: Uint8Array[]; end: number } | undefined {
-  if (data.length - at < 4) return undefined;
-  const count = new DataView(data.buffer).getUint32(at, true);
-  if (count > Math.floor((data.length - at - 4) / 6)) return undefined;
-  const macs = Array.from({ length: count }, (_, i) => data.slice(at + 4 + 6 * i, at + 10 + 6 * i));
-  return { macs, end: at + 4 + 6 * count };
+  const { entries, macs } = net.virtio_net_ctrl_mac;
+  if (data.length - at < entries.width) return undefined;
+  const count = entries.get(new DataView(data.buffer), at);
+  if (count > Math.floor((data.length - macs.at(0, at)) / macs.stride)) return undefined;
+  return {
+    macs: Array.from({ length: count }, (_, i) => data.slice(macs.at(i, at), macs.at(i + 1, at))),
+    end: macs.at(count, at),
+  };
 }

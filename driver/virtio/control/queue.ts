@@ -7,6 +7,7 @@ import { VirtioPmdError } from '../../../native/errors.js';
 import { viewsOf } from '../../../native/region.js';
 import { MAX_QUEUE_SIZE, packedLayout, splitLayout } from '../../../paths/layout.js';
 import { PackedControlRing, SplitControlRing, type ControlPiece, type ControlRing } from './ring.js';
+import { virtio_net_ctrl_hdr } from '../../wire/linux/virtio-net.js';
 import { CTRL_ERR, type ControlCommand } from './commands.js';
 import type { Eal, Reservation } from '../../eal/eal.js';
 import type { QueueSetup } from '../transport.js';
@@ -22,7 +23,6 @@ const LONGEST_SLEEP_MS = 1;
 /** The page that commands are written to. */
 const PAGE_SIZE = 4096;
 const HEADER = 0;
-const HEADER_SIZE = 2;
 const ACK = 8;
 const DATA = 64;
 
@@ -144,10 +144,10 @@ export class ControlQueue {
     const piece = (at: number, length: number, writable = false): ControlPiece => {
       return { address: base + BigInt(at), length, writable };
     };
-    u8[page + HEADER] = command.class;
-    u8[page + HEADER + 1] = command.command;
+    u8[page + HEADER + virtio_net_ctrl_hdr.class.offset] = command.class;
+    u8[page + HEADER + virtio_net_ctrl_hdr.cmd.offset] = command.command;
     u8[page + ACK] = CTRL_ERR; // what a device says that uses the command without an answer
-    const pieces = [piece(HEADER, HEADER_SIZE)];
+    const pieces = [piece(HEADER, virtio_net_ctrl_hdr.sizeof)];
     let at = DATA;
     for (const arg of args) {
       u8.set(arg, page + at);

@@ -14,8 +14,12 @@ import {
   PCI_STATUS,
   PCI_STATUS_CAP_LIST,
   PCI_STD_HEADER_SIZEOF,
+  PCI_STD_NUM_BARS,
 } from '../../wire/linux/pci-regs.js';
 import {
+  virtio_pci_cap,
+  virtio_pci_common_cfg,
+  virtio_pci_notify_cap,
   VIRTIO_PCI_CAP_BAR,
   VIRTIO_PCI_CAP_CFG_TYPE,
   VIRTIO_PCI_CAP_COMMON_CFG,
@@ -27,6 +31,7 @@ import {
   VIRTIO_PCI_CAP_OFFSET,
   VIRTIO_PCI_NOTIFY_CAP_MULT,
 } from '../../wire/linux/virtio-pci.js';
+import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import type { PciFunction } from './function.js';
 
 /** A structure of registers: `length` bytes from `offset` of a BAR. */
@@ -71,17 +76,18 @@ interface StructureType {
 }
 
 const TYPES: ReadonlyMap<number, StructureType> = new Map([
-  [VIRTIO_PCI_CAP_COMMON_CFG, { key: 'common', name: 'common configuration', least: 56, align: 4 }],
+  [
+    VIRTIO_PCI_CAP_COMMON_CFG,
+    { key: 'common', name: 'common configuration', least: virtio_pci_common_cfg.sizeof, align: 4 },
+  ],
   [VIRTIO_PCI_CAP_NOTIFY_CFG, { key: 'notify', name: 'notification', least: 2, align: 2 }],
   [VIRTIO_PCI_CAP_ISR_CFG, { key: 'isr', name: 'ISR status', least: 1, align: 1 }],
   // of virtio_net_config only the MAC address is there for every device
-  [VIRTIO_PCI_CAP_DEVICE_CFG, { key: 'device', name: 'device configuration', least: 6, align: 4 }],
+  [
+    VIRTIO_PCI_CAP_DEVICE_CFG,
+    { key: 'device', name: 'device configuration', least: virtio_net_config.mac.width, align: 4 },
+  ],
 ]);
-
-/** sizeof(struct virtio_pci_cap) */
-const CAP_SIZE = 16;
-const NOTIFY_CAP_SIZE = VIRTIO_PCI_NOTIFY_CAP_MULT + 4;
-const BARS = 6;
 
 const hex = (value: number) => `0x${value.toString(16)}`;
 
@@ -139,7 +145,7 @@ function listCapabilities(fn: ConfigSpace, rejected: string[]): Iterable<number>
 
 /** The structure that the capability at `at` describes, or what is wrong with it; in DPDK's words and order. */
 function readStructure(fn: ConfigSpace, at: number, type: StructureType): NotifyStructure | string {
-  const size = type.key === 'notify' ? NOTIFY_CAP_SIZE : CAP_SIZE;
+  const size = type.key === 'notify' ? virtio_pci_notify_cap.sizeof : virtio_pci_cap.sizeof;
   const capLength = fn.readConfig(at + VIRTIO_PCI_CAP_LEN, 1);
   if (capLength < size) return `${capLength} bytes long, at least ${size} are needed`;
   if (at + size > PCI_CFG_SPACE_SIZE) return `it does not fit into the configuration space`;
@@ -147,7 +153,7 @@ function readStructure(fn: ConfigSpace, at: number, type: StructureType): Notify
   const bar = fn.readConfig(at + VIRTIO_PCI_CAP_BAR, 1);
   const offset = fn.readConfig(at + VIRTIO_PCI_CAP_OFFSET, 4);
   const length = fn.readConfig(at + VIRTIO_PCI_CAP_LENGTH, 4);
-  if (bar >= BARS) return `invalid bar: ${bar}`;
+  if (bar >= PCI_STD_NUM_BARS) return `invalid bar: ${bar}`;
   if (offset + length > 0xffff_ffff) return `offset(${offset}) + length(${length}) overflows`;
   const mapped = fn.bar(bar);
   if (mapped === undefined) return `bar ${bar} base addr is NULL`;

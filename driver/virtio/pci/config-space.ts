@@ -21,20 +21,19 @@ export interface MsixTable {
   readonly end: number;
 }
 
-const VECTOR_SIZE = 16;
 /** Capabilities lie behind the header, at multiples of 4: there is no room for more. */
-const MOST_CAPABILITIES = (256 - 64) / 4;
+const MOST_CAPABILITIES = (P.PCI_CFG_SPACE_SIZE - P.PCI_STD_HEADER_SIZEOF) / 4;
 
 /** Undefined when the function has no MSI-X. */
 export function findMsixTable(config: Config): MsixTable | undefined {
   if ((config.readConfig(P.PCI_STATUS, 2) & P.PCI_STATUS_CAP_LIST) === 0) return undefined;
   let at = config.readConfig(P.PCI_CAPABILITY_LIST, 1) & ~3;
-  for (let i = 0; i < MOST_CAPABILITIES && at >= 64; i++) {
+  for (let i = 0; i < MOST_CAPABILITIES && at >= P.PCI_STD_HEADER_SIZEOF; i++) {
     if (config.readConfig(at, 1) === P.PCI_CAP_ID_MSIX) {
       const vectors = (config.readConfig(at + P.PCI_MSIX_FLAGS, 2) & P.PCI_MSIX_FLAGS_QSIZE) + 1;
       const table = config.readConfig(at + P.PCI_MSIX_TABLE, 4);
       const first = (table & P.PCI_MSIX_TABLE_OFFSET) >>> 0;
-      return { bar: table & P.PCI_MSIX_TABLE_BIR, first, end: first + vectors * VECTOR_SIZE };
+      return { bar: table & P.PCI_MSIX_TABLE_BIR, first, end: first + vectors * P.PCI_MSIX_ENTRY_SIZE };
     }
     at = config.readConfig(at + P.PCI_CAP_LIST_NEXT, 1) & ~3;
   }

@@ -17,6 +17,7 @@ import { bitsOf, has, type FeatureOffer } from '../features.js';
 import { resetDevice } from '../init.js';
 import { CONFIG_MAX_PAIRS, type QueueSetup, type Transport, type TransportEvent } from '../transport.js';
 import { PCI_COMMAND_MASTER } from '../../wire/linux/pci-regs.js';
+import { VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX } from '../../wire/linux/virtio-net.js';
 import { VIRTIO_MSI_NO_VECTOR, VIRTIO_PCI_ISR_CONFIG } from '../../wire/linux/virtio-pci.js';
 import * as F from '../../wire/virtio-features.js';
 import { changeCommand } from './config-space.js';
@@ -27,8 +28,6 @@ import type { VirtioRegisters } from './registers.js';
 /** A status that no device has: nobody answers. */
 const ALL_ONES = 0xff;
 const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
-/** VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX */
-const MOST_DEVICE_PAIRS = 0x8000;
 /** VIRTIO_MAX_RX_QUEUES */
 const MOST_PAIRS = 128;
 /** Milliseconds that a device may take to be reset for the last time. */
@@ -106,7 +105,7 @@ export class VirtioPci implements Transport {
 
   /** Why the device cannot have several queue pairs although it offers them, if so. */
   private whyOnePair(pairs: number, offered: bigint): string | undefined {
-    if (pairs < 1 || pairs > MOST_DEVICE_PAIRS) return `the device says max_virtqueue_pairs is ${pairs}`;
+    if (pairs < 1 || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX) return `the device says max_virtqueue_pairs is ${pairs}`;
     if (!has(offered, F.VIRTIO_NET_F_CTRL_VQ) || this.ask(() => this.queueSize(2 * pairs)) > 0) return undefined;
     return `the device has fewer virtqueues than max_virtqueue_pairs, ${pairs}, calls for`;
   }

@@ -8,6 +8,8 @@ import { splitLayout } from '../../../paths/layout.js';
 import {
   VIRTIO_MSI_CONFIG_VECTOR,
   VIRTIO_MSI_QUEUE_VECTOR,
+  VIRTIO_PCI_CONFIG_OFF_MSIX,
+  VIRTIO_PCI_CONFIG_OFF_NO_MSIX,
   VIRTIO_PCI_GUEST_FEATURES,
   VIRTIO_PCI_HOST_FEATURES,
   VIRTIO_PCI_ISR,
@@ -30,10 +32,6 @@ import {
   type QueueAddresses,
   type VirtioRegisters,
 } from './registers.js';
-
-/** VIRTIO_PCI_CONFIG_OFF: the vector registers are there only while MSI-X is on, and the device configuration follows. */
-const LEGACY_CONFIG = 20;
-export const LEGACY_CONFIG_MSIX = 24;
 
 export class LegacyRegisters implements VirtioRegisters {
   readonly supported = PCI_FEATURES & 0xffff_ffffn;
@@ -129,9 +127,12 @@ export class LegacyRegisters implements VirtioRegisters {
     this.bar.write(VIRTIO_PCI_QUEUE_SEL, 2, index);
   }
 
-  /** Whether MSI-X is on is asked of the device each time: it alone decides where the fields are. */
+  /**
+   * The vector registers are there only while MSI-X is on, and the device configuration follows. Whether it is on is asked of
+   * the device each time: it alone decides where the fields are.
+   */
   private config(): Window {
-    const offset = msixEnabled(this.fn, this.msix) ? LEGACY_CONFIG_MSIX : LEGACY_CONFIG;
+    const offset = msixEnabled(this.fn, this.msix) ? VIRTIO_PCI_CONFIG_OFF_MSIX : VIRTIO_PCI_CONFIG_OFF_NO_MSIX;
     return new Window(this.bar, offset, this.bar.byteLength - offset);
   }
 }

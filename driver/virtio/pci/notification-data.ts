@@ -1,9 +1,9 @@
 /** Where the driver stands in a ring, read off the ring: what NOTIFICATION_DATA tells the device (virtio 1.2 section 2.9). */
 import { viewsOf, type Mapping } from '../../../native/region.js';
 import { DESC_F_AVAIL, DESC_SIZE } from '../../../paths/layout.js';
+import { vring_packed_desc } from '../../wire/linux/virtio-ring.js';
 import type { QueueSetup } from '../transport.js';
 
-const DESC_FLAGS = 14;
 const WRAP = 0x8000;
 
 /**
@@ -14,7 +14,7 @@ export function driverPosition(memory: Mapping, queue: QueueSetup, packed: boole
   const { u16 } = viewsOf(memory);
   if (!packed) return u16[(queue.driver + 2) >> 1]!;
   // driver and device leave the same AVAIL bit in every descriptor of one lap, and its inverse in the next
-  const lap = (at: number) => u16[(queue.desc + at * DESC_SIZE + DESC_FLAGS) >> 1]! & DESC_F_AVAIL;
+  const lap = (at: number) => u16[(queue.desc + at * DESC_SIZE + vring_packed_desc.flags.offset) >> 1]! & DESC_F_AVAIL;
   const first = lap(0);
   for (let at = 1; at < queue.size; at++) {
     if (lap(at) !== first) return first === 0 ? at : at | WRAP;

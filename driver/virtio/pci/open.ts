@@ -2,7 +2,8 @@
 import { VirtioPmdError } from '../../../native/errors.js';
 import { checkAddress } from './address.js';
 import type { PciFunction } from './function.js';
-import { busOf, isVirtioNet, readPciDevice, type PciDevice } from './sysfs.js';
+import { isVirtioNet } from './ids.js';
+import { busOf, readPciDevice, type PciDevice } from './sysfs.js';
 import { systemAt, type Log } from './system.js';
 import { openUio } from './uio.js';
 import { openVfio } from './vfio/vfio.js';

@@ -1,6 +1,7 @@
 /** What the two register layouts of a virtio PCI device have in common: modern.ts and legacy.ts implement it. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Doorbell } from '../../../paths/guest/queue.js';
+import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import * as F from '../../wire/virtio-features.js';
 import type { Bar, Width } from './function.js';
 
@@ -89,13 +90,20 @@ export class Window {
   }
 }
 
+/** Fields of more than a byte; the MAC address is read byte by byte. */
+const WIDE = [
+  virtio_net_config.status,
+  virtio_net_config.max_virtqueue_pairs,
+  virtio_net_config.mtu,
+  virtio_net_config.speed,
+  virtio_net_config.rss_max_indirection_table_length,
+  virtio_net_config.supported_hash_types,
+];
+
 /** Width of the field of virtio_net_config at `at` (section 5.1.4): a device need not answer accesses of any other. */
 function fieldWidth(at: number): Width {
-  if (at < 6) return 1; // mac
-  if (at < 12) return 2; // status, max_virtqueue_pairs, mtu
-  if (at < 16) return 4; // speed
-  if (at < 18) return 1; // duplex, rss_max_key_size
-  return at < 20 ? 2 : 4; // rss_max_indirection_table_length, supported_hash_types
+  const field = WIDE.find(({ offset, width }) => at >= offset && at < offset + width);
+  return (field?.width ?? 1) as Width;
 }
 
 /** Reads part of the device configuration, field by field. */

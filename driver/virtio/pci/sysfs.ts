@@ -4,6 +4,8 @@
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
+import { PCI_STD_NUM_BARS } from '../../wire/linux/pci-regs.js';
+import { isVirtioNet } from './ids.js';
 
 export interface PciDevice {
   /** 0000:00:03.0 */
@@ -26,11 +28,6 @@ export interface PciResource {
   readonly byteLength: number;
 }
 
-const VIRTIO_VENDOR = 0x1af4;
-/** Transitional, and modern. */
-const NET_DEVICES = [0x1000, 0x1041];
-
-export const BARS = 6;
 const IORESOURCE_IO = 0x100n;
 const IORESOURCE_MEM = 0x200n;
 
@@ -79,10 +76,6 @@ export function readPciDevice(address: string, root = ''): PciDevice | undefined
   };
 }
 
-export function isVirtioNet(device: Pick<PciDevice, 'vendor' | 'device'>): boolean {
-  return device.vendor === VIRTIO_VENDOR && NET_DEVICES.includes(device.device);
-}
-
 /** All virtio-net functions of the machine, by address. */
 export function listVirtioNet(root = ''): PciDevice[] {
   return names(devices(root))
@@ -107,7 +100,7 @@ export function busOf(device: Pick<PciDevice, 'driver'>): 'vfio' | 'uio' | undef
 /** BAR 0 to 5; undefined where there is none. */
 export function readResources(address: string, root = ''): (PciResource | undefined)[] {
   const lines = (text(`${devices(root)}/${address}/resource`) ?? '').split('\n');
-  return Array.from({ length: BARS }, (_, bar) => parseResource(lines[bar] ?? ''));
+  return Array.from({ length: PCI_STD_NUM_BARS }, (_, bar) => parseResource(lines[bar] ?? ''));
 }
 
 /** First and last address, and flags: three numbers in hex. */

@@ -4,20 +4,18 @@ import type { Eal } from '../../eal/eal.js';
 import type { LogLevel } from '../../eal/types.js';
 import type { Transport } from '../transport.js';
 import { PCI_DEVICE_ID, PCI_VENDOR_ID } from '../../wire/linux/pci-regs.js';
+import { virtio_net_config } from '../../wire/linux/virtio-net.js';
+import { VIRTIO_PCI_CONFIG_OFF_MSIX } from '../../wire/linux/virtio-pci.js';
 import { readCapabilities, type Capabilities } from './capabilities.js';
 import type { PciFunction } from './function.js';
-import { LEGACY_CONFIG_MSIX, LegacyRegisters } from './legacy.js';
+import { isVirtioNet, MODERN_NET, TRANSITIONAL_NET, VIRTIO_VENDOR } from './ids.js';
+import { LegacyRegisters } from './legacy.js';
 import { ModernRegisters } from './modern.js';
 import type { VirtioRegisters } from './registers.js';
 import { VirtioPci } from './device.js';
 
-const VENDOR = 0x1af4;
-/** A transitional or legacy virtio-net device. */
-const TRANSITIONAL_NET = 0x1000;
-/** A modern one: 0x1040 and the device type. */
-const MODERN_NET = 0x1041;
 /** Registers, and the MAC address behind them. */
-const LEGACY_LEAST = LEGACY_CONFIG_MSIX + 6;
+const LEGACY_LEAST = VIRTIO_PCI_CONFIG_OFF_MSIX + virtio_net_config.mac.width;
 
 export interface PciProbeOptions {
   readonly log: (level: LogLevel, line: string) => void;
@@ -56,7 +54,7 @@ function findRegisters(fn: PciFunction, log: PciProbeOptions['log']): VirtioRegi
   if (transitional && bar?.kind === 'io' && bar.byteLength >= LEGACY_LEAST) return new LegacyRegisters(fn, bar, msix);
   const whyNot = transitional
     ? `its BAR 0 is not an I/O BAR of ${LEGACY_LEAST} bytes or more`
-    : `1af4:${id(MODERN_NET)} never has one`;
+    : `${id(VIRTIO_VENDOR)}:${id(MODERN_NET)} never has one`;
   throw new VirtioPmdError(
     'EPEER',
     `${fn.name} has no modern interface (${whyNotModern(capabilities)}) and no legacy one (${whyNot}): it cannot be driven`,
@@ -67,13 +65,13 @@ function findRegisters(fn: PciFunction, log: PciProbeOptions['log']): VirtioRegi
 function checkIds(fn: PciFunction): boolean {
   const vendor = fn.readConfig(PCI_VENDOR_ID, 2);
   const device = fn.readConfig(PCI_DEVICE_ID, 2);
-  if (vendor === VENDOR && (device === TRANSITIONAL_NET || device === MODERN_NET)) return device === TRANSITIONAL_NET;
+  if (isVirtioNet({ vendor, device })) return device === TRANSITIONAL_NET;
   if (vendor === 0xffff || device === 0xffff) {
     throw new VirtioPmdError('EPEER', `${fn.name}: the device does not answer (all ones): it was removed`);
   }
   throw new VirtioPmdError(
     'ECONFIG',
-    `${fn.name} is ${id(vendor)}:${id(device)}; expected a virtio-net device, ${id(VENDOR)}:${id(TRANSITIONAL_NET)} or ${id(VENDOR)}:${id(MODERN_NET)}`,
+    `${fn.name} is ${id(vendor)}:${id(device)}; expected a virtio-net device, ${id(VIRTIO_VENDOR)}:${id(TRANSITIONAL_NET)} or ${id(VIRTIO_VENDOR)}:${id(MODERN_NET)}`,
   );
 }
 

@@ -1,5 +1,6 @@
 /** What virtio_user devices have in common, whatever their back-end: this process makes up part of the device. */
 import { CONFIG_MAC, CONFIG_MAX_PAIRS, CONFIG_SPEED, CONFIG_STATUS, LINK_UP } from '../transport.js';
+import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import * as F from '../../wire/virtio-features.js';
 
 /** VIRTIO_USER_SUPPORTED_FEATURES, and EVENT_IDX, which is ours; without RSS and HASH_REPORT (docs/decisions/0009). */
@@ -26,7 +27,8 @@ export const USER_SUPPORTED =
   F.VIRTIO_F_ORDER_PLATFORM |
   F.VIRTIO_F_EVENT_IDX;
 
-const CONFIG_LENGTH = 17;
+/** All but what goes with RSS. */
+const CONFIG_LENGTH = virtio_net_config.rss_max_key_size.offset;
 const UNKNOWN_SPEED = 0xffffffff;
 
 export interface UserConfig {

@@ -26,8 +26,6 @@ export interface Window {
   readonly ioBytes: number;
 }
 
-const BARS = 6;
-
 /**
  * Assigns all BARs and switches decoding and bus mastering on.
  * @returns by BAR number; undefined for what is not there, and for the upper half of a 64-bit BAR.
@@ -35,10 +33,10 @@ const BARS = 6;
  */
 export function assignBars(config: ConfigSpace, window: Window, name: string): (BarRegion | undefined)[] {
   config.writeConfig(P.PCI_COMMAND, 2, 0); // not while they are nowhere in particular
-  const regions: (BarRegion | undefined)[] = Array.from({ length: BARS });
+  const regions: (BarRegion | undefined)[] = Array.from({ length: P.PCI_STD_NUM_BARS });
   const next = { memory: window.memory, io: window.io };
   const end = { memory: window.memory + window.memoryBytes, io: window.io + window.ioBytes };
-  for (let index = 0; index < BARS; index++) {
+  for (let index = 0; index < P.PCI_STD_NUM_BARS; index++) {
     const at = P.PCI_BASE_ADDRESS_0 + 4 * index;
     config.writeConfig(at, 4, 0xffffffff);
     const low = config.readConfig(at, 4);

@@ -17,6 +17,7 @@ import type { RamFile } from '../../../eal/addressing.js';
 import * as P from '../../../wire/linux/pci-regs.js';
 import { allOnes } from '../bar.js';
 import type { Width } from '../function.js';
+import { isVirtioNet } from '../ids.js';
 import type { ConfigSpace, Window } from './bars.js';
 import type { BridgeData } from './bridge.js';
 import { QtestSocket, type QtestLink, type Space } from './protocol.js';
@@ -63,9 +64,6 @@ const CONFIG_DATA = 0xcfc;
 
 /** Bit of the header type. */
 const MULTIFUNCTION = 0x80;
-const VIRTIO_VENDOR = 0x1af4;
-/** Transitional and modern network device. */
-const NET_DEVICES = [0x1000, 0x1041];
 
 const CLOSE_TIMEOUT_MS = 2000;
 const DEFAULT_TIMEOUT_MS = 5000;
@@ -222,7 +220,7 @@ export class QtestMachine {
       const functions = first.readConfig(P.PCI_HEADER_TYPE, 1) & MULTIFUNCTION ? 8 : 1;
       for (let fn = 0; fn < functions; fn++) {
         const id = this.config(addressOf(fn)).readConfig(P.PCI_VENDOR_ID, 4);
-        if ((id & 0xffff) === VIRTIO_VENDOR && NET_DEVICES.includes(id >>> 16)) found.push(addressOf(fn));
+        if (isVirtioNet({ vendor: id & 0xffff, device: id >>> 16 })) found.push(addressOf(fn));
       }
     }
     return found;

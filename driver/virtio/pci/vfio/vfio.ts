@@ -5,7 +5,7 @@ import * as V from '../../../wire/linux/vfio.js';
 import { FileRegisters, MappedRegisters, RegisterBar, type Registers } from '../bar.js';
 import { changeCommand, findMsixTable, isIoBar, type MsixTable } from '../config-space.js';
 import type { Addressing, Bar, PciFunction, Width } from '../function.js';
-import { BARS, type PciDevice } from '../sysfs.js';
+import type { PciDevice } from '../sysfs.js';
 import { attempt, type Log, type PciSystem } from '../system.js';
 import type { Vfio, VfioHandle } from './group.js';
 import { askDevice, askRegion, type Region } from './info.js';
@@ -95,7 +95,7 @@ class VfioFunction implements PciFunction {
   }
 
   private openBar(index: number): Bar | undefined {
-    if (!(index >= 0 && index < BARS) || !this.present) return undefined;
+    if (!(index >= 0 && index < P.PCI_STD_NUM_BARS) || !this.present) return undefined;
     const { byteLength, offset, mappable } = this.region(index);
     if (byteLength === 0) return undefined;
     const { system } = this;

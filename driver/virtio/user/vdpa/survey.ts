@@ -6,12 +6,11 @@ import { has } from '../../features.js';
 import type { LogLevel } from '../../../eal/types.js';
 import { CONFIG_MAC, CONFIG_MAX_PAIRS } from '../../transport.js';
 import { VHOST_BACKEND_F_IOTLB_BATCH, VHOST_BACKEND_F_IOTLB_MSG_V2 } from '../../../wire/linux/vhost-types.js';
+import { VIRTIO_ID_NET } from '../../../wire/linux/virtio-ids.js';
 import { VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX } from '../../../wire/linux/virtio-net.js';
 import * as F from '../../../wire/virtio-features.js';
 import type { VdpaFile } from './file.js';
 
-/** VIRTIO_ID_NET */
-const NET_DEVICE = 1;
 const IOTLB_MSG_V2 = 1n << BigInt(VHOST_BACKEND_F_IOTLB_MSG_V2);
 const IOTLB_BATCH = 1n << BigInt(VHOST_BACKEND_F_IOTLB_BATCH);
 const MAC_LENGTH = 6;
@@ -45,10 +44,10 @@ export function surveyVdpa(file: VdpaFile, wishes: VdpaWishes): VdpaDevice {
   if (id === undefined) {
     throw new VirtioPmdError('ECONFIG', `${path} is no vhost-vdpa device: name one of /dev/vhost-vdpa-*`);
   }
-  if (id !== NET_DEVICE) {
+  if (id !== VIRTIO_ID_NET) {
     throw new VirtioPmdError(
       'ECONFIG',
-      `Invalid vdpa device ID: ${id}. ${path} is no network device, which has ${NET_DEVICE}: name another`,
+      `Invalid vdpa device ID: ${id}. ${path} is no network device, which has ${VIRTIO_ID_NET}: name another`,
     );
   }
   file.setOwner();
