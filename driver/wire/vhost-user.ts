@@ -34,8 +34,8 @@ export const SET_FEATURES = 2;
 export const SET_OWNER = 3;
 export const RESET_OWNER = 4;
 export const SET_MEM_TABLE = 5;
-export const SET_LOG_BASE = 6;
-export const SET_LOG_FD = 7;
+const SET_LOG_BASE = 6;
+const SET_LOG_FD = 7;
 export const SET_VRING_NUM = 8;
 export const SET_VRING_ADDR = 9;
 export const SET_VRING_BASE = 10;
@@ -47,23 +47,23 @@ export const GET_PROTOCOL_FEATURES = 15;
 export const SET_PROTOCOL_FEATURES = 16;
 export const GET_QUEUE_NUM = 17;
 export const SET_VRING_ENABLE = 18;
-export const SEND_RARP = 19;
-export const NET_SET_MTU = 20;
-export const SET_BACKEND_REQ_FD = 21;
-export const IOTLB_MSG = 22;
-export const SET_VRING_ENDIAN = 23;
+const SEND_RARP = 19;
+const NET_SET_MTU = 20;
+const SET_BACKEND_REQ_FD = 21;
+const IOTLB_MSG = 22;
+const SET_VRING_ENDIAN = 23;
 export const GET_CONFIG = 24;
-export const SET_CONFIG = 25;
-export const CREATE_CRYPTO_SESSION = 26;
-export const CLOSE_CRYPTO_SESSION = 27;
-export const POSTCOPY_ADVISE = 28;
-export const POSTCOPY_LISTEN = 29;
-export const POSTCOPY_END = 30;
-export const GET_INFLIGHT_FD = 31;
-export const SET_INFLIGHT_FD = 32;
-export const GPU_SET_SOCKET = 33;
-export const RESET_DEVICE = 34;
-export const VRING_KICK = 35;
+const SET_CONFIG = 25;
+const CREATE_CRYPTO_SESSION = 26;
+const CLOSE_CRYPTO_SESSION = 27;
+const POSTCOPY_ADVISE = 28;
+const POSTCOPY_LISTEN = 29;
+const POSTCOPY_END = 30;
+const GET_INFLIGHT_FD = 31;
+const SET_INFLIGHT_FD = 32;
+const GPU_SET_SOCKET = 33;
+const RESET_DEVICE = 34;
+const VRING_KICK = 35;
 export const GET_MAX_MEM_SLOTS = 36;
 export const ADD_MEM_REG = 37;
 export const REM_MEM_REG = 38;
@@ -73,47 +73,51 @@ export const GET_STATUS = 40;
 // ---- protocol features (bits of GET/SET_PROTOCOL_FEATURES) --------------------------------------------------------------
 
 export const PROTOCOL_F_MQ = 1n << 0n;
-export const PROTOCOL_F_LOG_SHMFD = 1n << 1n;
-export const PROTOCOL_F_RARP = 1n << 2n;
+const PROTOCOL_F_LOG_SHMFD = 1n << 1n;
+const PROTOCOL_F_RARP = 1n << 2n;
 export const PROTOCOL_F_REPLY_ACK = 1n << 3n;
-export const PROTOCOL_F_NET_MTU = 1n << 4n;
+const PROTOCOL_F_NET_MTU = 1n << 4n;
 export const PROTOCOL_F_BACKEND_REQ = 1n << 5n;
-export const PROTOCOL_F_CROSS_ENDIAN = 1n << 6n;
-export const PROTOCOL_F_CRYPTO_SESSION = 1n << 7n;
-export const PROTOCOL_F_PAGEFAULT = 1n << 8n;
+const PROTOCOL_F_CROSS_ENDIAN = 1n << 6n;
+const PROTOCOL_F_CRYPTO_SESSION = 1n << 7n;
+const PROTOCOL_F_PAGEFAULT = 1n << 8n;
 export const PROTOCOL_F_CONFIG = 1n << 9n;
-export const PROTOCOL_F_BACKEND_SEND_FD = 1n << 10n;
-export const PROTOCOL_F_HOST_NOTIFIER = 1n << 11n;
-export const PROTOCOL_F_INFLIGHT_SHMFD = 1n << 12n;
-export const PROTOCOL_F_RESET_DEVICE = 1n << 13n;
+const PROTOCOL_F_BACKEND_SEND_FD = 1n << 10n;
+const PROTOCOL_F_HOST_NOTIFIER = 1n << 11n;
+const PROTOCOL_F_INFLIGHT_SHMFD = 1n << 12n;
+const PROTOCOL_F_RESET_DEVICE = 1n << 13n;
 export const PROTOCOL_F_INBAND_NOTIFICATIONS = 1n << 14n;
 export const PROTOCOL_F_CONFIGURE_MEM_SLOTS = 1n << 15n;
 export const PROTOCOL_F_STATUS = 1n << 16n;
 
-const protocolNames = [
-  'MQ',
-  'LOG_SHMFD',
-  'RARP',
-  'REPLY_ACK',
-  'NET_MTU',
-  'BACKEND_REQ',
-  'CROSS_ENDIAN',
-  'CRYPTO_SESSION',
-  'PAGEFAULT',
-  'CONFIG',
-  'BACKEND_SEND_FD',
-  'HOST_NOTIFIER',
-  'INFLIGHT_SHMFD',
-  'RESET_DEVICE',
-  'INBAND_NOTIFICATIONS',
-  'CONFIGURE_MEM_SLOTS',
-  'STATUS',
-];
+/** By mask, without PROTOCOL_F_. */
+const protocolNames: ReadonlyMap<bigint, string> = new Map([
+  [PROTOCOL_F_MQ, 'MQ'],
+  [PROTOCOL_F_LOG_SHMFD, 'LOG_SHMFD'],
+  [PROTOCOL_F_RARP, 'RARP'],
+  [PROTOCOL_F_REPLY_ACK, 'REPLY_ACK'],
+  [PROTOCOL_F_NET_MTU, 'NET_MTU'],
+  [PROTOCOL_F_BACKEND_REQ, 'BACKEND_REQ'],
+  [PROTOCOL_F_CROSS_ENDIAN, 'CROSS_ENDIAN'],
+  [PROTOCOL_F_CRYPTO_SESSION, 'CRYPTO_SESSION'],
+  [PROTOCOL_F_PAGEFAULT, 'PAGEFAULT'],
+  [PROTOCOL_F_CONFIG, 'CONFIG'],
+  [PROTOCOL_F_BACKEND_SEND_FD, 'BACKEND_SEND_FD'],
+  [PROTOCOL_F_HOST_NOTIFIER, 'HOST_NOTIFIER'],
+  [PROTOCOL_F_INFLIGHT_SHMFD, 'INFLIGHT_SHMFD'],
+  [PROTOCOL_F_RESET_DEVICE, 'RESET_DEVICE'],
+  [PROTOCOL_F_INBAND_NOTIFICATIONS, 'INBAND_NOTIFICATIONS'],
+  [PROTOCOL_F_CONFIGURE_MEM_SLOTS, 'CONFIGURE_MEM_SLOTS'],
+  [PROTOCOL_F_STATUS, 'STATUS'],
+]);
 
 /** Names of all protocol features of a set; unknown bits are "bit N". */
 export function protocolFeatureNames(features: bigint): string[] {
   const found: string[] = [];
-  for (let n = 0; n < 64; n++) if (features & (1n << BigInt(n))) found.push(protocolNames[n] ?? `bit ${n}`);
+  for (let n = 0; n < 64; n++) {
+    const bit = 1n << BigInt(n);
+    if (features & bit) found.push(protocolNames.get(bit) ?? `bit ${n}`);
+  }
   return found;
 }
 
@@ -134,10 +138,10 @@ export interface RequestInfo {
 
 export const U64_SIZE = 8;
 export const VRING_STATE_SIZE = 8;
-export const VRING_ADDR_SIZE = 40;
+const VRING_ADDR_SIZE = 40;
 export const MEMORY_HEADER_SIZE = 8;
 export const REGION_SIZE = 32;
-export const SINGLE_REGION_SIZE = 8 + REGION_SIZE;
+const SINGLE_REGION_SIZE = 8 + REGION_SIZE;
 export const CONFIG_HEADER_SIZE = 12;
 
 const request = (name: string, size: SizeRule, fds: FdRule = 0, replies = false): RequestInfo => ({

@@ -17,9 +17,6 @@ import {
   PCI_STD_NUM_BARS,
 } from '../../wire/linux/pci-regs.js';
 import {
-  virtio_pci_cap,
-  virtio_pci_common_cfg,
-  virtio_pci_notify_cap,
   VIRTIO_PCI_CAP_BAR,
   VIRTIO_PCI_CAP_CFG_TYPE,
   VIRTIO_PCI_CAP_COMMON_CFG,
@@ -29,7 +26,10 @@ import {
   VIRTIO_PCI_CAP_LENGTH,
   VIRTIO_PCI_CAP_NOTIFY_CFG,
   VIRTIO_PCI_CAP_OFFSET,
+  VIRTIO_PCI_CAP_SIZEOF,
+  VIRTIO_PCI_COMMON_CFG_SIZEOF,
   VIRTIO_PCI_NOTIFY_CAP_MULT,
+  VIRTIO_PCI_NOTIFY_CAP_SIZEOF,
 } from '../../wire/linux/virtio-pci.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import type { PciFunction } from './function.js';
@@ -78,7 +78,7 @@ interface StructureType {
 const TYPES: ReadonlyMap<number, StructureType> = new Map([
   [
     VIRTIO_PCI_CAP_COMMON_CFG,
-    { key: 'common', name: 'common configuration', least: virtio_pci_common_cfg.sizeof, align: 4 },
+    { key: 'common', name: 'common configuration', least: VIRTIO_PCI_COMMON_CFG_SIZEOF, align: 4 },
   ],
   [VIRTIO_PCI_CAP_NOTIFY_CFG, { key: 'notify', name: 'notification', least: 2, align: 2 }],
   [VIRTIO_PCI_CAP_ISR_CFG, { key: 'isr', name: 'ISR status', least: 1, align: 1 }],
@@ -145,7 +145,7 @@ function listCapabilities(fn: ConfigSpace, rejected: string[]): Iterable<number>
 
 /** The structure that the capability at `at` describes, or what is wrong with it; in DPDK's words and order. */
 function readStructure(fn: ConfigSpace, at: number, type: StructureType): NotifyStructure | string {
-  const size = type.key === 'notify' ? virtio_pci_notify_cap.sizeof : virtio_pci_cap.sizeof;
+  const size = type.key === 'notify' ? VIRTIO_PCI_NOTIFY_CAP_SIZEOF : VIRTIO_PCI_CAP_SIZEOF;
   const capLength = fn.readConfig(at + VIRTIO_PCI_CAP_LEN, 1);
   if (capLength < size) return `${capLength} bytes long, at least ${size} are needed`;
   if (at + size > PCI_CFG_SPACE_SIZE) return `it does not fit into the configuration space`;

@@ -7,8 +7,6 @@ import { bytes, s16, u16 } from './fields.js';
 export const IFNAMSIZ = 16;
 /** IFF_UP */
 export const IFF_UP = 1;
-/** IFF_RUNNING */
-export const IFF_RUNNING = 64;
 export const IFHWADDRLEN = 6;
 
 /** A request about an interface: its name, and one of the rest. */

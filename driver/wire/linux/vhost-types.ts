@@ -4,25 +4,15 @@
  */
 import { elements, numbers, s32, u32, u64, u8 } from './fields.js';
 
-export const VHOST_VRING_F_LOG = 0;
-export const VHOST_ACCESS_RO = 0x1;
-export const VHOST_ACCESS_WO = 0x2;
 export const VHOST_ACCESS_RW = 0x3;
-export const VHOST_IOTLB_MISS = 1;
 export const VHOST_IOTLB_UPDATE = 2;
 export const VHOST_IOTLB_INVALIDATE = 3;
-export const VHOST_IOTLB_ACCESS_FAIL = 4;
 export const VHOST_IOTLB_BATCH_BEGIN = 5;
 export const VHOST_IOTLB_BATCH_END = 6;
-export const VHOST_IOTLB_MSG = 0x1;
 export const VHOST_IOTLB_MSG_V2 = 0x2;
-export const VHOST_PAGE_SIZE = 0x1000;
 export const VHOST_F_LOG_ALL = 26;
-export const VHOST_NET_F_VIRTIO_NET_HDR = 27;
 export const VHOST_BACKEND_F_IOTLB_MSG_V2 = 0x1;
 export const VHOST_BACKEND_F_IOTLB_BATCH = 0x2;
-export const VHOST_BACKEND_F_IOTLB_ASID = 0x3;
-export const VHOST_BACKEND_F_SUSPEND = 0x4;
 
 /** A number about a virtqueue. */
 export const vhost_vring_state = {
@@ -64,29 +54,6 @@ export const vhost_memory = {
   nregions: u32(0),
   padding: u32(4),
   regions: elements(8, 32),
-} as const;
-
-/** A mapping: VHOST_IOTLB_*, with permission VHOST_ACCESS_*. */
-export const vhost_iotlb_msg = {
-  sizeof: 32,
-  iova: u64(0),
-  size: u64(8),
-  uaddr: u64(16),
-  perm: u8(24),
-  type: u8(25),
-} as const;
-
-/** VHOST_IOTLB_MSG, written to the device's file. */
-export const vhost_msg = {
-  sizeof: 72,
-  type: s32(0),
-  iotlb: {
-    iova: u64(8),
-    size: u64(16),
-    uaddr: u64(24),
-    perm: u8(32),
-    type: u8(33),
-  },
 } as const;
 
 /** VHOST_IOTLB_MSG_V2, written to the device's file. */

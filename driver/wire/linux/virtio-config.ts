@@ -9,12 +9,9 @@ export const VIRTIO_CONFIG_S_DRIVER_OK = 4;
 export const VIRTIO_CONFIG_S_FEATURES_OK = 8;
 export const VIRTIO_CONFIG_S_NEEDS_RESET = 0x40;
 export const VIRTIO_CONFIG_S_FAILED = 0x80;
-export const VIRTIO_TRANSPORT_F_START = 28;
-export const VIRTIO_TRANSPORT_F_END = 41;
 export const VIRTIO_F_NOTIFY_ON_EMPTY = 24;
 export const VIRTIO_F_ANY_LAYOUT = 27;
 export const VIRTIO_F_VERSION_1 = 32;
-export const VIRTIO_F_ACCESS_PLATFORM = 33;
 /** VIRTIO_F_ACCESS_PLATFORM */
 export const VIRTIO_F_IOMMU_PLATFORM = 33;
 export const VIRTIO_F_RING_PACKED = 34;

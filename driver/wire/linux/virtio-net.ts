@@ -26,7 +26,6 @@ export const VIRTIO_NET_F_CTRL_RX_EXTRA = 20;
 export const VIRTIO_NET_F_GUEST_ANNOUNCE = 21;
 export const VIRTIO_NET_F_MQ = 22;
 export const VIRTIO_NET_F_CTRL_MAC_ADDR = 23;
-export const VIRTIO_NET_F_NOTF_COAL = 53;
 export const VIRTIO_NET_F_HASH_REPORT = 57;
 export const VIRTIO_NET_F_RSS = 60;
 export const VIRTIO_NET_F_RSC_EXT = 61;
@@ -44,33 +43,10 @@ export const VIRTIO_NET_RSS_HASH_TYPE_UDPv6 = 0x20;
 export const VIRTIO_NET_RSS_HASH_TYPE_IP_EX = 0x40;
 export const VIRTIO_NET_RSS_HASH_TYPE_TCP_EX = 0x80;
 export const VIRTIO_NET_RSS_HASH_TYPE_UDP_EX = 0x100;
-export const VIRTIO_NET_HDR_F_NEEDS_CSUM = 1;
-export const VIRTIO_NET_HDR_F_DATA_VALID = 2;
-export const VIRTIO_NET_HDR_F_RSC_INFO = 4;
-export const VIRTIO_NET_HDR_GSO_NONE = 0;
-export const VIRTIO_NET_HDR_GSO_TCPV4 = 1;
-export const VIRTIO_NET_HDR_GSO_UDP = 3;
-export const VIRTIO_NET_HDR_GSO_TCPV6 = 4;
-export const VIRTIO_NET_HDR_GSO_ECN = 0x80;
-export const VIRTIO_NET_HASH_REPORT_NONE = 0;
-export const VIRTIO_NET_HASH_REPORT_IPv4 = 1;
-export const VIRTIO_NET_HASH_REPORT_TCPv4 = 2;
-export const VIRTIO_NET_HASH_REPORT_UDPv4 = 3;
-export const VIRTIO_NET_HASH_REPORT_IPv6 = 4;
-export const VIRTIO_NET_HASH_REPORT_TCPv6 = 5;
-export const VIRTIO_NET_HASH_REPORT_UDPv6 = 6;
-export const VIRTIO_NET_HASH_REPORT_IPv6_EX = 7;
-export const VIRTIO_NET_HASH_REPORT_TCPv6_EX = 8;
-export const VIRTIO_NET_HASH_REPORT_UDPv6_EX = 9;
 export const VIRTIO_NET_OK = 0;
-export const VIRTIO_NET_ERR = 1;
 export const VIRTIO_NET_CTRL_RX = 0;
 export const VIRTIO_NET_CTRL_RX_PROMISC = 0;
 export const VIRTIO_NET_CTRL_RX_ALLMULTI = 1;
-export const VIRTIO_NET_CTRL_RX_ALLUNI = 2;
-export const VIRTIO_NET_CTRL_RX_NOMULTI = 3;
-export const VIRTIO_NET_CTRL_RX_NOUNI = 4;
-export const VIRTIO_NET_CTRL_RX_NOBCAST = 5;
 export const VIRTIO_NET_CTRL_MAC = 1;
 export const VIRTIO_NET_CTRL_MAC_TABLE_SET = 0;
 export const VIRTIO_NET_CTRL_MAC_ADDR_SET = 1;
@@ -81,15 +57,9 @@ export const VIRTIO_NET_CTRL_ANNOUNCE = 3;
 export const VIRTIO_NET_CTRL_ANNOUNCE_ACK = 0;
 export const VIRTIO_NET_CTRL_MQ = 4;
 export const VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET = 0;
-export const VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MIN = 1;
 export const VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX = 0x8000;
 export const VIRTIO_NET_CTRL_MQ_RSS_CONFIG = 1;
 export const VIRTIO_NET_CTRL_MQ_HASH_CONFIG = 2;
-export const VIRTIO_NET_CTRL_GUEST_OFFLOADS = 5;
-export const VIRTIO_NET_CTRL_GUEST_OFFLOADS_SET = 0;
-export const VIRTIO_NET_CTRL_NOTF_COAL = 6;
-export const VIRTIO_NET_CTRL_NOTF_COAL_TX_SET = 0;
-export const VIRTIO_NET_CTRL_NOTF_COAL_RX_SET = 1;
 
 /** The device configuration. */
 export const virtio_net_config = {
@@ -162,12 +132,6 @@ export const virtio_net_ctrl_mac = {
   macs: elements(4, 6),
 } as const;
 
-/** For VIRTIO_NET_CTRL_MQ_VQ_PAIRS_SET. */
-export const virtio_net_ctrl_mq = {
-  sizeof: 2,
-  virtqueue_pairs: u16(0),
-} as const;
-
 /** For VIRTIO_NET_CTRL_MQ_RSS_CONFIG with a table of one entry; a longer table moves what follows it. */
 export const virtio_net_rss_config = {
   sizeof: 16,
@@ -187,18 +151,4 @@ export const virtio_net_hash_config = {
   reserved: numbers(u16, 4, 4),
   hash_key_length: u8(12),
   hash_key_data: numbers(u8, 13),
-} as const;
-
-/** For VIRTIO_NET_CTRL_NOTF_COAL_TX_SET. */
-export const virtio_net_ctrl_coal_tx = {
-  sizeof: 8,
-  tx_max_packets: u32(0),
-  tx_usecs: u32(4),
-} as const;
-
-/** For VIRTIO_NET_CTRL_NOTF_COAL_RX_SET. */
-export const virtio_net_ctrl_coal_rx = {
-  sizeof: 8,
-  rx_max_packets: u32(0),
-  rx_usecs: u32(4),
 } as const;
