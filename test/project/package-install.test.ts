@@ -3,7 +3,16 @@
  * from the prebuilt library. Needs a compiler here, to have something to pack, and koffi and arg from npm's cache or registry.
  */
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readdirSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
@@ -48,6 +57,8 @@ function pathWithoutCompiler(): string {
 }
 
 interface Installed {
+  /** The copy, with the dist that was packed. */
+  readonly source: string;
   /** node_modules/virtio-pmd */
   readonly folder: string;
   readonly env: NodeJS.ProcessEnv;
@@ -74,6 +85,7 @@ function install(): Installed {
   const flags = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
   const result = tarball === undefined ? undefined : run('npm', [...flags, join(copy, tarball)], target, env);
   installed = {
+    source: copy,
     folder: join(target, 'node_modules/virtio-pmd'),
     env,
     said: pack.stdout + pack.stderr,
@@ -115,6 +127,20 @@ test.serial('the installed l3fwd-power runs', (t) => {
   const { status, stdout } = run(process.execPath, [program, '--', '--help'], folder, env);
   t.is(status, 0);
   t.regex(stdout, /^\nUsage: l3fwd-power /);
+});
+
+test.serial('vfio-bindings-generator writes the same bindings installed, and from dist in a clone', (t) => {
+  if (!isReady(t)) return;
+  const { folder, source } = install();
+  const bindings = 'driver/wire/linux/fields.ts';
+  for (const place of [folder, source]) {
+    const program = join(place, 'dist/tools/vfio-bindings-generator/main.js');
+    const out = temporaryDirectory(t);
+    const config = join(root, 'tools/vfio-bindings-generator/linux.json');
+    const { status, stderr } = run(process.execPath, [program, '--config', config, '--out', out], out);
+    t.is(status, 0, stderr);
+    t.is(readFileSync(join(out, 'fields.ts'), 'utf8'), readFileSync(join(root, bindings), 'utf8'), place);
+  }
 });
 
 /** The installed testpmd, at its prompt. */

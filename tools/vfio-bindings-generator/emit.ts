@@ -4,7 +4,7 @@ import type { Constant } from './macros.js';
 import { commentText } from './names.js';
 import type { Answer, FieldAnswer } from './probe.js';
 
-/** A call that makes a field, as in fields-module.ts, or an inner struct's fields. */
+/** A call that makes a field, as in fields.ts, or an inner struct's fields. */
 type Node = string | Map<string, Node>;
 
 /** A number as TypeScript: hexadecimal where the header computes or says so, a bigint where a number would not be exact. */

@@ -26,10 +26,10 @@ function generateModule(wish: HeaderWish, compiler: Compiler): string {
   throw refuse(`<${wish.header}>: ${pointer.subject} is a pointer, not an array: write it without []`);
 }
 
-/** @throws VirtioPmdError EOPTION when a header lacks something; ESYSTEM when there is no compiler */
+/** @throws VirtioPmdError EOPTION when a header lacks something; ESYSTEM when there is no compiler, or part of the package is missing */
 export function generate(wishes: readonly HeaderWish[], compiler: Compiler): Files {
   const files = new Map<string, string>();
   for (const wish of wishes) files.set(wish.module, generateModule(wish, compiler));
-  if (wishes.some(({ structs }) => structs.length > 0)) files.set(FIELDS_MODULE, fieldsModule);
+  if (wishes.some(({ structs }) => structs.length > 0)) files.set(FIELDS_MODULE, fieldsModule());
   return files;
 }

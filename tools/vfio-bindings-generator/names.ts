@@ -1,4 +1,5 @@
 /** What may become a name in TypeScript and in the C program, and which names a pattern means. */
+import * as fields from './fields.js';
 
 /** Words that no constant of a module can be called, and names that objects have already. */
 const reserved = new Set(
@@ -13,10 +14,8 @@ const reserved = new Set(
 /** As a field, every word is good but these, which objects have already. */
 const inherited = new Set(['__proto__', 'constructor', 'prototype', 'sizeof']);
 
-/** The functions of fields.ts, which modules import. */
-export const FIELD_FUNCTIONS: readonly string[] = [
-  ...['u8', 's8', 'u16', 's16', 'u32', 's32', 'u64', 's64', 'be16', 'be32', 'be64', 'bytes', 'elements', 'numbers'],
-];
+/** Modules import them. */
+export const FIELD_FUNCTIONS: readonly string[] = Object.keys(fields);
 
 const LONGEST = 128;
 

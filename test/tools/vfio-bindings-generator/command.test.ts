@@ -40,6 +40,8 @@ test('it writes a module for each header; --check compares, and writes nothing',
   const args = ['--config', file, '--out', out];
   t.deepEqual(run(...args), { status: 0, stdout: `2 files written to ${out}\n`, stderr: '' });
   t.deepEqual(readdirSync(out).sort(), ['fields.ts', 'virtio-ring.ts']);
+  const own = readFileSync(join(root, 'driver/wire/linux/fields.ts'), 'utf8');
+  t.is(readFileSync(join(out, 'fields.ts'), 'utf8'), own);
   t.deepEqual(run(...args, '--check'), { status: 0, stdout: '', stderr: '' });
   writeFileSync(join(out, 'virtio-ring.ts'), 'changed\n');
   const { status, stdout, stderr } = run(...args, '--check');

@@ -5,15 +5,9 @@ import ts from 'typescript';
 import { isVirtioPmdError } from '../../../native/errors.js';
 import { parseConfig, type HeaderWish } from '../../../tools/vfio-bindings-generator/config.js';
 import { emitModule } from '../../../tools/vfio-bindings-generator/emit.js';
-import { fieldsModule } from '../../../tools/vfio-bindings-generator/fields-module.js';
 import { selectConstants, type Macro } from '../../../tools/vfio-bindings-generator/macros.js';
 import { FIELD_FUNCTIONS, matches } from '../../../tools/vfio-bindings-generator/names.js';
 import { program, questions, type Answer } from '../../../tools/vfio-bindings-generator/probe.js';
-
-test('the functions whose names are taken are those of fields.ts', (t) => {
-  const exported = [...fieldsModule.matchAll(/^export (?:const|function) (\w+)/gm)].map(([, name]) => name!);
-  t.deepEqual([...FIELD_FUNCTIONS].sort(), exported.sort());
-});
 
 const kinds = ['u8', 's16', 'be32', 'u64', 'bytes', 'u16[]', 'u8[]'];
 
