@@ -4,8 +4,9 @@
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import * as P from '../../wire/linux/pci-regs.js';
-import { allOnes, FileRegisters, MappedRegisters, MAX_MAPPED, RegisterBar, type Registers } from './bar.js';
+import { allOnes, FileRegisters, MAX_MAPPED, RegisterBar, type Registers } from './bar.js';
 import { changeCommand } from './config-space.js';
+import { FunctionBars } from './function-bars.js';
 import type { Bar, PciFunction, Width } from './function.js';
 import { pciFile, readResources, uioName, type PciDevice, type PciResource } from './sysfs.js';
 import { attempt, errnoOf, words, type Log, type PciSystem } from './system.js';
@@ -55,9 +56,7 @@ class UioFunction implements PciFunction {
   readonly vectors = 0;
   private readonly config: FileRegisters;
   private readonly resources: readonly (PciResource | undefined)[];
-  private readonly bars = new Map<number, Bar | undefined>();
-  private readonly mapped: MappedRegisters[] = [];
-  private readonly unmapped: FileRegisters[] = [];
+  private readonly bars: FunctionBars;
   private readonly ports: number[] = [];
   private readonly generic: boolean;
   private readonly event = new Uint8Array(4);
@@ -74,6 +73,7 @@ class UioFunction implements PciFunction {
   ) {
     this.name = address;
     this.generic = driver === 'uio_pci_generic';
+    this.bars = new FunctionBars(system, (index) => this.openBar(index));
     this.config = new FileRegisters(system, configFd, 0, CONFIG_SIZE);
     this.resources = readResources(address, system.root);
     changeCommand(this, P.PCI_COMMAND_IO | P.PCI_COMMAND_MEMORY | P.PCI_COMMAND_MASTER);
@@ -88,7 +88,7 @@ class UioFunction implements PciFunction {
     this.lastLook = now;
     // sysfs reads as all ones here when the kernel has taken the function away
     const vanished = this.readConfig(P.PCI_VENDOR_ID, 2) === allOnes(2);
-    if (!vanished && !this.mapped.some((registers) => registers.lost)) return true;
+    if (!vanished && !this.bars.lost) return true;
     this.gone = true;
     this.log('warning', `${this.name}: the device has been unplugged, or unbound from its uio driver`);
     return false;
@@ -105,8 +105,7 @@ class UioFunction implements PciFunction {
   }
 
   bar(index: number): Bar | undefined {
-    if (!this.bars.has(index)) this.bars.set(index, this.openBar(index));
-    return this.bars.get(index);
+    return this.bars.bar(index);
   }
 
   private openBar(index: number): Bar | undefined {
@@ -120,14 +119,10 @@ class UioFunction implements PciFunction {
     const fd = open(this.system, pciFile(this.name, `resource${index}`));
     if (kind === 'io') {
       this.ports.push(fd);
-      const registers = new FileRegisters(this.system, fd, 0, byteLength);
-      this.unmapped.push(registers);
-      return registers;
+      return this.bars.inFile(fd, 0, byteLength);
     }
     try {
-      const registers = new MappedRegisters(this.system, 0, this.system.map(fd, Math.min(byteLength, MAX_MAPPED), 0));
-      this.mapped.push(registers);
-      return registers;
+      return this.bars.inMapping(0, this.system.map(fd, Math.min(byteLength, MAX_MAPPED), 0));
     } finally {
       this.system.close(fd);
     }
@@ -168,7 +163,8 @@ class UioFunction implements PciFunction {
     this.closed = true;
     attempt(
       () => changeCommand(this, P.PCI_COMMAND_INTX_DISABLE, P.PCI_COMMAND_MASTER),
-      ...[...this.mapped, ...this.unmapped, this.config].map((registers) => () => registers.close()),
+      ...this.bars.closing(),
+      () => this.config.close(),
       () => [...this.ports, this.configFd, this.uioFd].forEach((fd) => this.system.close(fd)),
     );
   }

@@ -6,18 +6,48 @@ import { openDoorbell } from '../../../paths/guest/doorbell.js';
 import type { Doorbell } from '../../../paths/guest/queue.js';
 import type { QueueSetup } from '../transport.js';
 
-export abstract class UserRings {
+/** Queues that are noted down until the back-end is told of them, and that are kicked by eventfds. */
+export abstract class KickedQueues {
+  /** By virtqueue. */
+  protected readonly queues = new Map<number, QueueSetup>();
   /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
+  protected abstract readonly kickFds: readonly number[];
+  protected abstract readonly kick: 'eventfd' | 'peer-eventfd';
+  /** Most descriptors in a ring. */
+  protected abstract readonly queueSize: number;
+
+  // ---- of Transport --------------------------------------------------------------------------------------------------
+
+  maxQueueSize(index: number): number {
+    return index < this.kickFds.length ? this.queueSize : 0;
+  }
+
+  setupQueue(queue: QueueSetup): void {
+    this.queues.set(queue.index, queue);
+  }
+
+  deleteQueue(index: number): void {
+    this.queues.delete(index);
+  }
+
+  doorbell(index: number): Doorbell {
+    return { kind: this.kick, fd: this.kickFds[index]! };
+  }
+}
+
+export abstract class UserRings extends KickedQueues {
   protected readonly kickFds: readonly number[];
   protected readonly callFds: readonly number[];
-  private readonly queues = new Map<number, QueueSetup>();
+  protected readonly kick: 'eventfd' | 'peer-eventfd';
 
+  /** @param backendIsProcess the back-end is another process: it holds the eventfds too, and may do anything to them. */
   constructor(
     pairs: number,
-    private readonly queueSize: number,
-    /** The back-end is another process: it holds the eventfds too, and may do anything to them. */
-    private readonly backendIsProcess: boolean,
+    protected readonly queueSize: number,
+    backendIsProcess: boolean,
   ) {
+    super();
+    this.kick = backendIsProcess ? 'peer-eventfd' : 'eventfd';
     const rings = Array.from({ length: pairs * 2 });
     this.kickFds = rings.map(() => createEventFd());
     this.callFds = rings.map(() => createEventFd());
@@ -38,22 +68,6 @@ export abstract class UserRings {
 
   writeConfig(): void {
     throw new VirtioPmdError('ECONFIG', 'the configuration of a virtio_user device cannot be written: use its devargs');
-  }
-
-  maxQueueSize(index: number): number {
-    return index < this.kickFds.length ? this.queueSize : 0;
-  }
-
-  setupQueue(queue: QueueSetup): void {
-    this.queues.set(queue.index, queue);
-  }
-
-  deleteQueue(index: number): void {
-    this.queues.delete(index);
-  }
-
-  doorbell(index: number): Doorbell {
-    return { kind: this.backendIsProcess ? 'peer-eventfd' : 'eventfd', fd: this.kickFds[index]! };
   }
 
   /** Every ring has its call eventfd from the start, so there is nothing to wire up. */

@@ -2,8 +2,9 @@
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as P from '../../../wire/linux/pci-regs.js';
 import * as V from '../../../wire/linux/vfio.js';
-import { FileRegisters, MappedRegisters, RegisterBar, type Registers } from '../bar.js';
+import { FileRegisters, RegisterBar } from '../bar.js';
 import { changeCommand, findMsixTable, isIoBar, type MsixTable } from '../config-space.js';
+import { FunctionBars } from '../function-bars.js';
 import type { Addressing, Bar, PciFunction, Width } from '../function.js';
 import type { PciDevice } from '../sysfs.js';
 import { attempt, type Log, type PciSystem } from '../system.js';
@@ -28,9 +29,7 @@ class VfioFunction implements PciFunction {
   private readonly config: FileRegisters;
   private readonly msix: MsixTable | undefined;
   private readonly irqs: VfioIrqs;
-  private readonly bars = new Map<number, Bar | undefined>();
-  private readonly mapped: MappedRegisters[] = [];
-  private readonly unmapped: FileRegisters[] = [];
+  private readonly bars: FunctionBars;
   private readonly unmapDma: (() => void)[] = [];
   private gone = false;
   private closed = false;
@@ -48,6 +47,7 @@ class VfioFunction implements PciFunction {
     if ((info.flags & V.VFIO_DEVICE_FLAGS_PCI) === 0) {
       throw new VirtioPmdError('ECONFIG', `vfio says that ${name} is no PCI device: bind it to vfio-pci`);
     }
+    this.bars = new FunctionBars(system, (index) => this.openBar(index));
     const region = this.region(V.VFIO_PCI_CONFIG_REGION_INDEX);
     this.config = new FileRegisters(system, fd, region.offset, region.byteLength);
     // a reset that fails is made up for by virtio's own
@@ -59,7 +59,7 @@ class VfioFunction implements PciFunction {
 
   get present(): boolean {
     if (this.gone || this.closed) return false;
-    const lost = this.mapped.some((registers) => registers.lost) ? 'its registers are gone' : undefined;
+    const lost = this.bars.lost ? 'its registers are gone' : undefined;
     const why = this.irqs.notice() ?? lost;
     if (why === undefined) return true;
     this.gone = true;
@@ -73,7 +73,7 @@ class VfioFunction implements PciFunction {
     attempt(
       () => this.irqs.close(),
       () => changeCommand(this, 0, P.PCI_COMMAND_MASTER),
-      ...this.mapped.map((registers) => () => registers.giveUp()),
+      ...this.bars.givingUp(),
       ...this.unmapDma.splice(0), // after bus mastering is off
       () => this.handle.release(),
     );
@@ -90,8 +90,7 @@ class VfioFunction implements PciFunction {
   }
 
   bar(index: number): Bar | undefined {
-    if (!this.bars.has(index)) this.bars.set(index, this.openBar(index));
-    return this.bars.get(index);
+    return this.bars.bar(index);
   }
 
   private openBar(index: number): Bar | undefined {
@@ -100,14 +99,11 @@ class VfioFunction implements PciFunction {
     if (byteLength === 0) return undefined;
     const { system } = this;
     const { fd } = this.handle;
-    const mapped = mappable.map(([first, end]): Registers => {
-      const registers = new MappedRegisters(system, first, system.map(fd, end - first, offset + first));
-      this.mapped.push(registers);
-      return registers;
-    });
+    const mapped = mappable.map(([first, end]) =>
+      this.bars.inMapping(first, system.map(fd, end - first, offset + first)),
+    );
     const kind = isIoBar(this, index) ? 'io' : 'memory';
-    const rest = new FileRegisters(system, fd, offset, byteLength);
-    this.unmapped.push(rest);
+    const rest = this.bars.inFile(fd, offset, byteLength);
     return new RegisterBar(`BAR ${index} of ${this.name}`, kind, byteLength, [...mapped, rest]);
   }
 
@@ -143,7 +139,8 @@ class VfioFunction implements PciFunction {
     attempt(
       () => this.irqs.close(),
       () => changeCommand(this, 0, P.PCI_COMMAND_MASTER),
-      ...[...this.mapped, ...this.unmapped, this.config].map((registers) => () => registers.close()),
+      ...this.bars.closing(),
+      () => this.config.close(),
       ...this.unmapDma, // after bus mastering is off
       () => this.handle.close(),
     );

@@ -7,7 +7,6 @@
  */
 import { basename } from 'node:path';
 import { VirtioPmdError } from '../../../../native/errors.js';
-import type { Doorbell } from '../../../../paths/guest/queue.js';
 import { ControlQueue } from '../../control/queue.js';
 import type { ControlCommand } from '../../control/commands.js';
 import type { Eal } from '../../../eal/eal.js';
@@ -16,6 +15,7 @@ import { PCI_FEATURES } from '../../pci/registers.js';
 import { attempt } from '../../pci/system.js';
 import { CONFIG_MAC, type QueueSetup, type Transport, type TransportEvent } from '../../transport.js';
 import * as F from '../../../wire/virtio-features.js';
+import { KickedQueues } from '../rings.js';
 import { VdpaFile } from './file.js';
 import { VdpaIotlb } from './iotlb.js';
 import { surveyVdpa, type VdpaDevice, type VdpaWishes } from './survey.js';
@@ -48,7 +48,7 @@ export function openVhostVdpa(eal: Eal, options: VhostVdpaOptions, system: VdpaS
   }
 }
 
-export class VhostVdpa implements Transport {
+export class VhostVdpa extends KickedQueues implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = SUPPORTED;
   readonly finalLoss = 'was removed: detach the port, and attach the device again once it is back';
@@ -59,12 +59,12 @@ export class VhostVdpa implements Transport {
   private writtenStatus = 0;
   private resetWanted = false;
   private readonly iotlb: VdpaIotlb;
-  private readonly queues = new Map<number, QueueSetup>();
   private controlQueue: { readonly queue: ControlQueue; readonly setup: QueueSetup } | undefined;
 
   private readonly eventFds: number[] = [];
-  /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
-  private readonly kickFds: readonly number[];
+  protected readonly kickFds: readonly number[];
+  protected readonly kick = 'eventfd';
+  protected readonly queueSize: number;
   private readonly controlKickFd: number;
   private readonly configFd: number;
   /** By Rx queue; others may be waiting on them. */
@@ -77,6 +77,8 @@ export class VhostVdpa implements Transport {
     private readonly file: VdpaFile,
     private readonly device: VdpaDevice,
   ) {
+    super();
+    this.queueSize = device.ringSize;
     this.iotlb = new VdpaIotlb(file.path, (message) => file.write(message), device.batch);
     try {
       this.kickFds = Array.from({ length: 2 * options.queues }, () => this.newEventFd());
@@ -219,22 +221,6 @@ export class VhostVdpa implements Transport {
 
   get maxQueuePairs(): number {
     return this.options.queues;
-  }
-
-  maxQueueSize(index: number): number {
-    return index < this.kickFds.length ? this.device.ringSize : 0;
-  }
-
-  setupQueue(queue: QueueSetup): void {
-    this.queues.set(queue.index, queue);
-  }
-
-  deleteQueue(index: number): void {
-    this.queues.delete(index);
-  }
-
-  doorbell(index: number): Doorbell {
-    return { kind: 'eventfd', fd: this.kickFds[index]! };
   }
 
   notify(index: number): void {
