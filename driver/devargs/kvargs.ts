@@ -4,7 +4,8 @@
  */
 import { anObject, aString, checkArgument, checkArguments } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../../native/nearest.js';
+import { isUnicast, macBytes, parseMac } from '../wire/mac.js';
 
 /** How the value of one key is read. */
 export interface DevargKey<T> {
@@ -134,24 +135,12 @@ export const speedKey: DevargKey<number | undefined> = {
 /** Upper case with colons. */
 export const macKey: DevargKey<string | undefined> = {
   accepts: 'a unicast MAC address such as 02:00:00:00:00:01',
-  parse: parseMac,
+  parse: (text) => {
+    const mac = parseMac(text);
+    return mac !== undefined && isUnicast(macBytes(mac)) ? mac : undefined;
+  },
   fallback: undefined,
 };
-
-/** `02:00:00:00:00:01`, `02-00-00-00-00-01` or `0200:0000:0001`, not multicast, not all zeros. */
-export function parseMac(text: string): string | undefined {
-  checkArgument('parseMac', 'text', text, aString);
-  const colons = text.replaceAll('-', ':');
-  const six = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i.test(colons);
-  const three = /^[0-9a-f]{4}(:[0-9a-f]{4}){2}$/i.test(colons);
-  if (!six && !three) return undefined;
-  if (text.includes('-') && text.includes(':')) return undefined;
-  const groups = colons.split(':');
-  const digits = six ? groups.map((g) => g.padStart(2, '0')).join('') : groups.join('');
-  const bytes = digits.toUpperCase().match(/../g)!;
-  const multicast = (parseInt(bytes[0]!, 16) & 1) !== 0;
-  return multicast || bytes.every((byte) => byte === '00') ? undefined : bytes.join(':');
-}
 
 export function textKey(accepts: string): DevargKey<string | undefined> {
   return { accepts, parse: (text) => (text === '' ? undefined : text), fallback: undefined };

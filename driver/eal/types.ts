@@ -5,6 +5,9 @@ import type { RxInterrupts } from './rx-interrupt.js';
 /** rte_log's levels, as far as the driver has lines for them. */
 export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error';
 
+/** Receives whole lines, without a newline. */
+export type Log = (level: LogLevel, line: string) => void;
+
 /** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
 export interface EalOptions {
   /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. At most 2046 are used. */

@@ -35,15 +35,11 @@ import {
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
 } from '../wire/virtio-features.js';
-import type { LogLevel } from '../eal/types.js';
 import { PROTOCOL_F_STATUS } from '../wire/vhost-user.js';
+import type { Log, LogLevel } from '../eal/types.js';
 import { MemoryTable } from './memory-table.js';
 import { describeDrops, droppedPackets, namedStats } from './stats.js';
 import { Vring, type RingFormat } from './vring.js';
-
-export type { LogLevel };
-/** Receives whole lines, without a newline. */
-export type Log = (level: LogLevel, line: string) => void;
 
 /** rte_vhost_device_ops. All are called within `VhostDriver.poll` (or `close`), on its thread. */
 export interface VhostCallbacks {

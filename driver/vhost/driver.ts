@@ -24,7 +24,8 @@ import { releaseGranules } from '../../native/peer-memory.js';
 import { acceptUnix, closeConnection, connectUnix, openListener, type Listener } from '../../native/socket.js';
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
-import { VhostDevice, type Log, type LogLevel, type VhostCallbacks } from './device.js';
+import type { Log, LogLevel } from '../eal/types.js';
+import { VhostDevice, type VhostCallbacks } from './device.js';
 import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
 import { VhostSession } from './session.js';
 
@@ -133,7 +134,7 @@ export class VhostDriver {
     this.logLimit = new LogLimit<LogLevel>(options.log ?? (() => undefined), 'warning');
   }
 
-  private log(level: Parameters<Log>[0], sentence: string): void {
+  private log(level: LogLevel, sentence: string): void {
     this.logLimit.log(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
   }
 

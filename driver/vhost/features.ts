@@ -20,6 +20,7 @@ import {
   PROTOCOL_F_REPLY_ACK,
   PROTOCOL_F_STATUS,
 } from '../wire/vhost-user.js';
+import { hex } from '../wire/hex.js';
 
 /**
  * Everything this back-end can do. CTRL_VQ is offered because MQ depends on it (virtio 1.2 section 5.1.3.1), and CTRL_RX
@@ -61,7 +62,7 @@ export function featuresProblem(features: bigint, offered: bigint): string | und
   const extra = features & ~offered;
   return extra === 0n
     ? undefined
-    : `received invalid negotiated features: 0x${extra.toString(16)} of 0x${features.toString(16)} was not offered`;
+    : `received invalid negotiated features: ${hex(extra)} of ${hex(features)} was not offered`;
 }
 
 /** SET_PROTOCOL_FEATURES. `fatal`: the protocol says to close (In-band notifications section). */
@@ -75,5 +76,5 @@ export function protocolFeaturesProblem(
   }
   const extra = features & ~offered;
   if (extra === 0n) return undefined;
-  return { why: `received protocol features that were not offered: 0x${extra.toString(16)}`, fatal: false };
+  return { why: `received protocol features that were not offered: ${hex(extra)}`, fatal: false };
 }

@@ -12,7 +12,8 @@
  *
  * One thread does all of it. Peers cannot make it throw: what they get wrong is logged, counted, refused.
  */
-export { VhostDevice, type DeviceOptions, type Log, type LogLevel, type VhostCallbacks } from './device.js';
+export type { Log, LogLevel } from '../eal/types.js';
+export { VhostDevice, type DeviceOptions, type VhostCallbacks } from './device.js';
 export { VhostDriver, type VhostOptions } from './driver.js';
 export { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
 export { vhostJob, VHOST_COUNTERS, vhostCounterBytes, type VhostJobData, type VhostMode } from './embedded.js';

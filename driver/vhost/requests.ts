@@ -14,6 +14,7 @@ import {
 } from '../wire/virtio-features.js';
 import { queueSizeProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
+import { hex } from '../wire/hex.js';
 import type { VhostDevice } from './device.js';
 import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
 import type { Vring } from './vring.js';
@@ -116,7 +117,7 @@ function setFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
   device.featuresFailed = false;
   device.setFeatures(features);
   const names = featureNames(features).join(' ');
-  device.log('info', `negotiated Virtio features: 0x${features.toString(16)} (${names})`);
+  device.log('info', `negotiated Virtio features: ${hex(features)} (${names})`);
   for (const sentence of contradictions(features)) device.log('debug', sentence);
   return settled(device);
 }
@@ -127,7 +128,7 @@ function setProtocolFeatures(device: VhostDevice, { payload }: wire.Message): Ou
   if (problem !== undefined) return { kind: 'refused', ...problem };
   device.protocolFeatures = features;
   const names = wire.protocolFeatureNames(features).join(' ');
-  device.log('info', `negotiated Vhost-user protocol features: 0x${features.toString(16)} (${names})`);
+  device.log('info', `negotiated Vhost-user protocol features: ${hex(features)} (${names})`);
   return settled(device);
 }
 
@@ -162,7 +163,6 @@ function remMemReg(device: VhostDevice, { payload }: wire.Message): Outcome {
 
 function describeMemory(device: VhostDevice): void {
   for (const { region, mapping, sealed } of device.table.regions) {
-    const hex = (value: bigint) => `0x${value.toString(16)}`;
     const at = `guest ${hex(region.guestAddr)}, user ${hex(region.userAddr)}, mapped at ${hex(mapping.address)}`;
     const seal = sealed ? '' : '; its file has no F_SEAL_SHRINK';
     device.log('debug', `guest memory region of ${hex(region.size)} bytes: ${at}${seal}`);
@@ -235,7 +235,7 @@ const AN_EVENTFD = 'an event descriptor';
 
 function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
   const word = wire.decodeU64(message.payload);
-  if (word > (wire.VRING_NOFD | wire.VRING_INDEX_MASK)) return refused(`invalid vring index: 0x${word.toString(16)}`);
+  if (word > (wire.VRING_NOFD | wire.VRING_INDEX_MASK)) return refused(`invalid vring index: ${hex(word)}`);
   const ring = ringOf(device, Number(word & wire.VRING_INDEX_MASK));
   if (typeof ring === 'string') return refused(ring);
   const fd = message.fds[0] ?? -1;
@@ -258,7 +258,7 @@ const statusBits: readonly (readonly [bit: number, name: string])[] = [
 
 function setStatus(device: VhostDevice, { payload }: wire.Message): Outcome {
   const status = wire.decodeU64(payload);
-  if (status > 0xffn) return refused(`invalid virtio device status 0x${status.toString(16)}: one byte is expected`);
+  if (status > 0xffn) return refused(`invalid virtio device status ${hex(status)}: one byte is expected`);
   device.setStatus(Number(status));
   device.log('info', `new device status(0x${status.toString(16).padStart(8, '0')}):`);
   for (const [bit, name] of statusBits) device.log('debug', `\t-${name}: ${device.status & bit ? 1 : 0}`);

@@ -8,6 +8,7 @@ import { pollFd, POLLIN } from '../../native/event.js';
 import { MessageChannel } from '../wire/channel.js';
 import { messageProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
+import { hex } from '../wire/hex.js';
 import type { VhostDevice } from './device.js';
 import { handleRequest, type Outcome } from './requests.js';
 
@@ -104,7 +105,7 @@ export class VhostSession {
       const name = wire.requestName(message.request);
       this.device.log('debug', `read message VHOST_USER_${name}`);
       const reserved = message.flags & ~(wire.VERSION_MASK | wire.REPLY | wire.NEED_REPLY);
-      if (reserved) this.device.log('warning', `${name} has unknown flags 0x${(reserved >>> 0).toString(16)}: ignored`);
+      if (reserved) this.device.log('warning', `${name} has unknown flags ${hex(reserved >>> 0)}: ignored`);
       if (message.request === wire.SET_OWNER) this.owned = true;
       else if (message.request === wire.GET_FEATURES) this.asked = true;
       const outcome = handleRequest(this.device, message);

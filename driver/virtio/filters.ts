@@ -6,7 +6,7 @@ import { aBoolean, aNumber, aString, checkArgument, checkArguments, strings } fr
 import { VirtioPmdError } from '../../native/errors.js';
 import type { PortFilters } from '../port/parts.js';
 import { RX_OFFLOAD_VLAN_FILTER } from '../port/types.js';
-import { macBytes } from '../wire/mac.js';
+import { formatMac, macBytes } from '../wire/mac.js';
 import * as F from '../wire/virtio-features.js';
 import { need, run, tellAgain, type CommandedPort, type Memory } from './commanded.js';
 import * as ctrlq from './control/commands.js';
@@ -205,8 +205,7 @@ export class VirtioFilters implements PortFilters {
   /** The address that the device has by itself. */
   private deviceMac(): string | undefined {
     if (!has(this.acknowledged, F.VIRTIO_NET_F_MAC)) return undefined;
-    const bytes = this.port.readConfig(CONFIG_MAC, 6);
-    return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
+    return formatMac(this.port.readConfig(CONFIG_MAC, 6));
   }
 
   // ---- common to all -------------------------------------------------------------------------------------------------

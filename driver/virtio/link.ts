@@ -1,5 +1,6 @@
 /** What a device's configuration says of a running port: its address, its link, and whether it should announce itself. */
 import { randomBytes } from 'node:crypto';
+import { formatMac } from '../wire/mac.js';
 import { has } from './features.js';
 import { ANNOUNCE, CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type Transport } from './transport.js';
 import type { Link } from '../port/types.js';
@@ -42,8 +43,4 @@ export function randomMac(): string {
   const bytes = randomBytes(6);
   bytes[0] = (bytes[0]! & 0xfe) | 0x02;
   return formatMac(bytes);
-}
-
-function formatMac(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0').toUpperCase()).join(':');
 }

@@ -4,6 +4,7 @@
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { RetaEntries, RssUpdate } from '../port/parts.js';
+import * as net from '../wire/linux/virtio-net.js';
 
 /** VIRTIO_NET_RSS_KEY_SIZE and VIRTIO_NET_RSS_RETA_SIZE: the driver knows no others, as in DPDK. */
 export const RSS_KEY_SIZE = 40;
@@ -12,8 +13,8 @@ export const RSS_RETA_SIZE = 128;
 const RETA_GROUP_SIZE = 64;
 
 /** Where virtio_net_config has rss_max_key_size, rss_max_indirection_table_length and supported_hash_types, and their bytes. */
-export const CONFIG_RSS = 17;
-export const CONFIG_RSS_LENGTH = 7;
+export const CONFIG_RSS = net.virtio_net_config.rss_max_key_size.offset;
+export const CONFIG_RSS_LENGTH = net.virtio_net_config.sizeof - CONFIG_RSS;
 
 /** The well-known Toeplitz key of Intel's drivers, which DPDK's virtio driver uses until told another. */
 // prettier-ignore
@@ -22,27 +23,27 @@ export const DEFAULT_RSS_KEY: Uint8Array = Uint8Array.of(
   0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 );
 
-/** Bit of VIRTIO_NET_HASH_TYPE_*, bit of RTE_ETH_RSS_*. */
+/** VIRTIO_NET_RSS_HASH_TYPE_*, bit of RTE_ETH_RSS_*. */
 const HASH_TYPES: readonly (readonly [virtio: number, ethdev: number])[] = [
-  [0, 2], // IPv4
-  [1, 4], // TCP over it
-  [2, 5], // UDP over it
-  [3, 8], // IPv6
-  [4, 10],
-  [5, 11],
-  [6, 15], // IPv6 with extension headers
-  [7, 16],
-  [8, 17],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_IPv4, 2],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_TCPv4, 4],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_UDPv4, 5],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_IPv6, 8],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_TCPv6, 10],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_UDPv6, 11],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_IP_EX, 15], // IPv6 with extension headers
+  [net.VIRTIO_NET_RSS_HASH_TYPE_TCP_EX, 16],
+  [net.VIRTIO_NET_RSS_HASH_TYPE_UDP_EX, 17],
 ];
 
 /** VIRTIO_NET_HASH_TYPE_* as RTE_ETH_RSS_*. */
 export function ethdevHashTypes(virtio: number): bigint {
-  return HASH_TYPES.reduce((hf, [from, to]) => (virtio & (1 << from) ? hf | (1n << BigInt(to)) : hf), 0n);
+  return HASH_TYPES.reduce((hf, [from, to]) => ((virtio & from) !== 0 ? hf | (1n << BigInt(to)) : hf), 0n);
 }
 
 /** RTE_ETH_RSS_* as VIRTIO_NET_HASH_TYPE_*; bits that virtio does not have are lost. */
 export function virtioHashTypes(hf: bigint): number {
-  return HASH_TYPES.reduce((types, [to, from]) => (hf & (1n << BigInt(from)) ? types | (1 << to) : types), 0);
+  return HASH_TYPES.reduce((types, [to, from]) => (hf & (1n << BigInt(from)) ? types | to : types), 0);
 }
 
 /** What the device says about itself. */

@@ -3,6 +3,8 @@
  * equal addresses are equal strings.
  */
 
+export const MAC_LENGTH = 6;
+
 /** The six bytes of `02:00:00:00:00:01`. */
 export function macBytes(mac: string): Uint8Array {
   return Uint8Array.from(mac.split(':'), (byte) => parseInt(byte, 16));
@@ -24,4 +26,9 @@ export function parseMac(text: string): string | undefined {
   if (groups.length !== 3 || !all(/^[0-9a-f]{4}$/i)) return undefined;
   const words = groups.map((group) => parseInt(group, 16));
   return formatMac(words.flatMap((word) => [word >> 8, word & 0xff]));
+}
+
+/** An address that one station can have: not a group's, not all zeros. */
+export function isUnicast(mac: ArrayLike<number>): boolean {
+  return (mac[0]! & 1) === 0 && Array.from(mac).some((byte) => byte !== 0);
 }

@@ -1,5 +1,6 @@
 /** What a back-end checks of a request before it does anything: each check answers undefined, or what is wrong as a sentence. */
 import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
+import { hex } from './hex.js';
 import {
   CONFIG_HEADER_SIZE,
   decodeU64,
@@ -71,10 +72,9 @@ export const MAX_GUEST_MEMORY = 2 ** 39;
 /** The numbers of one region. */
 export function regionProblem(region: MemoryRegion): string | undefined {
   const { guestAddr, userAddr, size, mmapOffset } = region;
-  const hex = (value: bigint) => `0x${value.toString(16)}`;
   if (size === 0n) return 'memory region of size 0';
   if (size > BigInt(MAX_GUEST_MEMORY)) {
-    return `memory region of ${hex(size)} bytes; at most 0x${MAX_GUEST_MEMORY.toString(16)} are taken`;
+    return `memory region of ${hex(size)} bytes; at most ${hex(MAX_GUEST_MEMORY)} are taken`;
   }
   if (mmapOffset + size >= MAX_ADDRESS) {
     return `mmap_offset (${hex(mmapOffset)}) and memory_size (${hex(size)}) overflow`;

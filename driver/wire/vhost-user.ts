@@ -4,6 +4,7 @@
  * vhost-user-checks.ts. Multi-byte fields are in host order, which is little
  * endian on every CPU we run on.
  */
+import { hex } from './hex.js';
 
 // ---- header ----------------------------------------------------------------------------------------------------------
 
@@ -410,7 +411,7 @@ export function replyProblem(header: Header, request: number, size: number | und
     return `the reply to ${requestName(request)} is for ${requestName(header.request)} instead`;
   }
   if (header.flags !== REPLY_FLAGS) {
-    return `the reply to ${requestName(request)} has flags 0x${header.flags.toString(16)} instead of 0x${REPLY_FLAGS}`;
+    return `the reply to ${requestName(request)} has flags ${hex(header.flags)} instead of 0x${REPLY_FLAGS}`;
   }
   if (size !== undefined && header.size !== size) {
     return `the reply to ${requestName(request)} has ${header.size} bytes instead of ${size}`;

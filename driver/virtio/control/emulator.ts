@@ -4,6 +4,7 @@
  * vhost-user back-end has not: there a filter is accepted and has no effect). A command is not trusted to be whole.
  */
 import * as net from '../../wire/linux/virtio-net.js';
+import { isUnicast } from '../../wire/mac.js';
 import { CTRL_ERR, CTRL_OK, type ControlCommand } from './commands.js';
 
 /** Which packets the device lets through. */
@@ -107,7 +108,7 @@ export class ControlEmulator {
   }
 
   private setAddress(mac: Uint8Array): string | undefined {
-    if ((mac[0]! & 1) !== 0 || mac.every((byte) => byte === 0)) {
+    if (!isUnicast(mac)) {
       return `${Buffer.from(mac).toString('hex')} cannot be the MAC address of a device`;
     }
     return this.tell({ mac });

@@ -8,8 +8,8 @@ export function canonicalAddress(text: string): string | undefined {
   const match = FORM.exec(text);
   if (match === null) return undefined;
   const [, domain = '0', bus, device, fn] = match;
-  const hex = (digits: string, width: number) => parseInt(digits, 16).toString(16).padStart(width, '0');
-  return `${hex(domain, 4)}:${hex(bus!, 2)}:${hex(device!, 2)}.${fn}`;
+  const padded = (digits: string, width: number) => parseInt(digits, 16).toString(16).padStart(width, '0');
+  return `${padded(domain, 4)}:${padded(bus!, 2)}:${padded(device!, 2)}.${fn}`;
 }
 
 /** @throws VirtioPmdError EDEVARGS */

@@ -32,6 +32,7 @@ import {
   VIRTIO_PCI_NOTIFY_CAP_SIZEOF,
 } from '../../wire/linux/virtio-pci.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
+import { hex } from '../../wire/hex.js';
 import type { PciFunction } from './function.js';
 
 /** A structure of registers: `length` bytes from `offset` of a BAR. */
@@ -88,8 +89,6 @@ const TYPES: ReadonlyMap<number, StructureType> = new Map([
     { key: 'device', name: 'device configuration', least: virtio_net_config.mac.width, align: 4 },
   ],
 ]);
-
-const hex = (value: number) => `0x${value.toString(16)}`;
 
 /**
  * Finds the structures of a virtio device. Of several valid ones of a type the first counts: a device lists them in its

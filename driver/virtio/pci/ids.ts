@@ -7,6 +7,21 @@ export const TRANSITIONAL_NET = 0x1000;
 /** A modern one: 0x1040 and the device type. */
 export const MODERN_NET = 0x1040 + VIRTIO_ID_NET;
 
-export function isVirtioNet({ vendor, device }: { readonly vendor: number; readonly device: number }): boolean {
+interface Ids {
+  readonly vendor: number;
+  readonly device: number;
+}
+
+export function isVirtioNet({ vendor, device }: Ids): boolean {
   return vendor === VIRTIO_VENDOR && (device === TRANSITIONAL_NET || device === MODERN_NET);
 }
+
+/** 1af4:1041 */
+export function formatIds({ vendor, device }: Ids): string {
+  return [vendor, device].map((id) => id.toString(16).padStart(4, '0')).join(':');
+}
+
+/** What is driven, for sentences. */
+export const EXPECTED_IDS = [TRANSITIONAL_NET, MODERN_NET]
+  .map((device) => formatIds({ vendor: VIRTIO_VENDOR, device }))
+  .join(' or ');

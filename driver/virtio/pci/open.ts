@@ -1,10 +1,11 @@
 /** From a PCI address to a function that can be driven: by the kernel driver it is bound to, or a sentence why not. */
 import { VirtioPmdError } from '../../../native/errors.js';
+import type { Log } from '../../eal/types.js';
 import { checkAddress } from './address.js';
 import type { PciFunction } from './function.js';
-import { isVirtioNet } from './ids.js';
+import { EXPECTED_IDS, formatIds, isVirtioNet } from './ids.js';
 import { busOf, readPciDevice, type PciDevice } from './sysfs.js';
-import { systemAt, type Log } from './system.js';
+import { systemAt } from './system.js';
 import { openUio } from './uio.js';
 import { openVfio } from './vfio/vfio.js';
 import { Vfio } from './vfio/group.js';
@@ -27,12 +28,10 @@ export function openPciFunction(text: string, log: Log, vfio = processVfio): Pci
       `there is no PCI device ${address}: devbind --status lists those that are there`,
     );
   }
-  const hex = (value: number) => value.toString(16).padStart(4, '0');
   if (!isVirtioNet(device)) {
-    const ids = `${hex(device.vendor)}:${hex(device.device)}`;
     throw new VirtioPmdError(
       'ECONFIG',
-      `${address} is no virtio network device: it is ${ids}, 1af4:1000 or 1af4:1041 is expected`,
+      `${address} is no virtio network device: it is ${formatIds(device)}, ${EXPECTED_IDS} is expected`,
     );
   }
   switch (busOf(device)) {

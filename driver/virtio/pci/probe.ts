@@ -4,7 +4,7 @@ import { VirtioPmdError } from '../../../native/errors.js';
 import { parseDevargs, pciArgs, pciSchema, splitDevargs, type PciDevargs } from '../../devargs/devargs.js';
 import type { Eal } from '../../eal/eal.js';
 import { has } from '../features.js';
-import type { LogLevel } from '../../eal/types.js';
+import type { Log } from '../../eal/types.js';
 import type { Transport } from '../transport.js';
 import { VIRTIO_F_IOMMU_PLATFORM } from '../../wire/virtio-features.js';
 import { canonicalAddress, checkAddress } from './address.js';
@@ -14,8 +14,6 @@ import { isQtest, parseQtest } from './qtest/devargs.js';
 import { openQtest } from './qtest/qtest.js';
 import { busOf, listVirtioNet } from './sysfs.js';
 import { probeVirtioPci } from './virtio-pci.js';
-
-type Log = (level: LogLevel, line: string) => void;
 
 /** DPDK takes the name of the bus in front of an address. */
 const addressOf = (name: string) => name.replace(/^pci:/, '');

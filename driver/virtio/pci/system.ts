@@ -3,10 +3,7 @@ import * as file from '../../../native/device-file.js';
 import { SystemError } from '../../../native/errors.js';
 import { createEventFd, drainFd } from '../../../native/event.js';
 import { closeFd, mapFd, newHolders, unmap, type Mapping } from '../../../native/region.js';
-import type { LogLevel } from '../../eal/types.js';
 import * as linux from '../../wire/linux/vfio.js';
-
-export type Log = (level: LogLevel, line: string) => void;
 
 export type VfioRequest =
   | 'VFIO_GET_API_VERSION'

@@ -3,13 +3,14 @@
  * the resources, which are mapped, or read and written where they are I/O ports (so that nobody needs iopl).
  */
 import { VirtioPmdError } from '../../../native/errors.js';
+import type { Log } from '../../eal/types.js';
 import * as P from '../../wire/linux/pci-regs.js';
 import { allOnes, FileRegisters, MAX_MAPPED, RegisterBar, type Registers } from './bar.js';
 import { changeCommand } from './config-space.js';
 import { FunctionBars } from './function-bars.js';
 import type { Bar, PciFunction, Width } from './function.js';
 import { pciFile, readResources, uioName, type PciDevice, type PciResource } from './sysfs.js';
-import { attempt, errnoOf, words, type Log, type PciSystem } from './system.js';
+import { attempt, errnoOf, words, type PciSystem } from './system.js';
 
 const CONFIG_SIZE = 4096;
 /** How long an answer to "is it still there?" is good for. */

@@ -1,14 +1,14 @@
 /** From a PCI function to a virtio-net device: which register layout it has, or why it has none that can be used. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Eal } from '../../eal/eal.js';
-import type { LogLevel } from '../../eal/types.js';
+import type { Log } from '../../eal/types.js';
 import type { Transport } from '../transport.js';
 import { PCI_DEVICE_ID, PCI_VENDOR_ID } from '../../wire/linux/pci-regs.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import { VIRTIO_PCI_CONFIG_OFF_MSIX } from '../../wire/linux/virtio-pci.js';
 import { readCapabilities, type Capabilities } from './capabilities.js';
 import type { PciFunction } from './function.js';
-import { isVirtioNet, MODERN_NET, TRANSITIONAL_NET, VIRTIO_VENDOR } from './ids.js';
+import { EXPECTED_IDS, formatIds, isVirtioNet, MODERN_NET, TRANSITIONAL_NET, VIRTIO_VENDOR } from './ids.js';
 import { LegacyRegisters } from './legacy.js';
 import { ModernRegisters } from './modern.js';
 import type { VirtioRegisters } from './registers.js';
@@ -18,7 +18,7 @@ import { VirtioPci } from './device.js';
 const LEGACY_LEAST = VIRTIO_PCI_CONFIG_OFF_MSIX + virtio_net_config.mac.width;
 
 export interface PciProbeOptions {
-  readonly log: (level: LogLevel, line: string) => void;
+  readonly log: Log;
   /** Reads of the status, 1 ms apart, before a reset counts as failed. */
   readonly resetAttempts?: number | undefined;
 }
@@ -54,7 +54,7 @@ function findRegisters(fn: PciFunction, log: PciProbeOptions['log']): VirtioRegi
   if (transitional && bar?.kind === 'io' && bar.byteLength >= LEGACY_LEAST) return new LegacyRegisters(fn, bar, msix);
   const whyNot = transitional
     ? `its BAR 0 is not an I/O BAR of ${LEGACY_LEAST} bytes or more`
-    : `${id(VIRTIO_VENDOR)}:${id(MODERN_NET)} never has one`;
+    : `${formatIds({ vendor: VIRTIO_VENDOR, device: MODERN_NET })} never has one`;
   throw new VirtioPmdError(
     'EPEER',
     `${fn.name} has no modern interface (${whyNotModern(capabilities)}) and no legacy one (${whyNot}): it cannot be driven`,
@@ -71,12 +71,10 @@ function checkIds(fn: PciFunction): boolean {
   }
   throw new VirtioPmdError(
     'ECONFIG',
-    `${fn.name} is ${id(vendor)}:${id(device)}; expected a virtio-net device, ${id(VIRTIO_VENDOR)}:${id(TRANSITIONAL_NET)} or ${id(VIRTIO_VENDOR)}:${id(MODERN_NET)}`,
+    `${fn.name} is ${formatIds({ vendor, device })}; expected a virtio-net device, ${EXPECTED_IDS}`,
   );
 }
 
 function whyNotModern({ missing, rejected }: Capabilities): string {
   return [`missing: ${missing.join(', ')}`, ...rejected].join('; ');
 }
-
-const id = (value: number) => value.toString(16).padStart(4, '0');

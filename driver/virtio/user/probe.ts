@@ -5,7 +5,7 @@ import { checkPeerSignals } from '../../../native/peer-event.js';
 import type { VirtioUserDevargs } from '../../devargs/devargs.js';
 import type { Eal } from '../../eal/eal.js';
 import { macBytes } from '../../wire/mac.js';
-import type { LogLevel } from '../../eal/types.js';
+import type { Log } from '../../eal/types.js';
 import type { Transport } from '../transport.js';
 import { backendTypeOf, checkBackend } from './backend-type.js';
 import { DEFAULT_HANDSHAKE_TIMEOUT } from './vhost-user/conversation.js';
@@ -22,7 +22,7 @@ export interface ProbeOptions {
   /** Default: what the devargs say. */
   readonly handshakeTimeoutMs?: number | undefined;
   readonly replyTimeoutMs?: number | undefined;
-  readonly log: (level: LogLevel, line: string) => void;
+  readonly log: Log;
 }
 
 /**

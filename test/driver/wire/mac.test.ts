@@ -1,7 +1,7 @@
 /** MAC addresses: text to bytes and back, and what is no address. */
 import test from 'ava';
 import fc from 'fast-check';
-import { formatMac, macBytes, parseMac } from '../../../driver/wire/mac.js';
+import { formatMac, isUnicast, macBytes, parseMac } from '../../../driver/wire/mac.js';
 
 test('each way of writing an address means the same one', (t) => {
   for (const text of [
@@ -48,4 +48,11 @@ test('property: bytes become text and the same bytes again', (t) => {
     }),
     { numRuns: 300 },
   );
+});
+
+test('a unicast address is no address of a group, and not zero', (t) => {
+  for (const mac of ['02:00:00:00:00:01', 'FE:00:00:00:00:00', '00:00:00:00:00:01'])
+    t.true(isUnicast(macBytes(mac)), mac);
+  for (const mac of ['01:00:5E:00:00:01', 'FF:FF:FF:FF:FF:FF', '00:00:00:00:00:00'])
+    t.false(isUnicast(macBytes(mac)), mac);
 });

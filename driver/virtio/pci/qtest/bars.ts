@@ -5,6 +5,7 @@
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as P from '../../../wire/linux/pci-regs.js';
 import type { Width } from '../function.js';
+import { hex } from '../../../wire/hex.js';
 
 /** Configuration space of one function. */
 export interface ConfigSpace {
@@ -57,7 +58,7 @@ export function assignBars(config: ConfigSpace, window: Window, name: string): (
     if (byteLength === 0 || address + byteLength > end[kind]) {
       throw new VirtioPmdError(
         'ECONFIG',
-        `${name}: BAR ${index} wants 0x${byteLength.toString(16)} bytes of ${kind} space, more than the 0x${(end[kind] - next[kind]).toString(16)} left for this function`,
+        `${name}: BAR ${index} wants ${hex(byteLength)} bytes of ${kind} space, more than the ${hex(end[kind] - next[kind])} left for this function`,
       );
     }
     next[kind] = address + byteLength;

@@ -11,6 +11,7 @@ import { pollFd, POLLIN } from '../../../../native/event.js';
 import { peerHasClosed, receiveWithFds, sendWithFds } from '../../../../native/socket.js';
 import { allOnes } from '../bar.js';
 import type { Width } from '../function.js';
+import { hex } from '../../../wire/hex.js';
 import { GONE, HUNG_UP, PRESENT, SharedMutex, SILENT, SOCKET_LOCK } from './shared.js';
 
 export type Space = 'memory' | 'io';
@@ -55,7 +56,7 @@ export class QtestSocket {
 
   /** All ones when QEMU is gone. @throws VirtioPmdError EPEER when what answers is no QEMU */
   read(space: Space, address: number, width: Width): number {
-    const answer = this.request(`${reads[space][width]} 0x${address.toString(16)}`);
+    const answer = this.request(`${reads[space][width]} ${hex(address)}`);
     if (answer === undefined) return allOnes(width);
     if (!/^0x[0-9a-f]{1,16}$/.test(answer)) throw this.nonsense(answer);
     return Number(BigInt.asUintN(8 * width, BigInt(answer)));
@@ -63,7 +64,7 @@ export class QtestSocket {
 
   /** Lost when QEMU is gone. @throws VirtioPmdError EPEER when what answers is no QEMU */
   write(space: Space, address: number, width: Width, value: number): void {
-    this.request(`${writes[space][width]} 0x${address.toString(16)} 0x${value.toString(16)}`);
+    this.request(`${writes[space][width]} ${hex(address)} ${hex(value)}`);
   }
 
   /** Sends a line. @returns what its answer says behind "OK", or undefined when QEMU is gone. */

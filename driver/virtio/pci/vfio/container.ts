@@ -4,6 +4,7 @@ import { formatMiB } from '../../../../native/sizes.js';
 import type { AddressRange } from '../../../eal/addressing.js';
 import * as V from '../../../wire/linux/vfio.js';
 import { attempt, errnoOf, words, type PciSystem } from '../system.js';
+import { hex } from '../../../wire/hex.js';
 import { askRanges, dmaMap, dmaUnmap } from './info.js';
 
 const CONTAINER = '/dev/vfio/vfio';
@@ -145,7 +146,7 @@ function openContainer(system: PciSystem): number {
 
 function whyNotMapped(error: unknown, byteLength: number, deviceAddress: bigint): unknown {
   if (!(error instanceof SystemError)) return error;
-  const what = `${formatMiB(byteLength)} of packet memory at 0x${deviceAddress.toString(16)} cannot be mapped for DMA`;
+  const what = `${formatMiB(byteLength)} of packet memory at ${hex(deviceAddress)} cannot be mapped for DMA`;
   const why: Record<string, string> = {
     ENOMEM: 'more memory would be locked than this user may: raise the limit (ulimit -l unlimited), or run as root',
     EEXIST: 'these addresses are mapped already',

@@ -1,5 +1,6 @@
 /** A PCI function that is bound to vfio-pci: the kernel hands it out as a file, from which everything is asked. */
 import { VirtioPmdError } from '../../../../native/errors.js';
+import type { Log } from '../../../eal/types.js';
 import * as P from '../../../wire/linux/pci-regs.js';
 import * as V from '../../../wire/linux/vfio.js';
 import { FileRegisters, RegisterBar } from '../bar.js';
@@ -7,7 +8,7 @@ import { changeCommand, findMsixTable, isIoBar, type MsixTable } from '../config
 import { FunctionBars } from '../function-bars.js';
 import type { Addressing, Bar, PciFunction, Width } from '../function.js';
 import type { PciDevice } from '../sysfs.js';
-import { attempt, type Log, type PciSystem } from '../system.js';
+import { attempt, type PciSystem } from '../system.js';
 import type { Vfio, VfioHandle } from './group.js';
 import { askDevice, askRegion, type Region } from './info.js';
 import { VfioIrqs } from './irq.js';

@@ -13,6 +13,7 @@ import {
   VHOST_IOTLB_UPDATE,
   vhost_msg_v2,
 } from '../../../wire/linux/vhost-types.js';
+import { hex } from '../../../wire/hex.js';
 
 /** Memory of this process, and the address by which the device knows it. */
 export interface IotlbRange {
@@ -95,7 +96,7 @@ export class VdpaIotlb {
     if (!(error instanceof SystemError)) return error;
     return new VirtioPmdError(
       'EMEMORY',
-      `${this.path}: ${formatMiB(byteLength)} of packet memory at 0x${iova.toString(16)} cannot be mapped for the device (${error.errno}): raise the limit on locked memory (ulimit -l unlimited), which counts for root too, and use hugepages (sysctl -w vm.nr_hugepages=256), as the kernel takes only so many pieces (max_iotlb_entries of the module vhost_vdpa)`,
+      `${this.path}: ${formatMiB(byteLength)} of packet memory at ${hex(iova)} cannot be mapped for the device (${error.errno}): raise the limit on locked memory (ulimit -l unlimited), which counts for root too, and use hugepages (sysctl -w vm.nr_hugepages=256), as the kernel takes only so many pieces (max_iotlb_entries of the module vhost_vdpa)`,
     );
   }
 }

@@ -3,17 +3,17 @@ import { VirtioPmdError } from '../../../../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../../../../paths/layout.js';
 import type { AddressRange } from '../../../eal/addressing.js';
 import { has } from '../../features.js';
-import type { LogLevel } from '../../../eal/types.js';
+import type { Log } from '../../../eal/types.js';
 import { CONFIG_MAC, CONFIG_MAX_PAIRS } from '../../transport.js';
 import { VHOST_BACKEND_F_IOTLB_BATCH, VHOST_BACKEND_F_IOTLB_MSG_V2 } from '../../../wire/linux/vhost-types.js';
 import { VIRTIO_ID_NET } from '../../../wire/linux/virtio-ids.js';
 import { VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX } from '../../../wire/linux/virtio-net.js';
+import { isUnicast, MAC_LENGTH } from '../../../wire/mac.js';
 import * as F from '../../../wire/virtio-features.js';
 import type { VdpaFile } from './file.js';
 
 const IOTLB_MSG_V2 = 1n << BigInt(VHOST_BACKEND_F_IOTLB_MSG_V2);
 const IOTLB_BATCH = 1n << BigInt(VHOST_BACKEND_F_IOTLB_BATCH);
-const MAC_LENGTH = 6;
 
 export interface VdpaDevice {
   readonly features: bigint;
@@ -34,7 +34,7 @@ export interface VdpaWishes {
   readonly queues: number;
   readonly queueSize: number;
   readonly mac?: Uint8Array | undefined;
-  readonly log: (level: LogLevel, line: string) => void;
+  readonly log: Log;
 }
 
 /** Makes the device this process's, and asks it. @throws VirtioPmdError ECONFIG, EPEER */
@@ -134,6 +134,5 @@ function chooseMac(file: VdpaFile, features: bigint, { mac, log }: VdpaWishes): 
   if (mac !== undefined && !own.every((byte, i) => byte === mac[i])) {
     log('info', `(${file.path}) Device MAC update failed`);
   }
-  const valid = (own[0]! & 1) === 0 && own.some((byte) => byte !== 0);
-  return valid ? own : mac;
+  return isUnicast(own) ? own : mac;
 }

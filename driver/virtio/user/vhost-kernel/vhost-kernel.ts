@@ -8,7 +8,7 @@ import { VirtioPmdError } from '../../../../native/errors.js';
 import type { ControlCommand } from '../../control/commands.js';
 import type { Eal } from '../../../eal/eal.js';
 import { has, netHeaderSize, type FeatureOffer } from '../../features.js';
-import type { LogLevel } from '../../../eal/types.js';
+import type { Log } from '../../../eal/types.js';
 import type { Transport } from '../../transport.js';
 import * as F from '../../../wire/virtio-features.js';
 import { ControlEmulator, type EmulatedDevice } from '../../control/emulator.js';
@@ -66,7 +66,7 @@ export interface VhostKernelOptions {
   readonly mac?: Uint8Array | undefined;
   /** Mb/s, from the devarg speed. */
   readonly speed?: number | undefined;
-  readonly log: (level: LogLevel, line: string) => void;
+  readonly log: Log;
 }
 
 /**

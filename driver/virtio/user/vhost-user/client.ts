@@ -14,6 +14,7 @@ import { pollFd, POLLIN, POLLOUT } from '../../../../native/event.js';
 import { peerHasClosed } from '../../../../native/socket.js';
 import { MessageChannel } from '../../../wire/channel.js';
 import * as V from '../../../wire/vhost-user.js';
+import { hex } from '../../../wire/hex.js';
 
 /** Why a request is not done yet: one object per request and direction. */
 export interface Pause {
@@ -117,7 +118,7 @@ export class VhostUserClient {
 
   *getStatus(): Exchange<number> {
     const status = V.decodeU64(yield* this.query(V.GET_STATUS, V.U64_SIZE));
-    if (status > 0xffn) throw this.broken(`the reply to GET_STATUS is 0x${status.toString(16)}, more than a byte`);
+    if (status > 0xffn) throw this.broken(`the reply to GET_STATUS is ${hex(status)}, more than a byte`);
     return Number(status);
   }
 

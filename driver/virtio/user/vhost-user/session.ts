@@ -13,11 +13,11 @@ import { checkFeaturesOk } from '../../init.js';
 import { CONFIG_MAC, type QueueSetup } from '../../transport.js';
 import * as V from '../../../wire/vhost-user.js';
 import * as F from '../../../wire/virtio-features.js';
+import { isUnicast, MAC_LENGTH } from '../../../wire/mac.js';
 import { Conversation, type Limits } from './conversation.js';
 import { VhostUserClient, type Exchange, type SharedRegion } from './client.js';
 
 const PROTOCOL_FEATURES = V.PROTOCOL_F_MQ | V.PROTOCOL_F_REPLY_ACK | V.PROTOCOL_F_CONFIG | V.PROTOCOL_F_STATUS;
-const MAC_LENGTH = 6;
 
 /** What a back-end is told at DRIVER_OK. */
 export interface RingPlan {
@@ -77,7 +77,7 @@ export class UserSession {
     if (!wantsMac || !has(this.features, F.VIRTIO_NET_F_MAC)) return;
     if (!has(client.protocolFeatures, V.PROTOCOL_F_CONFIG)) return;
     const mac = yield* client.getConfig(CONFIG_MAC, MAC_LENGTH);
-    if (mac !== undefined && (mac[0]! & 1) === 0 && mac.some((byte) => byte !== 0)) this.mac = mac;
+    if (mac !== undefined && isUnicast(mac)) this.mac = mac;
   }
 
   /** @param callFds of the rings that there will be, in their order */

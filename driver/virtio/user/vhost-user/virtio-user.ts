@@ -15,7 +15,7 @@ import type { Region } from '../../../../native/region.js';
 import type { ControlCommand } from '../../control/commands.js';
 import type { Eal } from '../../../eal/eal.js';
 import { bitsOf, has, type FeatureOffer } from '../../features.js';
-import type { LogLevel } from '../../../eal/types.js';
+import type { Log } from '../../../eal/types.js';
 import type { Transport, TransportEvent } from '../../transport.js';
 import * as V from '../../../wire/vhost-user.js';
 import * as F from '../../../wire/virtio-features.js';
@@ -52,7 +52,7 @@ export interface VirtioUserOptions {
   /** Mb/s, from the devarg speed. */
   readonly speed: number | undefined;
   readonly limits: Limits;
-  readonly log: (level: LogLevel, line: string) => void;
+  readonly log: Log;
 }
 
 export class VirtioUser extends UserRings implements Transport {

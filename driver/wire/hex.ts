@@ -1,0 +1,6 @@
+/** Numbers as sentences have them. */
+
+/** `0x1af4` */
+export function hex(value: number | bigint): string {
+  return `0x${value.toString(16)}`;
+}
