@@ -1,15 +1,15 @@
 /**
- * What addresses devices are given for DMA: pure decisions. A vhost-user back-end takes whatever its memory table says; a
- * PCI device takes what its IOMMU translates, or physical addresses, or those of an emulated machine whose RAM we share.
+ * Which addresses devices are given for DMA: decisions without I/O. A vhost-user back-end takes any address in its memory
+ * table. A PCI device takes those that its IOMMU translates, or physical ones, or those of an emulated machine whose RAM we share.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { HUGEPAGE_SIZE } from '../../native/region.js';
 import { formatMiB } from '../../native/sizes.js';
 
-/** First and last byte of what an IOMMU translates. */
+/** First and last address of a range that an IOMMU translates. */
 export type AddressRange = readonly [first: bigint, last: bigint];
 
-/** RAM of an emulated machine: `byteLength` bytes of a file, from `offset` on, which its devices find at `base`. */
+/** RAM of an emulated machine: `byteLength` bytes of the file `fd`, from `offset` on, which its devices see at `base`. */
 export interface RamFile {
   readonly fd: number;
   readonly offset: number;
@@ -18,14 +18,14 @@ export interface RamFile {
 }
 
 export type Addressing =
-  /** An IOMMU translates: any address in `ranges` will do. */
+  /** An IOMMU translates: any address in `ranges` can be used; no ranges: any address. */
   | { readonly kind: 'iova'; readonly ranges: readonly AddressRange[] }
-  /** Nobody translates: physical addresses, of hugepages. */
+  /** No translation: physical addresses, of hugepages. */
   | { readonly kind: 'physical' }
-  /** Nobody translates, and all RAM is one file. */
+  /** No translation, and all RAM is one file. */
   | ({ readonly kind: 'file' } & RamFile);
 
-/** Memory that is in one piece for a device. */
+/** A piece of packet memory that is contiguous for a device. */
 export interface DmaRun {
   /** Bytes from the start of the packet memory. */
   readonly offset: number;
@@ -34,23 +34,23 @@ export interface DmaRun {
 }
 
 /**
- * Guest-physical address of the memory's first byte, where the choice is ours: not 0, which some take for "no address";
- * at a multiple of 4 GiB, so that a region (below 2 GiB) never crosses one and the high word of every address is the
- * same; and low, because an IOMMU may offer only 39 bits.
+ * Guest-physical address of the memory's first byte, where the driver may choose it. It is not 0, which some peers take for
+ * "no address". It is a multiple of 4 GiB, so that a region (below 2 GiB) never crosses one and all addresses have the same
+ * high word. It is low, because an IOMMU may offer only 39 bits.
  */
 export const DEVICE_BASE = 0x1_0000_0000n;
 
 const FOUR_GIB = 1n << 32n;
 const ALIGN = BigInt(HUGEPAGE_SIZE);
 
-/** True when one of `ranges` holds all of it. No ranges: everything is allowed. */
+/** True when one of `ranges` has all `byteLength` bytes from `base` on. No ranges: every address is allowed. */
 function holds(ranges: readonly AddressRange[], base: bigint, byteLength: bigint): boolean {
   return ranges.length === 0 || ranges.some(([first, last]) => base >= first && base + byteLength - 1n <= last);
 }
 
 /**
  * A base for `byteLength` bytes that every list of ranges allows: DEVICE_BASE, else the lowest multiple of 2 MiB.
- * @throws VirtioPmdError EMEMORY
+ * @throws VirtioPmdError EMEMORY when there is none
  */
 export function chooseBase(byteLength: number, all: readonly (readonly AddressRange[])[]): bigint {
   const size = BigInt(byteLength);
@@ -68,7 +68,7 @@ export function chooseBase(byteLength: number, all: readonly (readonly AddressRa
   );
 }
 
-/** @throws VirtioPmdError EMEMORY when a device cannot reach all of the memory */
+/** Checks that a device with `ranges` can reach all of the memory. @throws VirtioPmdError EMEMORY when it cannot */
 export function checkReach(runs: readonly DmaRun[], ranges: readonly AddressRange[]): void {
   const outside = runs.find((run) => !holds(ranges, run.deviceAddress, BigInt(run.byteLength)));
   if (outside === undefined) return;
@@ -78,7 +78,7 @@ export function checkReach(runs: readonly DmaRun[], ranges: readonly AddressRang
   );
 }
 
-/** Pages of 2 MiB by their physical addresses -> the pieces in which they lie next to each other. */
+/** @param pages physical address of each 2 MiB page, in the order of the memory. @returns the contiguous pieces, ascending by offset. */
 export function runsOfPages(pages: readonly bigint[]): DmaRun[] {
   const runs: DmaRun[] = [];
   pages.forEach((deviceAddress, page) => {
@@ -94,7 +94,7 @@ export function runsOfPages(pages: readonly bigint[]): DmaRun[] {
   return runs;
 }
 
-/** The piece that byte `offset` is in. */
+/** The piece with byte `offset`. @param runs ascending by offset, at least one. */
 export function runOf(runs: readonly DmaRun[], offset: number): DmaRun {
   let low = 0;
   let high = runs.length - 1;

@@ -1,6 +1,6 @@
 /**
- * The environment of a program: packet memory, mempools and lcores (DPDK's EAL). One per process is usual; several do
- * not know of each other.
+ * The environment of a program: packet memory, mempools and lcores (DPDK's EAL). One per process is usual; several are
+ * independent of each other.
  */
 import {
   aBoolean,
@@ -34,7 +34,7 @@ export { parseLcores, processCpus, type LcoreMap, type LcoreOption } from './lco
 export { DEVICE_BASE, type Reservation } from './memory.js';
 export { Lcores, type LcoreState } from './lcore.js';
 
-/** The longest net header (20 bytes) goes in front of a packet, into its headroom. */
+/** Bytes. The longest net header goes in front of a packet, into its headroom. */
 const MIN_HEADROOM = 20;
 const DEFAULT_DATA_ROOM = 2048;
 const DEFAULT_HEADROOM = 128;
@@ -44,7 +44,7 @@ const MAX_CACHE_SIZE = 512;
 /** `dataOff` and `dataLen` are 16 bits. */
 const MAX_BUFFER = 65535;
 
-/** Told by the first Eal of the process. */
+/** Logged by the first Eal of the process. */
 let noteToTell = sharedCodeNote;
 
 const mempoolSpec = madeBy('eal.createMempool', 'name', 'shared');
@@ -74,7 +74,10 @@ const mempoolRequest: OptionKinds<MempoolRequest> = {
   cacheSize: optional(aNumber),
 };
 
-/** @throws VirtioPmdError ECONFIG, EOPTION, ELCORE: options that cannot be served. Memory is made later, at the first use. */
+/**
+ * Makes the environment. Packet memory is made later, with the first mempool or ring.
+ * @throws VirtioPmdError ECONFIG, EOPTION or ELCORE for options that are invalid or cannot be served.
+ */
 export function createEal(options: EalOptions = {}): Eal {
   return new Eal(options);
 }
@@ -111,8 +114,9 @@ export class Eal {
   }
 
   /**
-   * Calls `closer` within close(), while the memory is still there: for what uses it, such as ports.
-   * @returns a function that takes this back.
+   * Calls `closer` in close(), before the memory is released: for objects that use it, such as ports.
+   * @returns a function that cancels this.
+   * @throws VirtioPmdError ESTATE when the Eal is closed.
    */
   beforeClose(closer: () => void): () => void {
     this.checkOpen();
@@ -121,21 +125,27 @@ export class Eal {
     return () => void this.closers.delete(closer);
   }
 
-  /** Takes zeroed packet memory, for a ring for example. @throws VirtioPmdError EMEMORY */
+  /**
+   * Takes zeroed packet memory, for a ring for example.
+   * @param byteLength bytes, contiguous for every device. @param align bytes, a power of two.
+   * @throws VirtioPmdError EMEMORY when there is no room, ESTATE when the Eal is closed.
+   */
   reserve(name: string, byteLength: number, align = 64): Reservation {
     this.checkOpen();
     checkArguments('eal.reserve', { name: [name, aString], byteLength: [byteLength, aSize], align: [align, aSize] });
     return this.memoryMaker.reserve(name, byteLength, align);
   }
 
+  /** Gives a reservation back. Without effect once the Eal is closed. @throws VirtioPmdError ESTATE when it was released before. */
   release(reservation: Pick<Reservation, 'name' | 'offset'>): void {
     checkArgument('eal.release', 'reservation', reservation, madeBy('eal.reserve', 'name', 'offset'));
     if (!this.closed) this.memoryMaker.release(reservation);
   }
 
   /**
-   * Tells what addresses a device needs: before the first mempool, where they are not free to choose.
-   * @throws VirtioPmdError ESTATE, ECONFIG, EMEMORY
+   * Says which addresses a device needs. Where they cannot be chosen (physical, file), call it before the first mempool.
+   * @throws VirtioPmdError ESTATE when the memory is there already, ECONFIG when another device needs other ones, EMEMORY when
+   *   the memory is out of the device's reach.
    */
   useAddressing(addressing: Addressing): void {
     this.checkOpen();
@@ -143,18 +153,18 @@ export class Eal {
     this.memoryMaker.use(addressing);
   }
 
-  /** The pieces in which devices see the packet memory; none before the first mempool or ring. */
+  /** The pieces in which devices see the packet memory, ascending by offset; none before the first mempool or ring. */
   get dmaRuns(): readonly DmaRun[] {
     return this.memoryMaker.dmaRuns;
   }
 
-  /** Address of byte `offset` of the memory as a device sees it (guest-physical). */
+  /** Address of byte `offset` of the packet memory as a device sees it (guest-physical). */
   deviceAddress(offset: number): bigint {
     checkArgument('eal.deviceAddress', 'offset', offset, aWhole);
     return this.memoryMaker.deviceAddress(offset);
   }
 
-  /** Address of byte `offset` of the memory in this process. */
+  /** Address of byte `offset` of the packet memory in this process. @throws VirtioPmdError ESTATE before the first mempool or ring. */
   userAddress(offset: number): bigint {
     checkArgument('eal.userAddress', 'offset', offset, aWhole);
     return this.memoryMaker.userAddress(offset);
@@ -162,13 +172,14 @@ export class Eal {
 
   /**
    * Makes a mempool in the packet memory.
-   * @throws VirtioPmdError ECONFIG for sizes that cannot work, EMEMORY when there is no room.
+   * @throws VirtioPmdError ECONFIG for invalid sizes or a name that is taken, EMEMORY when there is no room, ESTATE when the
+   *   Eal is closed.
    */
   createMempool(request: MempoolRequest): MempoolSpec {
     this.checkOpen();
     checkOptions('createMempool', request, mempoolRequest);
     const { count, dataRoom = DEFAULT_DATA_ROOM, headroom = DEFAULT_HEADROOM } = request;
-    // a cache may not be able to swallow the pool (rte_mempool has the same bound)
+    // a cache must not be able to hold all of the pool (rte_mempool has the same bound)
     const maxCache = Math.min(MAX_CACHE_SIZE, Math.floor(count / 1.5));
     const { name = `mb_pool_${this.pools.size}`, cacheSize = Math.min(DEFAULT_CACHE_SIZE, maxCache) } = request;
     const fail = (why: string) => new VirtioPmdError('ECONFIG', `mempool ${name}: ${why}`);
@@ -186,7 +197,7 @@ export class Eal {
     }
 
     const stride = mempoolStride(headroom, dataRoom);
-    // with physical addresses, the element at the end of a page is of no use
+    // with physical addresses, the element across the end of a page is not used
     const spare = this.memoryMaker.inPages ? Math.ceil((count * stride) / (HUGEPAGE_SIZE - stride)) + 1 : 0;
     const byteLength = (count + spare) * stride;
     const { mapping, offset } = this.memoryMaker.reserve(`mempool ${name} (${count} mbufs)`, byteLength, 64, 0, false);
@@ -199,12 +210,15 @@ export class Eal {
     return spec;
   }
 
-  /** All mempools made here, in the order of their making. */
+  /** All mempools of this Eal, in the order in which they were made. */
   get mempools(): readonly MempoolSpec[] {
     return [...this.pools.values()].map((pool) => pool.spec);
   }
 
-  /** The main thread's handle on a mempool (the main lcore's cache). Only for the thread that made the Eal. */
+  /**
+   * The main thread's handle on a mempool (the main lcore's cache). Only for the thread that made the Eal.
+   * @throws VirtioPmdError ESTATE when the mempool was not made by this Eal.
+   */
   mempool(spec: MempoolSpec): Mempool {
     checkArgument('eal.mempool', 'spec', spec, mempoolSpec);
     const pool = this.pools.get(spec.name);
@@ -212,7 +226,10 @@ export class Eal {
     return pool.handle;
   }
 
-  /** Mempools that miss mbufs, and how many: none once every port is closed. Exact while no lcore runs; after close() too. */
+  /**
+   * Mempools from which mbufs are in use, and how many mbufs: none once every port is closed and every mbuf freed. Exact while
+   * no lcore runs; also after close().
+   */
   leaks(): { mempool: string; inUse: number }[] {
     return [...this.pools.values()]
       .map(({ spec, handle }) => ({ mempool: spec.name, inUse: handle.inUse() }))
@@ -220,10 +237,11 @@ export class Eal {
   }
 
   /**
-   * Stops all jobs, ends the lcores' threads, closes ports that are still open and gives the memory back. What somebody
-   * still has of it reads as zeros and may be written without effect: mempools' bytes, paths, on any thread. Everything is
-   * closed also when this throws.
-   * @throws VirtioPmdError ELCORE when a job does not stop; ESTATE for mbufs that leaked, in debug mode; the error of a job that failed and that nobody has been told of.
+   * Stops all jobs, ends the lcores' threads, closes ports that are still open and releases the memory. Mempools and paths
+   * that a thread still holds read zeros, and write without effect (docs/decisions/0011). Everything is closed also when this
+   * throws.
+   * @throws VirtioPmdError ELCORE when a job does not stop; ESTATE for mbufs that leaked, in debug mode; the error of a job that
+   *   failed, when it has not been reported.
    */
   close(): void {
     if (this.closed) return;

@@ -1,5 +1,5 @@
 /**
- * The words that the main thread and one lcore's worker thread share. State changes and errors travel here and not in
+ * The words that the main thread and one lcore's worker thread share. State changes and errors are here and not in
  * messages, so that the main thread can launch a job and wait for it in straight-line code, without its event loop.
  */
 import type { VirtioPmdError } from '../../native/errors.js';
@@ -8,13 +8,13 @@ import { decodeFailure, encodeFailure } from './lcore-error.js';
 // word numbers; the tick is alone on its cache line, because its lcore writes it on every turn
 /** One of the states below. */
 export const STATE = 0;
-/** 0, 1: the job should return, or CLOSING: and one that is STARTING will not be called at all. */
+/** 0; 1: the job should return; CLOSING: the same, and a job that is STARTING is not called at all. */
 export const STOP = 1;
 export const CLOSING = 2;
 /** Linux thread id of the worker, 0 before it runs, GONE when it ends. */
 export const THREAD_ID = 2;
 export const GONE = -1;
-/** Bytes of the error, as lcore-error.ts has it. */
+/** Length of the error in bytes, as lcore-error.ts encodes it. */
 const ERROR_LENGTH = 3;
 /** Turns of the job's loop, wrapping at 32 bits. */
 export const TICK = 16;
@@ -22,7 +22,7 @@ const ERROR_TEXT = 32 * 4;
 const ERROR_MAX = 16384;
 
 export const IDLE = 0;
-/** Launched, and not yet in the job's function: it holds nothing. */
+/** Launched, and not yet in the job's function: it holds no queues and no mbufs. */
 export const STARTING = 1;
 export const RUNNING = 2;
 /** The job threw, or its thread died; the error is kept until `wait` reports it. */
@@ -37,13 +37,13 @@ export function createControl(shared = new SharedArrayBuffer(ERROR_TEXT + ERROR_
   return { shared, words: new Int32Array(shared, 0, 32) };
 }
 
-/** publish a state, and wake whoever waits for it. */
+/** Publishes a state, and wakes a thread that waits for it. */
 export function setState(control: LcoreControl, state: number): void {
   Atomics.store(control.words, STATE, state);
   Atomics.notify(control.words, STATE);
 }
 
-/** Records why the job failed, then the state. */
+/** Records why the job failed, then the state FAILED. @param where the lcore and the job, for the message. */
 export function setFailed(control: LcoreControl, error: unknown, where: string): void {
   const bytes = encodeFailure(error, where, ERROR_MAX);
   new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX).set(bytes);
@@ -51,8 +51,11 @@ export function setFailed(control: LcoreControl, error: unknown, where: string):
   setState(control, FAILED);
 }
 
-/** The error of a control in state FAILED. One of ours keeps its code, any other becomes ELCORE; either is the `cause`. */
+/**
+ * The error of a control in state FAILED: a VirtioPmdError keeps its code, any other becomes ELCORE. The job's own error is the
+ * `cause`.
+ */
 export function failureOf(control: LcoreControl): VirtioPmdError {
-  // a decoder refuses shared memory, hence the copy
+  // a TextDecoder refuses shared memory, hence the copy
   return decodeFailure(new Uint8Array(control.shared, ERROR_TEXT, ERROR_MAX).slice(0, control.words[ERROR_LENGTH]));
 }

@@ -1,6 +1,6 @@
 /**
- * A job's error on its way to the main thread, as text in shared memory: what it was (its class by name, code, message,
- * stack, causes), so that `wait` throws something that tells as much as the job's own error did. No I/O.
+ * A job's error on its way to the main thread, as text in shared memory: its class by name, code, message, stack and causes.
+ * So the error that `wait` throws says as much as the job's own. No I/O.
  */
 import { inspect } from 'node:util';
 import { SystemError, VirtioPmdError, type ErrorCode } from '../../native/errors.js';
@@ -24,10 +24,10 @@ interface Failure {
 
 const MAX_CAUSES = 8;
 const MAX_PROPERTIES = 16;
-/** Characters of each text, at first: fewer when all of them together are too long. */
+/** Characters of each text at first; it is halved until all of them together fit. */
 const MAX_TEXT = 8192;
 
-/** @returns at most `limit` bytes of UTF-8. Cut are the texts, the longest most. Never throws, whatever `error` is. */
+/** @returns at most `limit` bytes of UTF-8; long texts are cut. Never throws, whatever `error` is. */
 export function encodeFailure(error: unknown, where: string, limit: number): Uint8Array {
   for (let length = MAX_TEXT; ; length >>= 1) {
     const failure = describeFailure(error, where.slice(0, length), length);
@@ -36,7 +36,7 @@ export function encodeFailure(error: unknown, where: string, limit: number): Uin
   }
 }
 
-/** The error for whoever waits for the job: the job's own is its `cause`. */
+/** The error for the thread that waits for the job: the job's own is its `cause`. @param bytes as `encodeFailure` returned them. */
 export function decodeFailure(bytes: Uint8Array): VirtioPmdError {
   const { where, reason, error } = JSON.parse(new TextDecoder().decode(bytes)) as Failure;
   if (error === undefined) return new VirtioPmdError('ELCORE', `${where}: ${reason}`);

@@ -1,5 +1,5 @@
 /**
- * Which lcores there are and which CPUs each may run on: -l, -c, --lcores and --main-lcore. Pure, apart from asking once
+ * Which lcores there are, and on which CPUs each may run: -l, -c, --lcores and --main-lcore. No I/O, except for one question
  * which CPUs this process may use.
  */
 import { aString, checkArguments, numbers, oneOf } from '../../native/arguments.js';
@@ -11,26 +11,28 @@ import { MAX_LCORES } from '../../paths/mempool.js';
 export type LcoreMap = ReadonlyMap<number, readonly number[]>;
 export type LcoreOption = '-l' | '-c' | '--lcores';
 
-/** CPUs of this process as it was when this module was loaded: pinning the main thread must not make the others vanish. */
+/** CPUs of this process when this module was loaded: later the main thread is pinned, and the kernel would name fewer. */
 let cpusAtStart: readonly number[] | undefined;
 try {
   cpusAtStart = availableCpus();
 } catch {
-  // no system calls here (native/koffi.ts): whoever needs to know gets the error
+  // no system calls on this machine (native/koffi.ts): the first call of processCpus gets the error
 }
 
-/** @throws VirtioPmdError ESYSTEM where no system calls can be made */
+/** CPUs that this process may use, ascending. @throws VirtioPmdError ESYSTEM where no system calls can be made */
 export function processCpus(): readonly number[] {
   return (cpusAtStart ??= availableCpus());
 }
 
 /**
+ * Reads the lcore options of the EAL.
  * @param option `-l` is a list of CPUs (`0-3,5`) and `-c` a hexadecimal mask of them: the lcore has its CPU's number.
  *   `--lcores` is `<lcores>[@<cpus>][,...]`, each side a number, a range or a group in brackets, as in
  *   `0@0,1@(0-1),(2-3)@1`; without `@`, the lcores of a bare number or range run on the CPU of their number, those of a
  *   group in brackets on all the group's CPUs.
  * @param cpus CPUs that may be used.
- * @throws VirtioPmdError EOPTION when it cannot be read; ELCORE when an lcore or a CPU cannot be.
+ * @returns the lcores, ascending by id.
+ * @throws VirtioPmdError EOPTION when the text is malformed; ELCORE for an lcore id or a CPU that is not available.
  */
 export function parseLcores(option: LcoreOption, text: string, cpus: readonly number[] = processCpus()): LcoreMap {
   checkArguments('parseLcores', {
@@ -60,7 +62,10 @@ export function parseLcores(option: LcoreOption, text: string, cpus: readonly nu
   return sorted;
 }
 
-/** @throws VirtioPmdError ELCORE when an lcore id is out of range or a CPU is not one of `cpus`. */
+/**
+ * @param what names the option in a message.
+ * @throws VirtioPmdError ELCORE when there is no lcore, an id is out of range or a CPU is not one of `cpus`.
+ */
 export function checkLcores(map: LcoreMap, what: string, cpus: readonly number[] = processCpus()): void {
   if (map.size === 0) throw new VirtioPmdError('ELCORE', `${what}: at least one lcore is needed`);
   for (const [lcore, on] of map) {

@@ -1,6 +1,6 @@
 /**
- * The thread of one lcore: pins itself, then runs one job after the other until it is told to end. Between jobs it
- * sleeps in its event loop.
+ * The thread of one lcore: it pins itself, then runs one job after the other until it is told to end. Between jobs it sleeps
+ * in its event loop.
  */
 import { readlinkSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -31,7 +31,7 @@ export interface LcoreWorkerData {
   readonly lcoreId: number;
   readonly cpus: readonly number[];
   readonly shared: SharedArrayBuffer;
-  /** An eventfd that ends the thread's sleep. */
+  /** An eventfd that ends the thread's sleep in RxInterrupts.wait. */
   readonly wakeFd: number;
   /** Carries `Posted` to the main thread. */
   readonly port: MessagePort;
@@ -58,7 +58,7 @@ class Context implements LcoreContext {
   private tick = this.words[TICK]!;
 
   // Plain accesses: the turn's ring accesses are Atomics, which keep the compiler from moving these out of the loop, and
-  // a processor makes stores visible by itself within a microsecond. See Lcores.quiesce for what the tick is good for.
+  // a processor makes stores visible by itself within a microsecond. Lcores.quiesce uses the tick.
   running(): boolean {
     const words = this.words;
     if (words[STOP] !== 0) return false;
@@ -97,7 +97,7 @@ async function run({ module, exportName, data }: LaunchMessage): Promise<void> {
   port.postMessage(undefined satisfies Posted); // after the state, which the main thread reads on it
 }
 
-/** A name for `top -H`, and the id by which the main thread sees whether we live. Neither is needed to forward packets. */
+/** A name for `top -H`, and the id by which the main thread checks that this thread lives. Forwarding needs neither. */
 function nameThread(): void {
   try {
     control.words[THREAD_ID] = Number(basename(readlinkSync('/proc/thread-self')));
@@ -107,14 +107,14 @@ function nameThread(): void {
   }
 }
 
-/** Mbufs in the cache of an lcore that does nothing are of no use to the others. */
+/** Returns the mbufs in this lcore's caches to their pools: an idle lcore would keep them from the others. */
 function releasePools(): void {
   for (const pool of pools.values()) pool.flushCache();
   pools.clear();
 }
 
-// also for unhandled rejections: something went wrong outside the job's own call stack. Whether the job still runs
-// cannot be known, so the thread ends, and the lcore gets another with its next job.
+// also for unhandled rejections: an error outside the job's own call stack. It is not known whether the job still runs, so
+// the thread ends, and the lcore gets another one with its next job.
 let failed = false;
 process.on('uncaughtException', (error) => {
   failed = true;

@@ -32,7 +32,7 @@ import { Patience } from './patience.js';
 
 export type LcoreState = 'idle' | 'running' | 'failed';
 
-/** How often a waiting main thread looks whether the thread it waits for is still alive. */
+/** How often a waiting main thread checks that the thread it waits for is alive. */
 const ALIVE_CHECK_MS = 100;
 const CLOSE_TIMEOUT_MS = 2000;
 
@@ -41,7 +41,7 @@ function isBusy(lcore: Lcore): boolean {
   return state === STARTING || state === RUNNING;
 }
 
-/** Ends the lcore's sleep, now or the next one. Without a thread, the descriptor may be somebody else's by now. */
+/** Ends the lcore's sleep, now or the next one. Without a thread the descriptor may be closed, and its number used again. */
 function rouse({ thread, wakeFd }: Lcore): void {
   if (thread !== undefined) signalFd(wakeFd);
 }
@@ -57,7 +57,7 @@ interface Lcore {
   readonly wakeFd: number;
   /** Undefined before the first job and after the thread's death. */
   thread: { readonly worker: Worker; readonly port: MessagePort } | undefined;
-  /** Somebody has been told of the failure. */
+  /** The failure has been reported. */
   told: boolean;
 }
 
@@ -77,14 +77,14 @@ export class Lcores {
   readonly main: number;
   /** Ids of all other lcores, ascending. */
   readonly workers: readonly number[];
-  /** Gets what jobs post; called from the event loop, and from `wait` and `deliver` for what is there by then. */
+  /** Receives the messages that jobs post. Called from the event loop, and from `wait` and `deliver` for messages that have arrived. */
   onMessage: ((lcoreId: number, message: unknown) => void) | undefined;
   /**
-   * Hears of a job that has failed when it happens; called from where `onMessage` is. The failure stays for `wait` to
-   * report, and may be told more than once.
+   * Called when a job has failed, from where `onMessage` is called. `wait` still throws the failure, so it may be reported
+   * more than once.
    *
-   * Without it, a failure that neither `wait` nor `launch` has thrown by then is thrown from the event loop: an uncaught
-   * exception, which ends the process as an unhandled rejection or a Worker's error does. `close` throws it too.
+   * Without it, a failure that neither `wait` nor `launch` has thrown is thrown from the event loop: an uncaught exception,
+   * which ends the process as an unhandled rejection or a Worker's error does. `close` throws it too.
    */
   onFailure: ((lcoreId: number, error: VirtioPmdError) => void) | undefined;
 
@@ -109,7 +109,8 @@ export class Lcores {
    * Runs `export function exportName(context, data)` of `module` on a worker lcore and returns at once.
    * @param module URL, or absolute path, of the module; `new URL('./job.js', import.meta.url)` works in source and build.
    * @param data anything that can be posted to a worker: plain objects, SharedArrayBuffers, specs.
-   * @throws VirtioPmdError ELCORE: no such worker lcore, it is busy, or its last job's failure was not yet collected.
+   * @throws VirtioPmdError ELCORE: no such worker lcore, it is busy, its data cannot be posted, or its last job failed and that
+   *   was not yet thrown (then the job's own code may take the place of ELCORE); ESTATE: the lcores are closed.
    */
   launch(lcoreId: number, module: URL | string, exportName: string, data: unknown): void {
     checkArguments('lcores.launch', {
@@ -144,7 +145,7 @@ export class Lcores {
     lcore.thread.worker.ref(); // a running job keeps the process alive, an idle lcore does not
   }
 
-  /** Asks the job of one lcore, or of all, to return: its next `running()` is false. Does not wait. */
+  /** Asks the job of one lcore, or of all, to return: its next `running()` is false. Does not wait. @throws VirtioPmdError ELCORE */
   stop(lcoreId?: number): void {
     for (const lcore of this.select(lcoreId)) {
       Atomics.store(lcore.control.words, STOP, 1);
@@ -152,17 +153,17 @@ export class Lcores {
     }
   }
 
-  /** Ends the sleep of lcores that wait for packets: there is news, such as a queue that was started. */
+  /** Ends the sleep of all lcores that wait for packets, because something has changed, such as a queue that was started. */
   wake(): void {
     for (const lcore of this.lcores.values()) rouse(lcore);
   }
 
   /**
-   * Blocks until the job of one lcore, or all jobs, have returned. An idle lcore returns at once. What the jobs have
-   * posted is delivered before this returns.
-   * @param timeoutMs milliseconds in which an lcore's thread could run: those in which it waits for a CPU do not count, up to
-   *   a minute of them. Default: no limit.
-   * @throws VirtioPmdError: the job's own error; ELCORE when it threw anything else or its thread died; ETIMEOUT.
+   * Blocks until the job of one lcore, or all jobs, have returned; does not block for an idle lcore. Messages that the jobs
+   * have posted are delivered before this returns.
+   * @param timeoutMs milliseconds. Time in which an lcore's thread waits for a CPU does not count, up to a minute of it.
+   *   Default: no limit.
+   * @throws VirtioPmdError with the code of the job's own error; ELCORE when it threw anything else or its thread died; ETIMEOUT.
    */
   wait(lcoreId?: number, timeoutMs = Infinity): void {
     checkArguments('lcores.wait', { timeoutMs: [timeoutMs, aNumber] });
@@ -191,14 +192,15 @@ export class Lcores {
   }
 
   /**
-   * Returns once every running job has ended the turn it was in and begun another after this call: what the caller has
-   * published before (such as "this queue is stopped") is then known to all of them, and what they held is let go. Quiescent
-   * state based reclamation (rte_rcu_qsbr), for a few nanoseconds per turn.
+   * Returns once every running job has ended its turn and begun another after this call. Then all of them see what the caller
+   * has published before (such as "this queue is stopped"), and hold nothing of earlier turns. This is quiescent state based
+   * reclamation (rte_rcu_qsbr), for a few nanoseconds per turn.
    *
-   * A tick is a plain store, so the first change we see may be one that was on its way before the caller published, with
-   * loads of the next turn already done. The turn that ends with the second change began after the first; and the
-   * milliseconds that we sleep before we look are a thousand times what a store takes to become visible.
-   * @throws VirtioPmdError ELCORE, naming the lcore, after `timeoutMs` (as in `wait`); ETIMEOUT when it hardly had a CPU
+   * A tick is a plain store, so the first change that we see may have been stored before the caller published, with loads of
+   * the next turn already done. The turn that ends with the second change began after the first. The milliseconds that we
+   * sleep before each look are a thousand times the time that a store takes to become visible.
+   * @param timeoutMs milliseconds, as in `wait`.
+   * @throws VirtioPmdError ELCORE, naming the lcore, after `timeoutMs`; ETIMEOUT when its thread got hardly any CPU time.
    */
   quiesce(timeoutMs = CLOSE_TIMEOUT_MS): void {
     checkArguments('lcores.quiesce', { timeoutMs: [timeoutMs, aNumber] });
@@ -224,7 +226,7 @@ export class Lcores {
     });
   }
 
-  /** Hands what jobs have posted so far to `onMessage`, for programs that do not return to the event loop. */
+  /** Passes the messages that jobs have posted so far to `onMessage`, for programs that do not return to the event loop. */
   deliver(): void {
     for (const lcore of this.lcores.values()) {
       const port = lcore.thread?.port;
@@ -237,8 +239,9 @@ export class Lcores {
 
   /**
    * Stops every job, waits for them and ends the threads.
-   * @throws VirtioPmdError ELCORE naming lcores whose job did not return in time (as in `wait`); their threads are terminated.
-   * The error of a job that has failed, when nobody has been told of it.
+   * @param timeoutMs milliseconds, as in `wait`.
+   * @throws VirtioPmdError ELCORE naming lcores whose job did not return in time; their threads are terminated. The error of a
+   *   job that has failed, when it has not been reported.
    */
   close(timeoutMs = CLOSE_TIMEOUT_MS): void {
     checkArguments('lcores.close', { timeoutMs: [timeoutMs, aNumber] });
@@ -314,7 +317,7 @@ export class Lcores {
       name: `lcore ${id}`,
     });
     worker.unref();
-    const isCurrent = () => lcore.thread?.worker === worker; // else it was closed, or is replaced already
+    const isCurrent = () => lcore.thread?.worker === worker; // else it was closed, or has been replaced
     worker.on('error', (error) => isCurrent() && this.died(lcore, error));
     worker.on('exit', (code) => isCurrent() && this.died(lcore, `its thread ended with code ${code}`));
     port1.on('message', (posted: Posted) => this.received(lcore, posted));
@@ -334,14 +337,14 @@ export class Lcores {
   private tell(lcore: Lcore): void {
     if (Atomics.load(lcore.control.words, STATE) !== FAILED) return;
     if (this.onFailure === undefined) {
-      setImmediate(() => this.raise(lcore)); // whoever is about to wait for the job may do so
+      setImmediate(() => this.raise(lcore)); // first, code that is about to wait for the job may do so
       return;
     }
     lcore.told = true;
     this.onFailure(lcore.id, failureOf(lcore.control));
   }
 
-  /** Nobody has wanted to know of the failure: as an exception from here it ends the process. */
+  /** The failure has not been reported: as an exception from here it ends the process. */
   private raise(lcore: Lcore): void {
     const error = this.untold(lcore);
     if (error === undefined) return;
@@ -349,7 +352,7 @@ export class Lcores {
     this.onFailure(lcore.id, error);
   }
 
-  /** The failure that nobody has been told of yet, and is told of now. */
+  /** The failure, if it has not been reported; from now on it counts as reported. */
   private untold(lcore: Lcore): VirtioPmdError | undefined {
     if (lcore.told || Atomics.load(lcore.control.words, STATE) !== FAILED) return undefined;
     lcore.told = true;
@@ -368,7 +371,7 @@ export class Lcores {
     lcore.thread = undefined;
   }
 
-  /** Takes the error of a failed lcore, which is idle again then. */
+  /** Takes the error of a failed lcore, and makes the lcore idle. */
   private collect(lcore: Lcore): VirtioPmdError {
     const error = failureOf(lcore.control);
     if (!this.alive(lcore)) this.forget(lcore);
@@ -394,7 +397,7 @@ export class Lcores {
           `lcore ${lcore.id} is still busy with its job after ${timeoutMs} ms${why}`,
         );
       }
-      // a thread that died (out of memory) tells nobody but the event loop, which is not running now
+      // that a thread died (out of memory) is told to the event loop only, which does not run now
       if (Atomics.wait(words, STATE, state, Math.min(left, ALIVE_CHECK_MS)) === 'timed-out' && !this.alive(lcore)) {
         this.died(lcore, 'its thread ended without a word, perhaps out of memory');
       }

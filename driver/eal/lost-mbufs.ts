@@ -1,13 +1,13 @@
-/** Mbufs that nobody holds any more: code that forgot them, or that threw before it could send or free them. */
+/** Finds lost mbufs: those that code neither sent nor freed, perhaps because it threw. */
 import { INITIALISED, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
 import { isVirtqueue, type PortQueueSpec } from '../port/queue.js';
 import { CheckedMempool } from '../../paths/checked-mempool.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
 
 export interface MbufFindings {
-  /** Neither free nor with a device. They are free now. */
+  /** Mbufs that were neither free nor with a device; they are free now. */
   readonly lost: number;
-  /** Freed twice, or freed and sent. They are put right: each is free once, or with its device. */
+  /** Mbufs that were freed twice, or freed and sent; now each is free once, or with its device. */
   readonly twice: number;
 }
 
@@ -16,9 +16,9 @@ const WITH_DEVICE = 1;
 const FREE = 2;
 
 /**
- * Looks at every mbuf of a pool and frees those that are lost. Nobody else may use the pool meanwhile, nor hold mbufs.
+ * Looks at every mbuf of a pool and frees those that are lost. Meanwhile no other code may use the pool or hold mbufs of it.
  * @param queues every queue that may hold mbufs of the pool.
- * @returns undefined, having changed nothing, when a thread that died has left mbufs where only it could take them.
+ * @returns undefined, with nothing changed, when mbufs are in the cache of a thread that died.
  */
 export function recoverMbufs(handle: Mempool, queues: readonly PortQueueSpec[]): MbufFindings | undefined {
   if (handle instanceof CheckedMempool) handle.forgetHeld();
@@ -54,12 +54,12 @@ function markHeld(pool: Mempool, spec: QueueSpec, seen: Uint8Array): void {
   const { cookie, words } = queueState(spec);
   if (words[INITIALISED] === 0) return;
   for (const first of cookie) {
-    // a sent packet may have segments; the chain is the sender's word, so it may even be a ring
+    // a sent packet may have segments; their chain comes from the sender, so it may even be a circle
     for (let m = first; m !== NIL && seen[m] === UNSEEN; m = isTx(spec) ? pool.next[m]! : NIL) seen[m] = WITH_DEVICE;
   }
 }
 
-/** Every mbuf that can be had. One that was freed twice comes twice, so that there may be more than the pool has. */
+/** Takes every free mbuf. One that was freed twice comes twice, so there may be more than the pool has. */
 function takeAll(pool: Mempool): number[] {
   const all: number[] = [];
   const some = new Int32Array(256);

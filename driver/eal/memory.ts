@@ -1,6 +1,6 @@
 /**
- * Packet memory: one memfd for all mempools and rings of the process, made at the first reservation, when it is known
- * what is needed. One file means one memory region for a vhost-user back-end (which takes 8 at most), as DPDK has it with
+ * Packet memory: one memfd for all mempools and rings of an Eal, made at the first reservation, when the size that is needed
+ * is known. One file is one memory region for a vhost-user back-end, which takes at most 8; DPDK does the same with
  * --single-file-segments.
  */
 import { fstatSync } from 'node:fs';
@@ -23,12 +23,12 @@ import { physicalPages } from './physical.js';
 export { DEVICE_BASE } from './addressing.js';
 
 const MIB = 1024 * 1024;
-/** Room for the rings of a few ports with many queues, beside the first mempool. */
+/** Bytes for the rings of a few ports with many queues, beside the first mempool. */
 const ROOM_FOR_RINGS = 32 * MIB;
-/** Ordinary pages cost nothing before they are touched. */
+/** Bytes. Ordinary pages cost nothing before they are accessed. */
 const ORDINARY_MINIMUM = 256 * MIB;
 const HUGE_MINIMUM = 64 * MIB;
-/** What a ring that is asked for first leaves to the mempools to come, of which it says nothing. */
+/** Bytes for mempools that come later, when the first reservation is a ring and their size is not known. */
 const UNKNOWN_MEMPOOL = 224 * MIB;
 
 export interface MemoryOptions {
@@ -37,7 +37,7 @@ export interface MemoryOptions {
   readonly filePrefix?: string | undefined;
 }
 
-/** Part of the memory, as plain data. */
+/** A part of the packet memory, as plain data. */
 export interface Reservation {
   readonly name: string;
   readonly mapping: Mapping;
@@ -46,7 +46,7 @@ export interface Reservation {
   readonly byteLength: number;
 }
 
-/** What the system has; replaced in tests. */
+/** The system calls; tests replace them by a mock. */
 export interface MemorySystem {
   hugepages(): { total: number; free: number };
   createRegion(name: string, byteLength: number, huge: boolean): Region;
@@ -56,7 +56,7 @@ export interface MemorySystem {
 export class Memory {
   private made: Region | undefined;
   private runs: readonly DmaRun[] = [];
-  /** What devices have asked for so far. */
+  /** The ranges of all devices so far. */
   private readonly ranges: (readonly AddressRange[])[] = [];
   private physical = false;
   private ram: RamFile | undefined;
@@ -84,9 +84,9 @@ export class Memory {
 
   /**
    * Takes `byteLength` zeroed bytes at a multiple of `align` (a power of two): the first gap that is large enough.
-   * @param more bytes that others will want, when this is the first reservation and no size was asked for.
-   * @param onePiece a device must find it in one piece.
-   * @throws VirtioPmdError EMEMORY
+   * @param more bytes to make beside these, when this is the first reservation and no size was given (-m).
+   * @param onePiece the bytes must be contiguous for a device.
+   * @throws VirtioPmdError EMEMORY when there is no room
    */
   reserve(name: string, byteLength: number, align = 64, more = UNKNOWN_MEMPOOL, onePiece = true): Reservation {
     if (byteLength > MAX_REGION_SIZE) {
@@ -113,14 +113,14 @@ export class Memory {
     return reservation;
   }
 
-  /** Gives a reservation back. @throws VirtioPmdError ESTATE when it is not one (any more). */
+  /** Gives a reservation back. @throws VirtioPmdError ESTATE when there is none of this name and offset. */
   release(reservation: Pick<Reservation, 'name' | 'offset'>): void {
     const index = this.reservations.findIndex((r) => r.offset === reservation.offset && r.name === reservation.name);
     if (index < 0) throw new VirtioPmdError('ESTATE', `memory "${reservation.name}" was released before`);
     this.reservations.splice(index, 1);
   }
 
-  /** The first place from `offset` on where `byteLength` bytes are in one piece for a device. */
+  /** The first offset, from `offset` on, at which `byteLength` bytes are contiguous for a device; Infinity when there is none. */
   private inOnePiece(offset: number, byteLength: number): number {
     for (const run of this.runs) {
       const from = Math.max(offset, run.offset);
@@ -130,8 +130,9 @@ export class Memory {
   }
 
   /**
-   * From now on a device needs such addresses.
-   * @throws VirtioPmdError ESTATE, EMEMORY when the memory is there already, or another device's needs are in the way
+   * Records which addresses a device needs.
+   * @throws VirtioPmdError ESTATE when the memory has been made with others; ECONFIG when another device needs others; EMEMORY when
+   *   the device cannot reach the memory
    */
   use(addressing: Addressing): void {
     if (addressing.kind === 'iova') {
@@ -157,7 +158,7 @@ export class Memory {
     else this.ram = addressing;
   }
 
-  /** Devices see physical addresses: pages of 2 MiB in no order. */
+  /** Devices see physical addresses: pages of 2 MiB in any order. */
   get inPages(): boolean {
     return this.physical;
   }
@@ -167,18 +168,22 @@ export class Memory {
     return this.runs;
   }
 
-  /** Guest-physical address of byte `offset`: what goes into descriptors and ring addresses of the memory table. */
+  /** Guest-physical address of byte `offset`: for descriptors, and for the regions of a memory table. */
   deviceAddress(offset: number): bigint {
     const run = runOf(this.runs, offset);
     return run.deviceAddress + BigInt(offset - run.offset);
   }
 
-  /** Address of byte `offset` in this process: what vhost-user's SET_VRING_ADDR wants. */
+  /**
+   * Address of byte `offset` in this process: for vhost-user's SET_VRING_ADDR.
+   * @throws VirtioPmdError ESTATE before the first reservation.
+   */
   userAddress(offset: number): bigint {
     if (!this.made) throw new VirtioPmdError('ESTATE', 'there is no packet memory yet: reserve some first');
     return this.made.address + BigInt(offset);
   }
 
+  /** Releases the memory. Views of it read zeros from now on (docs/decisions/0011). Idempotent. */
   destroy(): void {
     const { made } = this;
     if (!made) return;
@@ -193,7 +198,7 @@ export class Memory {
     const region = this.ram === undefined ? this.createMemory(this.sizesFor(wanted, more)) : mapFileRegion(this.ram);
     try {
       this.runs = this.addresses(region);
-      if (this.ram !== undefined) this.highWater = region.byteLength; // what its machine left there
+      if (this.ram !== undefined) this.highWater = region.byteLength; // its machine may have written anywhere in it
       for (const ranges of this.ranges) checkReach(this.runs, ranges);
     } catch (error) {
       destroyRegion(region);
@@ -208,8 +213,8 @@ export class Memory {
   }
 
   /**
-   * How much to make. A -m beyond one file is for the memory of a whole machine, of which DPDK takes mempools as they
-   * come: what one file holds is as good, until a mempool does not fit.
+   * Bytes to make, with hugepages and without. With a -m that is larger than one file can be, one file is made: it is enough
+   * until a mempool does not fit.
    */
   private sizesFor(wanted: number, more: number): { readonly huge: number; readonly ordinary: number } {
     const { memoryMiB } = this.options;
@@ -270,7 +275,7 @@ export class Memory {
   }
 }
 
-/** Without what only this thread may have: the descriptor. */
+/** The region without its descriptor, which other threads must not use. */
 function plainMapping({ address, byteLength, holders }: Region): Mapping {
   return { address, byteLength, ...(holders && { holders }) };
 }

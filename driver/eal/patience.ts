@@ -1,19 +1,19 @@
 /**
- * How long to wait for a thread: a time in which it could run. A job that hangs and one that waits for a CPU look alike from
- * outside, but the kernel counts the time that a runnable thread waits (run_delay, /proc/PID/task/TID/schedstat: proc(5), the
- * kernel's Documentation/scheduler/sched-stats.rst), and that time does not count here.
+ * How long to wait for a thread: only time in which it could run counts. A job that hangs and one that waits for a CPU look
+ * alike from outside. But the kernel records how long a runnable thread has waited for a CPU (run_delay in
+ * /proc/PID/task/TID/schedstat: proc(5), the kernel's Documentation/scheduler/sched-stats.rst), and that time is subtracted.
  */
 import { readFileSync } from 'node:fs';
 
-/** A machine so busy is one that does not work. */
+/** Waiting for a CPU is allowed for this long; a machine that is busier counts as one that does not work. */
 const MAX_EXTRA_MS = 60_000;
-/** Between two looks at a thread that is runnable and may not have run. */
+/** Milliseconds between two looks at a thread that is runnable and may not have run. */
 const LOOK_MS = 100;
 
 export interface ThreadTimes {
   /** Milliseconds on a CPU. */
   readonly ran: number;
-  /** Milliseconds that it was ready to run, and waited for a CPU; those of a wait that goes on are not in it yet. */
+  /** Milliseconds that it was runnable and waited for a CPU; the current wait is not counted yet. */
   readonly waited: number;
   readonly runnable: boolean;
 }
@@ -31,14 +31,16 @@ function timesOf(threadId: number): ThreadTimes | undefined {
   }
 }
 
+/** One wait for a thread, from its construction on. */
 export class Patience {
   private readonly begin: number;
   private readonly atBegin: ThreadTimes | undefined;
   private last: ThreadTimes | undefined;
 
   /**
-   * @param threadId of the thread that is waited for; 0 or less while it has none yet
-   * @param times tests give mock ones
+   * @param threadId Linux thread id of the thread that is waited for; 0 or less while it has none yet
+   * @param timeoutMs milliseconds in which the thread could run; Infinity: no limit
+   * @param times tests pass mock times
    */
   constructor(
     private readonly threadId: () => number,
@@ -50,7 +52,7 @@ export class Patience {
     if (timeoutMs !== Infinity) this.atBegin = times(threadId());
   }
 
-  /** Milliseconds to go on waiting, before one asks again. 0 or less: the thread has had its time, or has died. */
+  /** Milliseconds to wait before the next call. 0 or less: the thread has had its time, or has died. */
   left(): number {
     const passed = this.now() - this.begin;
     const left = this.timeoutMs - passed;
@@ -60,17 +62,17 @@ export class Patience {
     const before = this.last;
     this.last = times;
     const leftOfItsOwn = left + times.waited - (this.atBegin?.waited ?? 0);
-    // what it waits at this moment is counted when that is over
+    // the kernel counts the current wait only when it is over
     const mayWait = times.runnable && (before === undefined || before.ran === times.ran);
     return leftOfItsOwn > 0 ? leftOfItsOwn : mayWait ? LOOK_MS : leftOfItsOwn;
   }
 
-  /** Whether it was waited for longer than `timeoutMs`, in vain: a busy machine, and not a job that hangs. */
+  /** Whether the extra time is used up too: the machine is busy, and the job does not hang. */
   get starved(): boolean {
     return this.now() - this.begin >= this.timeoutMs + MAX_EXTRA_MS;
   }
 
-  /** For a sentence: what the thread had, when it was not enough. */
+  /** For an error message: how much CPU time the thread got. */
   get account(): string {
     const times = this.times(this.threadId());
     const passed = Math.round(this.now() - this.begin);

@@ -1,12 +1,15 @@
 /**
- * Physical addresses of our memory, for devices that no IOMMU translates for (uio, vfio's no-IOMMU mode). Only hugepages
- * keep theirs: the kernel moves and swaps ordinary pages as it likes.
+ * Physical addresses of our memory, for devices without an IOMMU (uio, vfio's no-IOMMU mode). Only the addresses of hugepages
+ * stay the same: the kernel may move and swap ordinary pages.
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
 import { HUGEPAGE_SIZE, PAGE_SIZE } from '../../native/region.js';
 
-/** Bytes in /proc/PID/pagemap for a page: flags above, the page frame's number below (Documentation/admin-guide/mm/pagemap.rst). */
+/**
+ * Bytes in /proc/PID/pagemap for a page: flags in the high bits, the page frame number in the low ones
+ * (Documentation/admin-guide/mm/pagemap.rst).
+ */
 const ENTRY = 8;
 const PRESENT = 1n << 63n;
 const FRAME = (1n << 55n) - 1n;
@@ -18,8 +21,9 @@ function fail(why: string): VirtioPmdError {
 }
 
 /**
- * Physical address of each 2 MiB page of `byteLength` bytes at `address`, which are hugepages.
- * @throws VirtioPmdError EMEMORY without hugepages, or without the right to know
+ * Physical address of each 2 MiB page of `byteLength` bytes at `address`, which must be hugepages.
+ * @param pagemap path of the file to read; tests pass another.
+ * @throws VirtioPmdError EMEMORY when they are no hugepages, or without the right to read the addresses (root)
  */
 export function physicalPages(address: bigint, byteLength: number, pagemap = '/proc/self/pagemap'): bigint[] {
   if (address % BigInt(HUGEPAGE_SIZE) !== 0n || byteLength % HUGEPAGE_SIZE !== 0) throw notHuge();
@@ -42,7 +46,7 @@ export function physicalPages(address: bigint, byteLength: number, pagemap = '/p
   }
 }
 
-/** The entries of one page of 2 MiB -> its address. */
+/** @param entries those of one page of 2 MiB. @returns its physical address. */
 function physicalAddress(entries: BigUint64Array): bigint {
   const frames = Array.from(entries, (entry) => {
     if ((entry & PRESENT) === 0n) throw fail('part of the packet memory is not in RAM: use hugepages');

@@ -9,14 +9,14 @@ import { BROKEN, FREE_COUNT, queueState, STARTED } from '../../paths/guest/queue
 import { isVirtqueue, type PortQueueSpec, type RxQueue } from '../port/queue.js';
 
 /**
- * A thread in a system call cannot be ended, so this is how long one that sleeps may hold up the end of a process that does
- * not stop its lcores. It is also how long packets wait whose interrupt a device forgot.
+ * Milliseconds. Node cannot end a thread in a system call, so a sleeping thread may delay the end of a process that does not
+ * stop its lcores by this much. It is also how long packets wait at most when a device did not send their interrupt.
  */
 const SLICE_MS = 250;
 
 type Queue = Pick<RxQueue, 'spec' | 'fill'>;
 
-/** What ended a sleep: the time-out, an interrupt, or somebody who wants this thread. */
+/** What ended a sleep: the time-out, an interrupt, or a signal to this thread (wakeFd). */
 type End = 'time' | 'interrupt' | 'wanted';
 
 interface Sleeper {
@@ -24,29 +24,30 @@ interface Sleeper {
   readonly words: Int32Array;
   readonly nbDesc: number;
   readonly fd: number;
-  /** Its position in the set of the last sleep; -1: it was left out. */
+  /** Its position in the poll set of the last sleep; -1: it was not in it. */
   position: number;
 }
 
+/** Rx interrupts for one thread (docs/decisions/0010). */
 export class RxInterrupts {
   /** Times that `wait` found no packets and slept. */
   sleeps = 0;
   /** Sleeps that ended with an interrupt and packets. */
   wakeups = 0;
-  /** Interrupts without packets: the sleep went on. */
+  /** Interrupts without packets: the sleep continued. */
   spurious = 0;
-  /** Packets found without an interrupt, by looking now and then: the device forgot it. */
+  /** Times that packets were found without an interrupt, by looking at the rings now and then. */
   missed = 0;
   private readonly sleepers = new WeakMap<PortQueueSpec, Sleeper>();
   private readonly ready: Queue[] = [];
   private set = new PollSet(8);
 
-  /** @param wakeFd an eventfd that ends a wait; the lcore's own, which Lcores signals when it wants the lcore to look around. */
+  /** @param wakeFd an eventfd that ends a wait: the lcore's own, which Lcores signals; undefined on other threads. */
   constructor(private readonly wakeFd?: number) {}
 
   /**
-   * Asks the device to interrupt with the next packet. A queue that ran out of buffers is given some, if there are mbufs now:
-   * nothing would ever arrive.
+   * Asks the device to interrupt at the next packet (rte_eth_dev_rx_intr_enable). A queue without buffers is filled first, if
+   * there are mbufs now: otherwise no packet would ever arrive.
    * @returns true when there are packets already: receive them instead of waiting
    * @throws VirtioPmdError ECONFIG when the queue has no interrupt
    */
@@ -57,6 +58,7 @@ export class RxInterrupts {
     return interrupt.enable();
   }
 
+  /** Withdraws the request (rte_eth_dev_rx_intr_disable). @throws VirtioPmdError ECONFIG when the queue has no interrupt */
   disable(queue: Queue): void {
     this.sleeper(queue).interrupt.disable();
   }
@@ -64,9 +66,9 @@ export class RxInterrupts {
   /**
    * Sleeps until one of `queues` has packets. Enables their interrupts, looks once more before it sleeps, and disables them
    * afterwards. The queues must be this thread's own, as for bursts.
-   * @param timeoutMs -1: as long as it takes.
-   * @returns those that have packets; none after the time-out, or when the lcore is wanted: go on with the loop and ask
-   * `context.running()`. The array is used again by the next wait.
+   * @param timeoutMs milliseconds; -1: no limit.
+   * @returns those that have packets; none after the time-out, or when the control plane needs the lcore: continue the loop and
+   *   call `context.running()`. The next wait uses the same array again.
    * @throws VirtioPmdError ECONFIG when a queue has no interrupt
    */
   wait<Q extends Queue>(queues: readonly Q[], timeoutMs = -1): readonly Q[] {
@@ -87,7 +89,7 @@ export class RxInterrupts {
         if (found) this.wakeups++;
         else this.spurious++;
       } else if (found && end === 'time') {
-        // the interrupt may have come right behind the time-out
+        // the interrupt may have come just after the time-out
         if (this.drainReady()) this.wakeups++;
         else this.missed++;
       }
@@ -109,7 +111,7 @@ export class RxInterrupts {
     const wake = wakeFd === undefined ? -1 : set.add(wakeFd);
     for (let i = 0; i < queues.length; i++) {
       const sleeper = this.sleeper(queues[i]!);
-      // a queue that is stopped may be one of a port that is closed, whose descriptors are somebody else's by now
+      // a queue that is stopped may be one of a closed port, whose descriptor numbers may be used again by now
       sleeper.position = sleeper.words[STARTED] === 0 ? -1 : set.add(sleeper.fd);
     }
     if (set.wait(timeoutMs) === 0) return 'time';

@@ -1,4 +1,4 @@
-/** The environment as its users see it: options, and what a job on an lcore is given. The classes are in eal.ts and lcore.ts. */
+/** The types of the environment's users: options, and the context of a job on an lcore. The classes are in eal.ts and lcore.ts. */
 import type { Mempool, MempoolSpec } from '../../paths/mempool.js';
 import type { RxInterrupts } from './rx-interrupt.js';
 
@@ -8,9 +8,9 @@ export type LogLevel = 'debug' | 'info' | 'notice' | 'warning' | 'error';
 /** Receives whole lines, without a newline. */
 export type Log = (level: LogLevel, line: string) => void;
 
-/** EAL options that have a meaning here (dpdk-testpmd's, in camel case). */
+/** The EAL options that have an effect (dpdk-testpmd's, in camel case). */
 export interface EalOptions {
-  /** MiB of packet memory (-m, --socket-mem). Default: what the first mempool and rings need. At most 2046 are used. */
+  /** Packet memory in MiB (-m, --socket-mem). Default: as much as the first mempool and rings need. At most 2046 are used. */
   readonly memoryMiB?: number;
   /** Never use hugepages (--no-huge). Default: use 2 MiB hugepages when enough are free, else ordinary pages. */
   readonly noHuge?: boolean;
@@ -23,23 +23,25 @@ export interface EalOptions {
   /** Pin the calling thread to the main lcore's CPUs until close(). Default: true when `lcores` is given. */
   readonly pinMain?: boolean;
   /**
-   * Debug mode: mempools and paths look at every mbuf that changes hands, and throw where one is freed twice, used after it
-   * was freed or sent, or is none. Slow: docs/api.md. Default: whether VPMD_DEBUG=1 is in the environment.
+   * Debug mode: mempools and paths check every mbuf that changes its owner, and throw when one is freed twice, used after it
+   * was freed or sent, or its index is invalid. Slow: docs/api.md. Default: true when VPMD_DEBUG=1 is in the environment.
    */
   readonly debug?: boolean;
-  /** Where notices go ("EAL: ..."); default: stderr. */
+  /** Receives notices ("EAL: ..."), whole lines without a newline. Default: stderr. */
   readonly log?: (line: string) => void;
 }
 
 /** Options of `eal.createMempool`. */
 export interface MempoolRequest {
+  /** Unique in the Eal. Default `mb_pool_N`. */
   readonly name?: string;
+  /** Mbufs, at least 2. */
   readonly count: number;
-  /** Bytes for a packet in one mbuf. Default 2048. */
+  /** Bytes for packet data in one mbuf, at least 64. Default 2048. */
   readonly dataRoom?: number;
-  /** Bytes kept free in front; at least 20. Default 128 (RTE_PKTMBUF_HEADROOM). */
+  /** Bytes kept free in front of the data, at least 20. Default 128 (RTE_PKTMBUF_HEADROOM). */
   readonly headroom?: number;
-  /** Default 250 (testpmd's). */
+  /** Mbufs that an lcore keeps in its cache, at most 512 and two thirds of `count`. Default 250 (testpmd's), or less in a small pool. */
   readonly cacheSize?: number;
 }
 
@@ -47,15 +49,15 @@ export interface MempoolRequest {
 export interface LcoreContext {
   readonly lcoreId: number;
   /**
-   * Ask once per turn of a forwarding loop: false once the job should return. It also tells the control plane that this
-   * lcore holds nothing of the last turn any more, so a loop that does not ask blocks `port.stop()` and reconnects.
+   * Call it once per turn of a forwarding loop: false once the job should return. It also tells the control plane that this
+   * lcore holds nothing of its last turn any more. A loop that does not call it blocks `port.stop()` and reconnects.
    */
   running(): boolean;
   /** This thread's handle on a mempool. */
   mempool(spec: MempoolSpec): Mempool;
   /** Sleeping until packets arrive, for queues of ports that are configured with `rxInterrupts`. */
   readonly rxInterrupt: RxInterrupts;
-  /** Posts a plain object to `eal.lcores.onMessage`. */
+  /** Posts plain data to `eal.lcores.onMessage`. */
   post(message: unknown): void;
 }
 
