@@ -1,6 +1,6 @@
 /**
- * One guest device behind one connection: what was negotiated, its memory, its rings, and the bursts. The messages are
- * understood in requests.ts, which calls the setters here; `update` then starts and stops what may run.
+ * One guest device behind one connection: its negotiated features, its memory, its rings, and the bursts. requests.ts carries
+ * out the messages and calls the setters here; `update` then starts and stops rings.
  *
  * One thread calls everything: the one that calls `VhostDriver.poll`. So a memory table may change under traffic.
  */
@@ -43,21 +43,27 @@ import { Vring, type RingFormat } from './vring.js';
 
 /** rte_vhost_device_ops. All are called within `VhostDriver.poll` (or `close`), on its thread. */
 export interface VhostCallbacks {
-  /** The first two rings run: the device can be polled. Return false to refuse for now; asked again after the next message. */
+  /**
+   * The first two rings run: the device can be polled. Return false to refuse for now; it is called again after the next
+   * message.
+   */
   newDevice?(device: VhostDevice): boolean | void;
-  /** The device must not be polled any more. Rings that ran are stopped already; bursts on them do nothing. */
+  /** The device must not be polled any more. Its rings have been stopped already; bursts on them do nothing. */
   destroyDevice?(device: VhostDevice): void;
   /** A ring started or stopped. */
   vringStateChanged?(device: VhostDevice, queue: number, enabled: boolean): void;
-  /** SET_FEATURES brought another set than before. */
+  /** SET_FEATURES set other features than before. @param features bits of virtio 1.2 section 6 and 5.1.3 */
   featuresChanged?(device: VhostDevice, features: bigint): void;
+  /** A front-end has connected; nothing is negotiated yet. */
   newConnection?(device: VhostDevice): void;
+  /** The connection has ended; its device has been disposed of. */
   destroyConnection?(device: VhostDevice): void;
 }
 
 export interface DeviceOptions {
   /** Feature bits that this device offers. */
   readonly offered: bigint;
+  /** Protocol features that it offers (PROTOCOL_F_*). */
   readonly offeredProtocol: bigint;
   /** Queue pairs, 1 to 128. */
   readonly maxQueuePairs: number;
@@ -76,13 +82,15 @@ const deviceOptions: OptionKinds<DeviceOptions> = {
   anyMemoryFile: optional(aBoolean),
 };
 
+/** A guest's virtio-net device, seen from the host (rte_vhost's vid). */
 export class VhostDevice {
-  /** Acknowledged by SET_FEATURES. */
+  /** Feature bits acknowledged by SET_FEATURES. */
   features = 0n;
+  /** Those of SET_PROTOCOL_FEATURES. */
   protocolFeatures = 0n;
   /** The guest's device status, when STATUS was negotiated. */
   status = 0;
-  /** The last SET_FEATURES was refused: FEATURES_OK must not stick (virtio 1.2 section 3.1.1). */
+  /** The last SET_FEATURES was refused: the device must not keep FEATURES_OK set (virtio 1.2 section 3.1.1). */
   featuresFailed = false;
   /** newDevice has been called, destroyDevice has not. */
   ready = false;
@@ -91,11 +99,11 @@ export class VhostDevice {
   /** By virtqueue index. A ring exists from its first mention on. */
   readonly rings: Vring[] = [];
   private memory = new GuestMemory([]);
-  /** By virtqueue index: what runs. The data path looks here. */
+  /** The running rings, by virtqueue index. The data path uses only this. */
   private readonly running: (DeviceQueue | undefined)[] = [];
   private parityReported = false;
 
-  /** @param id unique in this process (DPDK's vid). @param path of the socket. */
+  /** @param id unique in this process (DPDK's vid). @param path of the socket. @throws VirtioPmdError ECONFIG for wrong options. */
   constructor(
     readonly id: number,
     readonly path: string,
@@ -111,7 +119,7 @@ export class VhostDevice {
   /**
    * rte_vhost_enqueue_burst: copies up to `n` packets of `pkts` to the guest, in order. The mbufs stay the caller's.
    * @param queue virtqueue index, even: a guest's Rx ring.
-   * @returns how many were taken; 0 for a ring that does not run. Never throws.
+   * @returns how many were copied: `pkts[0]` and on; 0 for a ring that does not run. Never throws.
    */
   enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
     const ring = this.running[queue];
@@ -125,9 +133,10 @@ export class VhostDevice {
   }
 
   /**
-   * rte_vhost_dequeue_burst: copies up to `n` packets of the guest into mbufs of `pool`, which are the caller's to free.
+   * rte_vhost_dequeue_burst: copies up to `n` packets of the guest into mbufs of `pool`, which the caller owns, and stores their
+   * indices in `pkts`.
    * @param queue virtqueue index, odd: a guest's Tx ring.
-   * @returns how many; 0 for a ring that does not run. Never throws.
+   * @returns how many were stored; 0 for a ring that does not run. Never throws.
    */
   dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
     const ring = this.running[queue];
@@ -140,7 +149,7 @@ export class VhostDevice {
     }
   }
 
-  /** The last check before a copy found what the ones before it should have (copy.ts): our fault, at this guest's cost alone. */
+  /** The last check before a copy failed (copy.ts): an error of ours, for which only this guest's ring is stopped. */
   private failed(ring: DeviceQueue, error: unknown): number {
     ring.fail(error instanceof Error ? error.message : String(error));
     return 0;
@@ -152,36 +161,44 @@ export class VhostDevice {
     return 0;
   }
 
-  // ---- what callers ask ------------------------------------------------------------------------------------------------
+  // ---- state for callers -----------------------------------------------------------------------------------------------
 
-  /** Virtqueues that the front-end has mentioned (rte_vhost_get_vring_num); 2 at most when MQ was not negotiated. */
+  /** Virtqueues that the front-end has named so far (rte_vhost_get_vring_num); at most 2 when MQ was not negotiated. */
   get numberOfQueues(): number {
     return this.features & VIRTIO_NET_F_MQ ? this.rings.length : Math.min(2, this.rings.length);
   }
 
-  /** Whether a ring runs now. */
+  /** Whether a ring runs now. @param queue virtqueue index. */
   isRunning(queue: number): boolean {
     return this.running[queue] !== undefined;
   }
 
-  /** Counters of one ring since the connection, with rte_vhost's names (`rx_q0_good_packets`, ...). Allocates. */
+  /**
+   * Counters of one ring since the connection began, by rte_vhost's names (`rx_q0_good_packets`, ...). Allocates memory.
+   * @param queue virtqueue index. @throws VirtioPmdError ECONFIG when it is no number.
+   */
   ringStats(queue: number): ReadonlyMap<string, number> {
     checkArgument('ringStats', 'queue', queue, aNumber);
     return namedStats(queue, this.rings[queue]?.stats());
   }
 
-  /** Packets of a ring since the connection that were dropped for what the guest had written; `ringStats` says why. Allocates. */
+  /**
+   * Packets of a ring, since the connection began, that were dropped because of wrong descriptors of the guest; `ringStats` says
+   * why. Allocates memory.
+   */
   dropped(queue: number): number {
     const stats = this.rings[queue]?.stats();
     return stats === undefined ? 0 : droppedPackets(queue, stats);
   }
 
+  /** Logs a sentence about this device, with the path of its socket. */
   log(level: LogLevel, sentence: string): void {
     this.options.log(level, `VHOST_CONFIG: (${this.path}) ${sentence}`);
   }
 
   // ---- for the messages ------------------------------------------------------------------------------------------------
 
+  /** The format of every ring, from the negotiated features. */
   get format(): RingFormat {
     const has = (bit: bigint) => (this.features & bit) !== 0n;
     const modern = has(VIRTIO_NET_F_MRG_RXBUF | VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED);
@@ -195,11 +212,12 @@ export class VhostDevice {
     };
   }
 
+  /** Translation of addresses by the memory table in force. */
   get guestMemory(): GuestMemory {
     return this.memory;
   }
 
-  /** The ring of an index that has been checked; made now, with those below it, at its first mention. */
+  /** The ring of an index that has been checked. It is made, with those below it, when a message first names it. */
   ring(index: number): Vring {
     while (this.rings.length <= index) this.rings.push(new Vring(this.rings.length));
     return this.rings[index]!;
@@ -211,8 +229,8 @@ export class VhostDevice {
   }
 
   /**
-   * After the table has changed: every ring is translated anew and goes on where it stood, or stops when its parts are
-   * gone. Nothing refers to the old mappings afterwards.
+   * After the table has changed: the addresses of every ring are translated again. A ring continues at its position, or stops
+   * when its parts are not in the memory any more. Nothing refers to the old mappings afterwards.
    */
   memoryChanged(): void {
     for (const ring of this.rings) {
@@ -224,6 +242,7 @@ export class VhostDevice {
     if (problem !== undefined) this.log('error', `${problem}; the ring stops`);
   }
 
+  /** SET_FEATURES, after its checks. A ring whose format changes loses its position. */
   setFeatures(features: bigint): void {
     const changed = this.features !== features;
     const otherFormat = ((this.features ^ features) & VIRTIO_F_RING_PACKED) !== 0n;
@@ -235,7 +254,7 @@ export class VhostDevice {
     if (changed) this.options.callbacks.featuresChanged?.(this, features);
   }
 
-  /** SET_STATUS. 0 resets: rings stop; where they stood can still be asked for. */
+  /** SET_STATUS (virtio 1.2 section 2.1). 0 resets: rings stop; GET_VRING_BASE still returns their positions. */
   setStatus(status: number): void {
     this.status = this.featuresFailed ? status & ~STATUS_FEATURES_OK : status;
     if (status === 0) for (const ring of this.rings) ring.reset();
@@ -249,7 +268,7 @@ export class VhostDevice {
   }
 
   /**
-   * Starts the rings that may run now and stops those that may not any more, and tells the callbacks.
+   * Starts the rings that may run now, stops those that may not run any more, and calls the callbacks.
    * @returns undefined, or why a ring that should start cannot.
    */
   update(): string | undefined {
@@ -277,7 +296,7 @@ export class VhostDevice {
     }
   }
 
-  /** Makes what the data path sees equal to the ring's state. */
+  /** Makes the ring's state visible to the data path. */
   private publish(ring: Vring): void {
     const { index, queue } = ring;
     const before = this.running[index];
@@ -301,7 +320,10 @@ export class VhostDevice {
     if (callbacks.newDevice?.(this) === false) this.ready = false;
   }
 
-  /** Rings that were given up since the last look: logged once, and the guest told if it wants to know. The first drop is logged too. */
+  /**
+   * Logs each ring that stopped because of an error since the last call, once, and signals its error eventfd if there is one.
+   * Logs the first drop of each ring too.
+   */
   reportBroken(): void {
     const running = this.running;
     for (let i = 0; i < running.length; i++) {
@@ -323,7 +345,7 @@ export class VhostDevice {
     }
   }
 
-  /** Ends everything: rings, callbacks, descriptors, mappings. */
+  /** The end of the connection: stops rings, calls the callbacks, closes descriptors, unmaps memory. */
   dispose(): void {
     for (const ring of this.rings) {
       const drops = describeDrops(ring.stats());

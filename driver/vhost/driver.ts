@@ -1,6 +1,6 @@
 /**
- * A vhost-user socket and the devices behind it (rte_vhost_driver_register and _start): waits for connections on the
- * socket file, or connects to a front-end that does, and keeps trying.
+ * A vhost-user socket and the devices behind it (rte_vhost_driver_register and _start). It listens on the socket file (server),
+ * or connects to a front-end that listens, and retries (client).
  */
 import { lstatSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -36,27 +36,31 @@ export interface VhostOptions {
   readonly reconnect?: boolean;
   /** Queue pairs that a device may have, 1 to 128. Default 1. */
   readonly queues?: number;
-  /** Features not to offer (of SUPPORTED_FEATURES). */
+  /** Feature bits of SUPPORTED_FEATURES that are not offered. Default 0n. */
   readonly disabledFeatures?: bigint;
+  /** The same for SUPPORTED_PROTOCOL_FEATURES. */
   readonly disabledProtocolFeatures?: bigint;
   /**
-   * Server: connections at a time, each a device of its own. One more is closed at once, unless one without a handshake, or
-   * without memory and silent for `handshakeTimeoutMs`, can make room. Default 64.
+   * Server: connections at a time, each with a device of its own. A further one is closed at once, unless it can take the place
+   * of a connection without a handshake, or of one without memory that was silent for `handshakeTimeoutMs`. Default 64.
    */
   readonly maxDevices?: number;
   /**
    * Accept guest memory in files of any file system, and not only memfds, tmpfs and hugetlbfs (QEMU's memory-backend-file
-   * on a disk). The file system may then stop this thread whenever it likes: a front-end that brings its own (FUSE) stops
-   * it for ever. Default false.
+   * on a disk). The file system may then block this thread at any time: a front-end with a file system of its own (FUSE) may
+   * block it for ever. Default false.
    */
   readonly anyMemoryFile?: boolean;
   /**
-   * Server: how long a new connection may take for SET_OWNER and GET_FEATURES, with which every front-end begins at once, and any
-   * connection for a message that it has begun. Longer ones are closed. A guest that starts its driver late is no case of that:
-   * its front-end has said both. Default 30000 ms.
+   * Server, in milliseconds: how long a new connection may take to send SET_OWNER and GET_FEATURES, with which every front-end
+   * begins at once, and any connection to complete a message that it has begun. One that takes longer is closed. This does not
+   * limit a guest that starts its driver late: its front-end has sent both by then. Default 30000.
    */
   readonly handshakeTimeoutMs?: number;
-  /** Where log lines go; default: nowhere. A peer can cause some hundred at a time and some ten each second; the rest is counted. */
+  /**
+   * Receives log lines. Default: none. A peer can cause some hundred at a time and some ten each second; further ones are
+   * counted.
+   */
   readonly log?: Log;
 }
 
@@ -83,16 +87,17 @@ const vhostCallbacks: OptionKinds<VhostCallbacks> = {
 
 const HANDSHAKE_TIMEOUT_MS = 30_000;
 const LISTEN_BACKLOG = 128;
-/** Connections taken in one poll: a flood of them must not keep the rings from being served. */
+/** Connections accepted in one poll: a flood of them must not keep the rings from being served. */
 const ACCEPTS_PER_POLL = 8;
-/** Messages and connections of all guests together, for the same reason. */
+/** Time for messages and connections of all guests together in one poll, for the same reason. */
 const MS_PER_POLL = 0.3;
 const RECONNECT_MS = 1000;
-/** Many descriptors may be about to be closed for a moment: after this time it is said. */
+/** Many descriptors may wait to be closed for a moment; after this time it is logged. */
 const UNCLOSED_MS = 1000;
 
 let nextDeviceId = 0;
 
+/** One socket and its devices. Use all of it on one thread (docs/decisions/0005). */
 export class VhostDriver {
   private readonly sessions: VhostSession[] = [];
   private listener: Listener | undefined;
@@ -110,7 +115,7 @@ export class VhostDriver {
   private readonly handshakeTimeoutMs: number;
   private readonly logLimit: LogLimit<LogLevel>;
 
-  /** @throws VirtioPmdError ECONFIG when an option is out of range. */
+  /** @param path of the socket. @throws VirtioPmdError ECONFIG for an option that is wrong or out of range. */
   constructor(
     readonly path: string,
     private readonly options: VhostOptions,
@@ -140,8 +145,8 @@ export class VhostDriver {
 
   /**
    * Server: binds the socket file, which must not exist, and listens. Client: makes the first attempt to connect.
-   * @throws VirtioPmdError ESOCKET when the socket cannot be bound, or (client) nobody will ever listen there, or nobody
-   *   does and `reconnect` is false; ESTATE when started already; ECONFIG: see checkPeerSignals.
+   * @throws VirtioPmdError ESOCKET when the socket cannot be bound, or (client) when nobody can ever listen there, or nobody does
+   *   and `reconnect` is false; ESTATE when it was started already; ECONFIG: see checkPeerSignals.
    */
   start(): void {
     if (this.started) throw new VirtioPmdError('ESTATE', `the vhost driver of ${this.path} has been started already`);
@@ -169,8 +174,8 @@ export class VhostDriver {
   }
 
   /**
-   * Serves the socket, the connections and their messages without waiting. The thread that polls the rings calls it
-   * every so often (each millisecond is plenty; about 2 us when nothing happens). Peers cannot make it throw.
+   * Serves the socket, the connections and their messages without waiting. The thread that polls the rings calls it regularly:
+   * once a millisecond is enough. It takes about 2 µs when nothing happens. Peers cannot make it throw.
    */
   poll(): void {
     if (!this.started) return;
@@ -182,7 +187,7 @@ export class VhostDriver {
     this.logLimit.flush();
   }
 
-  /** Each in its turn, as many as there is time for: one at least. */
+  /** Polls the sessions in turn, as many as there is time for, at least one. */
   private pollSessions(until: number): void {
     const { sessions } = this;
     for (let left = sessions.length; left > 0; left--) {
@@ -201,7 +206,10 @@ export class VhostDriver {
     return this.options.reconnect ?? true;
   }
 
-  /** Connections wait in the backlog meanwhile: those that are served are to keep what is left of our descriptors. */
+  /**
+   * True while too many descriptors are not closed: new connections wait in the backlog, and the others keep the remaining
+   * ones.
+   */
   private get outOfReach(): boolean {
     const count = unclosed();
     if (count < MAX_UNCLOSED) this.unclosedSince = undefined;
@@ -225,7 +233,7 @@ export class VhostDriver {
       try {
         fd = acceptUnix(this.listener!.fd);
       } catch (error) {
-        // out of descriptors, for example: the connection waits for better times
+        // out of descriptors, for example: the connection waits in the backlog
         if (!this.announced) this.log('error', error instanceof Error ? error.message : String(error));
         this.announced = true;
         return;
@@ -240,8 +248,8 @@ export class VhostDriver {
   }
 
   /**
-   * Makes room for a new connection: the oldest that has not introduced itself goes, else the oldest that shares no memory and
-   * has said nothing for the time that a handshake may take.
+   * Makes room for a new connection. It closes the oldest that has not begun its handshake, else the oldest that shares no memory
+   * and was silent for the time that a handshake may take.
    * @returns whether there was one
    */
   private displace(): boolean {
@@ -259,7 +267,7 @@ export class VhostDriver {
     return true;
   }
 
-  /** @returns why it did not work. */
+  /** @returns the error when it failed. */
   private connect(): Error | undefined {
     let fd;
     try {
@@ -311,10 +319,10 @@ export class VhostDriver {
   }
 }
 
-/** Errors of connect(2) that waiting does not mend; others mean that nobody listens yet. */
+/** Errors of connect(2) that remain when one waits; others mean that nobody listens yet. */
 const permanent: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'ENOTDIR', 'ELOOP', 'EPROTOTYPE']);
 
-/** Why trying again is of no use, or undefined. */
+/** Why further attempts would fail too, or undefined. */
 function hopeless(path: string, error: Error | undefined): string | undefined {
   if (error === undefined) return undefined;
   if (!(error instanceof SystemError) || permanent.has(error.errno)) return error.message;

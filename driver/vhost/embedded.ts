@@ -1,4 +1,4 @@
-/** The back-end as a job for an lcore: what `npm start`, the benchmarks and many tests put behind a virtio_user port. */
+/** The back-end as a job for an lcore: `npm start`, the benchmarks and many tests run it behind a virtio_user port. */
 import {
   aNumber,
   aSharedBuffer,
@@ -18,14 +18,15 @@ import { Forwarder, VHOST_COUNTERS, type VhostMode } from './forward.js';
 
 export { VHOST_COUNTERS, vhostCounterBytes, type VhostMode } from './forward.js';
 
-/** Plain data, to be posted to the lcore. */
+/** Plain data that is posted to the lcore: the options of VhostDriver, and what to do with packets. */
 export interface VhostJobData extends Omit<VhostOptions, 'log'> {
+  /** Of the socket. */
   readonly path: string;
   readonly mode: VhostMode;
   readonly mempool: MempoolSpec;
   /** txonly: bytes of a packet. Default 64. */
   readonly packetSize?: number;
-  /** vhostCounterBytes long; a Float64Array over it has VHOST_COUNTERS. */
+  /** `vhostCounterBytes` bytes; a Float64Array over it has the counters, at the indices of VHOST_COUNTERS. */
   readonly counters: SharedArrayBuffer;
   /** Post log lines of this level and worse as `{ level, line }` to `eal.lcores.onMessage`. Default: none. */
   readonly logLevel?: 'debug' | 'info' | 'warning' | 'error';
@@ -46,12 +47,13 @@ const jobData: OptionKinds<VhostJobData> = {
 
 /** Turns between two looks at the clock. */
 const TURNS = 128;
+/** Milliseconds between two polls of the sockets. */
 const POLL_MS = 1;
 
 /**
- * Serves one vhost-user socket until the lcore is told to stop. The socket file of a server is removed at the end, and
- * every mbuf is back in the mempool.
- * @throws VirtioPmdError ESOCKET when the socket cannot be bound.
+ * Serves one vhost-user socket until the lcore is told to stop. At the end it removes the socket file of a server and returns
+ * every mbuf to the mempool.
+ * @throws VirtioPmdError ECONFIG for wrong options, ESOCKET when the socket cannot be bound.
  */
 export function vhostJob(context: LcoreContext, data: VhostJobData): void {
   checkArgument('vhostJob', 'context', context, madeBy('the lcore', 'mempool', 'running'));
@@ -85,7 +87,7 @@ export function vhostJob(context: LcoreContext, data: VhostJobData): void {
       if (now - polledAt < POLL_MS) continue;
       polledAt = now;
       driver.poll();
-      // without a guest there is nothing to be quick for
+      // without a guest the lcore may sleep
       if (count[VHOST_COUNTERS.pairs] === 0) Atomics.wait(nobody, 0, 0, POLL_MS);
     }
   } finally {

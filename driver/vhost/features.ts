@@ -1,4 +1,4 @@
-/** What the back-end offers: virtio features, protocol features, and which of them a caller may turn off. */
+/** The features that the back-end offers, virtio's and the protocol's, and the checks of what a front-end acknowledges. */
 import {
   VHOST_USER_F_PROTOCOL_FEATURES,
   VIRTIO_F_ANY_LAYOUT,
@@ -23,8 +23,8 @@ import {
 import { hex } from '../wire/hex.js';
 
 /**
- * Everything this back-end can do. CTRL_VQ is offered because MQ depends on it (virtio 1.2 section 5.1.3.1), and CTRL_RX
- * as rte_vhost does: the control queue itself is the front-end's and never reaches us, and we filter nothing.
+ * All features of this back-end (virtio 1.2 sections 5.1.3 and 6). CTRL_VQ is offered because MQ depends on it (5.1.3.1), and
+ * CTRL_RX because rte_vhost offers it. The front-end itself serves the control queue, and this back-end does not filter.
  */
 export const SUPPORTED_FEATURES =
   VIRTIO_NET_F_MRG_RXBUF |
@@ -39,10 +39,11 @@ export const SUPPORTED_FEATURES =
   VIRTIO_F_IN_ORDER |
   VHOST_USER_F_PROTOCOL_FEATURES;
 
+/** All protocol features of this back-end (vhost-user.rst, Protocol features). */
 export const SUPPORTED_PROTOCOL_FEATURES =
   PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIGURE_MEM_SLOTS | PROTOCOL_F_STATUS;
 
-/** Features that need another one (virtio 1.2 sections 5.1.3.1 and 6): acknowledged alone they are a contradiction. */
+/** Features that need another one (virtio 1.2 sections 5.1.3.1 and 6). */
 const dependencies: readonly (readonly [feature: bigint, needs: bigint, sentence: string])[] = [
   [VIRTIO_NET_F_MQ, VIRTIO_NET_F_CTRL_VQ, 'MQ was acknowledged without CTRL_VQ'],
   [VIRTIO_NET_F_CTRL_RX, VIRTIO_NET_F_CTRL_VQ, 'CTRL_RX was acknowledged without CTRL_VQ'],
@@ -50,14 +51,14 @@ const dependencies: readonly (readonly [feature: bigint, needs: bigint, sentence
 ];
 
 /**
- * Features acknowledged without what they need; empty when all is well. Only worth a warning: virtio_user keeps CTRL_VQ
- * to itself and acknowledges MQ alone.
+ * Sentences about features that were acknowledged without the features that they need; empty when there are none. They are
+ * logged only: DPDK's virtio_user serves CTRL_VQ itself and acknowledges MQ alone.
  */
 export function contradictions(features: bigint): string[] {
   return dependencies.filter(([feature, needs]) => features & feature && !(features & needs)).map(([, , text]) => text);
 }
 
-/** SET_FEATURES: bits that were not offered. */
+/** SET_FEATURES. @returns undefined, or a sentence about bits that were not offered. */
 export function featuresProblem(features: bigint, offered: bigint): string | undefined {
   const extra = features & ~offered;
   return extra === 0n
@@ -65,7 +66,10 @@ export function featuresProblem(features: bigint, offered: bigint): string | und
     : `received invalid negotiated features: ${hex(extra)} of ${hex(features)} was not offered`;
 }
 
-/** SET_PROTOCOL_FEATURES. `fatal`: the protocol says to close (In-band notifications section). */
+/**
+ * SET_PROTOCOL_FEATURES.
+ * @returns undefined, or why it is refused; `fatal`: the connection must be closed (vhost-user.rst, In-band notifications).
+ */
 export function protocolFeaturesProblem(
   features: bigint,
   offered: bigint,

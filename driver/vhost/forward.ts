@@ -4,13 +4,13 @@ import { NIL, type Mempool } from '../../paths/mempool.js';
 import type { VhostDevice } from './device.js';
 
 /**
- * loopback: what the guest sends comes back to it, on the same queue pair, unchanged and without loss: what does not fit
- * waits, and with it the guest's Tx ring. mac: the same with new Ethernet addresses. txonly: packets are made for the
- * guest. rxonly: the guest's packets are counted and freed.
+ * loopback: the guest's packets are sent back to it on the same queue pair, unchanged and without loss; while the guest's Rx ring
+ * is full, its Tx ring waits. mac: the same with new Ethernet addresses. txonly: generated packets are sent to the guest.
+ * rxonly: the guest's packets are counted and freed.
  */
 export type VhostMode = 'loopback' | 'mac' | 'txonly' | 'rxonly';
 
-/** Indices of the counters, which are 64-bit floats in the SharedArrayBuffer that the caller gives. */
+/** Indices of the counters, which are 64-bit floats in the caller's SharedArrayBuffer. */
 export const VHOST_COUNTERS = {
   /** Packets taken from guests. */
   rxPackets: 0,
@@ -24,6 +24,7 @@ export const VHOST_COUNTERS = {
   connections: 4,
 } as const;
 
+/** Bytes of that SharedArrayBuffer. */
 export const vhostCounterBytes = 8 * 8;
 
 const BURST = 32;
@@ -35,7 +36,7 @@ interface Lane {
   readonly rx: number;
   readonly tx: number;
   readonly pkts: Uint32Array;
-  /** Packets in `pkts` that the guest has had no room for yet. */
+  /** Packets in `pkts` for which the guest's Rx ring had no room yet. */
   pending: number;
 }
 
@@ -45,6 +46,7 @@ export interface ForwarderOptions {
   readonly packetSize?: number;
 }
 
+/** Forwards for all queue pairs of some devices, on the thread that polls them. */
 export class Forwarder {
   private readonly counters: Float64Array;
   private lanes: Lane[] = [];
@@ -60,7 +62,7 @@ export class Forwarder {
     for (let i = 0; i < this.template.length; i++) this.template[i] = makePacket(pool, options.packetSize ?? 64, i);
   }
 
-  /** After a change of rings: serve exactly the pairs of `devices` that run. Packets of pairs that are gone are freed. */
+  /** Call it after a change of rings: from now on the running pairs of `devices` are served. Packets of other pairs are freed. */
   update(devices: readonly VhostDevice[]): void {
     const fresh: Lane[] = [];
     for (const device of devices) {
@@ -79,7 +81,7 @@ export class Forwarder {
     this.counters[VHOST_COUNTERS.devices] = devices.filter((device) => device.ready).length;
   }
 
-  /** One burst on every pair. @returns packets moved. */
+  /** One burst on every pair. @returns the number of packets moved. */
   turn(): number {
     const { lanes } = this;
     const { mode } = this.options;
@@ -120,7 +122,7 @@ export class Forwarder {
     return n;
   }
 
-  // enqueueing copies, so the same mbufs serve again and again
+  // enqueueing copies, so the same mbufs are sent again and again
   private transmit(lane: Lane): number {
     const sent = lane.device.enqueueBurst(lane.rx, this.pool, this.template, BURST);
     this.counters[VHOST_COUNTERS.txPackets]! += sent;

@@ -4,13 +4,13 @@
  *     const driver = new VhostDriver('/tmp/x.sock', { queues: 1 }, { newDevice: (device) => { guest = device; } });
  *     driver.start();
  *     for (;;) {
- *       driver.poll();                                     // connections and messages, every so often
+ *       driver.poll();                                     // connections and messages; once a millisecond is enough
  *       const n = guest.dequeueBurst(1, pool, pkts, 32);   // what the guest transmits (odd virtqueues)
  *       const taken = guest.enqueueBurst(0, pool, pkts, n); // what the guest receives (even ones)
  *       pool.freeBulk(pkts, 0, n);                         // enqueue copies: the mbufs stay ours
  *     }
  *
- * One thread does all of it. Peers cannot make it throw: what they get wrong is logged, counted, refused.
+ * One thread does all of it. Peers cannot make it throw: their errors are logged, counted and refused.
  */
 export type { Log, LogLevel } from '../eal/types.js';
 export { VhostDevice, type DeviceOptions, type VhostCallbacks } from './device.js';

@@ -1,6 +1,7 @@
 /**
- * The guest's memory as the front-end describes it: regions of files, checked, mapped, guarded against truncation.
- * Mapping comes before unmapping everywhere, so that a table that is refused leaves the old one as it was.
+ * The guest's memory as the front-end describes it (vhost-user.rst, Memory regions description): regions of files, checked,
+ * mapped, and guarded against truncation. New regions are mapped before old ones are unmapped, so that a refused table leaves
+ * the old one unchanged.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { closeApart } from '../../native/closer.js';
@@ -17,14 +18,15 @@ import { MAX_MEM_SLOTS, type MemoryRegion } from '../wire/vhost-user.js';
 export interface MappedRegion {
   readonly region: MemoryRegion;
   readonly mapping: Mapping;
-  /** The same for the rings, in pieces that typed arrays can reach. */
+  /** The region for the rings, in pieces of at most one granule each (docs/decisions/0013). */
   readonly slices: readonly GuestSlice[];
-  /** The file's identity: the same numbers in another file are another region. */
+  /** The file's identity: a region with the same numbers in another file is another region. */
   readonly file: string;
+  /** The file has F_SEAL_SHRINK. */
   readonly sealed: boolean;
   /**
-   * A descriptor of ours of the file. A guest that has ended leaves us the last reference to its memory: whoever drops that
-   * frees it, 57 ms for each GiB (Linux 6.18, Intel Xeon), and that is to be no thread that serves others.
+   * Our own descriptor of the file. After a guest has ended, ours is the last reference to its memory. To close it frees the
+   * memory, which takes 57 ms for each GiB (Linux 6.18, Intel Xeon), so a thread that serves guests must not do it.
    */
   readonly fd: number;
 }
@@ -33,7 +35,7 @@ function refuse(why: string): VirtioPmdError {
   return new VirtioPmdError('EPEER', why);
 }
 
-/** @throws VirtioPmdError EPEER naming what the descriptor is instead. */
+/** @throws VirtioPmdError EPEER when the descriptor is no memory file; the message says what it is. */
 function fileOf(fd: number, anyFile: boolean): MemoryFile {
   const file = memoryFile(fd, anyFile);
   if (file !== undefined) return file;
@@ -59,7 +61,7 @@ class Slice implements GuestSlice {
   }
 }
 
-/** Cuts a region, whose first byte is at `first` in our address space, at the borders of granules. */
+/** Cuts a region at the borders of granules. @param first address of its first byte in this process. */
 function slicesOf(region: MemoryRegion, first: number): GuestSlice[] {
   const guestAddr = Number(region.guestAddr);
   const userAddr = Number(region.userAddr);
@@ -76,7 +78,7 @@ function slicesOf(region: MemoryRegion, first: number): GuestSlice[] {
 
 /**
  * Checks and maps one region. `fd` stays the caller's.
- * @throws VirtioPmdError EPEER when the region or the file cannot be right; SystemError when the kernel refuses.
+ * @throws VirtioPmdError EPEER when the region or the file is invalid; SystemError when the kernel refuses to map it.
  */
 function mapRegion(region: MemoryRegion, fd: number, anyFile: boolean): MappedRegion {
   const problem = regionProblem(region);
@@ -112,7 +114,7 @@ function unmapRegion({ mapping, fd }: MappedRegion): void {
 const sameNumbers = (a: MemoryRegion, b: MemoryRegion) =>
   a.guestAddr === b.guestAddr && a.userAddr === b.userAddr && a.size === b.size && a.mmapOffset === b.mmapOffset;
 
-/** A table that is too large as a whole; `others` are mapped beside `more`. */
+/** Why a table of `others`, which are mapped, and `more` is too large or inconsistent as a whole; undefined when it is valid. */
 function tableProblem(others: readonly MemoryRegion[], more: readonly MemoryRegion[]): string | undefined {
   const all = [...others, ...more];
   if (all.length > MAX_MEM_SLOTS) return `all ${MAX_MEM_SLOTS} memory slots are taken`;
@@ -123,20 +125,22 @@ function tableProblem(others: readonly MemoryRegion[], more: readonly MemoryRegi
   return overlapProblem(all);
 }
 
+/** The regions of one device. */
 export class MemoryTable {
   /** @param anyFile accept regions in files of any file system: see `VhostOptions.anyMemoryFile`. */
   constructor(private readonly anyFile = false) {}
 
   private mapped: MappedRegion[] = [];
   private seenHits = 0;
-  /** Regions that were added more than once, and how often: QEMU 7.2 adds and removes each once per queue pair. */
+  /** How often a region was added, if more than once: QEMU 7.2 adds and removes each region once per queue pair. */
   private readonly added = new Map<MappedRegion, number>();
 
+  /** The regions that are mapped now. */
   get regions(): readonly MappedRegion[] {
     return this.mapped;
   }
 
-  /** True when `regions` in these files are exactly what is mapped. */
+  /** True when exactly `regions` in these files are mapped. */
   isSame(regions: readonly MemoryRegion[], fds: readonly number[]): boolean {
     return (
       regions.length === this.mapped.length &&
@@ -145,9 +149,9 @@ export class MemoryTable {
   }
 
   /**
-   * Maps a whole new table. The old one stays mapped until `commit`: rings may point into it.
-   * @returns what to call once no ring uses the old table any more.
-   * @throws VirtioPmdError with nothing changed.
+   * Maps a whole new table (SET_MEM_TABLE). The old one stays mapped for now, as rings may point into it.
+   * @returns a function that unmaps the old table: call it once no ring uses it.
+   * @throws VirtioPmdError EPEER, SystemError; nothing has changed then.
    */
   replace(regions: readonly MemoryRegion[], fds: readonly number[]): () => void {
     const problem = tableProblem([], regions);
@@ -164,7 +168,10 @@ export class MemoryTable {
     return () => old.forEach(unmapRegion);
   }
 
-  /** Maps one region more, or notes that one was added again. @throws VirtioPmdError with nothing changed. */
+  /**
+   * Maps one more region (ADD_MEM_REG), or counts that it was added again.
+   * @throws VirtioPmdError EPEER, SystemError; nothing has changed then.
+   */
   add(region: MemoryRegion, fd: number): void {
     const again = this.mapped.find((old) => sameNumbers(old.region, region) && old.file === this.identityOf(fd));
     if (again !== undefined) {
@@ -178,9 +185,9 @@ export class MemoryTable {
   }
 
   /**
-   * Takes out the region with the same guest address, user address and size; the offset does not count. One that was added
-   * several times goes with the last removal.
-   * @returns what to call once no ring uses it any more, or undefined when there is no such region.
+   * Removes the region with the same guest address, user address and size (REM_MEM_REG); the offset is not compared. A region that
+   * was added several times is unmapped at the last removal.
+   * @returns a function that unmaps it: call it once no ring uses it; undefined when there is no such region.
    */
   remove(region: MemoryRegion): (() => void) | undefined {
     const found = this.mapped.find((old) => sameNumbers(old.region, { ...region, mmapOffset: old.region.mmapOffset }));
@@ -193,12 +200,12 @@ export class MemoryTable {
     return () => unmapRegion(found);
   }
 
-  /** For the rings: translation of the addresses in this table. Made anew after every change. */
+  /** For the rings: the translation of addresses by this table. Make a new one after every change. */
   guestMemory(): GuestMemory {
     return new GuestMemory(this.mapped.flatMap(({ slices }) => slices));
   }
 
-  /** True when the file of a region has become shorter than its mapping: its bytes have been zeros since. */
+  /** True when the file of a region has become shorter than its mapping, and was accessed there: since then it reads zeros. */
   truncated(): boolean {
     const hits = guardHits();
     if (hits === this.seenHits) return false;
@@ -212,7 +219,7 @@ export class MemoryTable {
     this.mapped = [];
   }
 
-  /** Undefined for what is no file of memory: then it is none that is mapped. */
+  /** Identity of the file behind a descriptor; undefined when it is no memory file, and therefore not a mapped one. */
   private identityOf(fd: number): string | undefined {
     return memoryFile(fd, this.anyFile)?.identity;
   }

@@ -1,6 +1,6 @@
 /**
- * What each request of a front-end does to a device. Sizes and descriptor counts have been checked (wire/vhost-user);
- * whether and how to answer is the session's business.
+ * What each request of a front-end does to a device (vhost-user.rst, Front-end message types). Sizes and descriptor counts have
+ * been checked (wire/vhost-user-checks.ts); session.ts decides whether and how to answer.
  */
 import { descriptorKind } from '../../native/descriptor.js';
 import {
@@ -19,13 +19,14 @@ import type { VhostDevice } from './device.js';
 import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
 import type { Vring } from './vring.js';
 
+/** The result of a request. */
 export type Outcome =
   /** `keepsFds`: the device owns the message's descriptors now. */
   | { readonly kind: 'done'; readonly keepsFds?: boolean }
   | { readonly kind: 'reply'; readonly payload: Uint8Array }
-  /** Not done, and this is why. `fatal`: close, even where an answer were possible. */
+  /** Not done; `why` is a sentence. `fatal`: close the connection, even where an answer would be possible. */
   | { readonly kind: 'refused'; readonly why: string; readonly fatal?: boolean; readonly keepsFds?: boolean }
-  /** A request that this protocol version does not know: not worth a connection. */
+  /** A request that this version of the protocol does not have; the connection continues. */
   | { readonly kind: 'unknown' };
 
 type Settled = Extract<Outcome, { kind: 'done' | 'refused' }>;
@@ -35,7 +36,7 @@ const done: Outcome = { kind: 'done' };
 const refused = (why: string): Outcome => ({ kind: 'refused', why });
 const replyU64 = (value: bigint): Outcome => ({ kind: 'reply', payload: wire.encodeU64(value) });
 
-/** Carries out one request. Errors that handlers throw are refusals. */
+/** Carries out one request. Never throws: errors of handlers are refusals. */
 export function handleRequest(device: VhostDevice, message: wire.Message): Outcome {
   const info = wire.requestInfo(message.request);
   if (info === undefined) return { kind: 'unknown' };
@@ -65,7 +66,7 @@ const handlers: Readonly<Record<number, Handler>> = {
   [wire.GET_FEATURES]: (device) => replyU64(device.options.offered),
   [wire.SET_FEATURES]: setFeatures,
   [wire.SET_OWNER]: () => done,
-  // its old meaning (forget the session) would lose the connection; the protocol wants all rings disabled
+  // deprecated: it once ended the session; vhost-user.rst asks to disable all rings
   [wire.RESET_OWNER]: (device) => {
     for (const ring of device.rings) {
       ring.enabled = false;
@@ -84,7 +85,7 @@ const handlers: Readonly<Record<number, Handler>> = {
   [wire.SET_VRING_ERR]: (device, message) => setVringFd(device, message, (ring, fd) => ring.setErrFd(fd)),
   [wire.GET_PROTOCOL_FEATURES]: (device) => replyU64(device.options.offeredProtocol),
   [wire.SET_PROTOCOL_FEATURES]: setProtocolFeatures,
-  // answered without MQ too: it does no harm
+  // answered without MQ too, which is harmless
   [wire.GET_QUEUE_NUM]: (device) => replyU64(BigInt(device.options.maxQueuePairs)),
   [wire.SET_VRING_ENABLE]: setVringEnable,
   [wire.GET_MAX_MEM_SLOTS]: () => replyU64(BigInt(wire.MAX_MEM_SLOTS)),
@@ -94,13 +95,13 @@ const handlers: Readonly<Record<number, Handler>> = {
   [wire.GET_STATUS]: (device) => replyU64(BigInt(device.status)),
 };
 
-/** Starts or stops what the request has made possible; a ring that cannot start refuses the request. */
+/** Starts and stops rings after a request; when a ring cannot start, the request is refused. */
 function settled(device: VhostDevice): Settled {
   const why = device.update();
   return why === undefined ? { kind: 'done' } : { kind: 'refused', why };
 }
 
-/** The ring of an index, which is compared before anything is narrowed; or why there is none. */
+/** The ring of an index, which is checked before it is narrowed to a number of a ring; or a sentence why there is none. */
 function ringOf(device: VhostDevice, index: number): Vring | string {
   const rings = device.options.maxQueuePairs * 2;
   return index < rings ? device.ring(index) : `invalid vring index: ${index}; this device has vrings 0 to ${rings - 1}`;
@@ -202,9 +203,10 @@ function setVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
 }
 
 /**
- * Everything but the used wrap counter of a packed ring's base. QEMU up to 8.0 takes that bit for a part of the used index
- * (it masks with 0x7ffff), and ends with an assertion when it then drops a packet of the guest: after `set_link off`, for one.
- * Without the bit it writes the right descriptor, with the wrong counter; PackedRing mends that. Nobody else uses this half.
+ * All bits of a packed ring's base except for the used wrap counter. QEMU up to 8.0 treats that bit as a part of the used index
+ * (it masks with 0x7ffff), and ends with an assertion when it then drops a packet of the guest, after `set_link off` for
+ * example. Without the bit it writes the right descriptor, with the wrong counter; PackedRing corrects that
+ * (docs/decisions/0014). No other front-end is known to use this half.
  */
 const USED_WRAP_OFF = 0x7fffffff;
 
@@ -230,7 +232,7 @@ function setVringEnable(device: VhostDevice, { payload }: wire.Message): Outcome
   return settled(device);
 }
 
-/** What descriptorKind says of one. */
+/** The name that descriptorKind has for an eventfd. */
 const AN_EVENTFD = 'an event descriptor';
 
 function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
@@ -239,11 +241,11 @@ function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vrin
   const ring = ringOf(device, Number(word & wire.VRING_INDEX_MASK));
   if (typeof ring === 'string') return refused(ring);
   const fd = message.fds[0] ?? -1;
-  // nothing else can be signalled without waiting for a peer that does not read
+  // only an eventfd can be signalled without waiting for the peer (docs/decisions/0012)
   const kind = fd < 0 ? AN_EVENTFD : descriptorKind(fd);
   if (kind !== AN_EVENTFD) return refused(`vring ${ring.index} got ${kind} where an eventfd is expected`);
   set(ring, fd);
-  // the descriptor is the ring's, whether the ring can start or not
+  // the ring owns the descriptor now, whether it can start or not
   return { ...settled(device), keepsFds: true };
 }
 

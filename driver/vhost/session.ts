@@ -1,7 +1,7 @@
 /**
- * One connection: reads messages, has them carried out, answers as the protocol demands, and decides when an error ends
- * the connection. A message that cannot be trusted at all (framing, size, descriptors) always does; a request that is
- * refused does when there is no way to say so.
+ * One connection: it reads messages, has them carried out, and answers as the protocol requires (vhost-user.rst, Communication).
+ * A message with wrong framing, size or descriptors always ends the connection. A refused request ends it when the
+ * front-end did not ask for an acknowledgement (REPLY_ACK), or when the protocol says so.
  */
 import { closeFromPeer, MAX_UNCLOSED, unclosed } from '../../native/closer.js';
 import { pollFd, POLLIN } from '../../native/event.js';
@@ -12,22 +12,23 @@ import { hex } from '../wire/hex.js';
 import type { VhostDevice } from './device.js';
 import { handleRequest, type Outcome } from './requests.js';
 
-/** What the messages of one connection may take in one poll, so that a flood of them cannot keep the rings from being served. */
+/** Limits for the messages of one connection in one poll: a flood of them must not keep the rings from being served. */
 const MESSAGES_PER_POLL = 64;
 const MS_PER_POLL = 0.2;
 
+/** A connection and its device. */
 export class VhostSession {
   private readonly channel: MessageChannel;
   private over = false;
-  /** Requests that every front-end begins with have come. */
+  /** SET_OWNER and GET_FEATURES, with which every front-end begins, have come. */
   private owned = false;
   private asked = false;
-  /** When what we wait for is late: the introduction, or the rest of a message; Infinity when we wait for neither. */
+  /** By when the first two requests, or the rest of a message, have to come; Infinity when we wait for neither. */
   private deadline: number;
   /** When the last message came. */
   private heard = performance.now();
 
-  /** @param fd connected socket, ours from now on. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
+  /** @param fd connected socket, which the session closes. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
   constructor(
     fd: number,
     readonly device: VhostDevice,
@@ -38,19 +39,19 @@ export class VhostSession {
   }
 
   /**
-   * It has sent SET_OWNER and GET_FEATURES, as QEMU and DPDK do when they connect. What comes then may take for ever: a guest
-   * that has not begun to use its device, or never does.
+   * The front-end has sent SET_OWNER and GET_FEATURES, as QEMU and DPDK do when they connect. The next message may take any time:
+   * the guest may not use its device yet, or never.
    */
   get introduced(): boolean {
     return this.owned && this.asked;
   }
 
-  /** It shares no memory and has said nothing for the time that a handshake may take: its guest may never begin. */
+  /** The front-end shares no memory and was silent for the time that a handshake may take: its guest may never begin. */
   get isParked(): boolean {
     return this.device.table.regions.length === 0 && performance.now() - this.heard > this.patienceMs;
   }
 
-  /** After messages were handled. */
+  /** Sets the deadline, after messages were handled. */
   private waitOn(): void {
     if (!this.introduced) return;
     if (!this.channel.isWithinMessage) this.deadline = Infinity;
@@ -62,7 +63,7 @@ export class VhostSession {
     this.close('error', `${what} within ${this.patienceMs} ms; connection closed`);
   }
 
-  /** Handles the messages that are there. Never waits, never throws. @returns false once the connection has ended. */
+  /** Handles the messages that have arrived. Never waits, never throws. @returns false once the connection has ended. */
   poll(): boolean {
     if (this.over) return false;
     if (this.device.table.truncated()) {
@@ -93,7 +94,7 @@ export class VhostSession {
     else this.close('error', `${reason}; connection closed`);
   }
 
-  /** One message, whose descriptors are closed here unless the device took them. */
+  /** Handles one message. Its descriptors are closed here, unless the device has taken them. */
   private take(message: wire.Message): void {
     let kept = false;
     try {
@@ -145,7 +146,7 @@ export class VhostSession {
     }
   }
 
-  /** Answers are small and few: a peer that has let its socket fill up with them gets no more. */
+  /** Answers are small and few: the connection ends when they do not fit into the socket's buffer. */
   private reply(request: number, payload: Uint8Array): void {
     try {
       this.channel.send(request, wire.REPLY_FLAGS, payload, [], 0);
@@ -154,7 +155,7 @@ export class VhostSession {
     }
   }
 
-  /** Ends the connection and everything that came with it. Idempotent. */
+  /** Ends the connection and its device. Idempotent. @param reason a sentence for the log. */
   close(level: 'info' | 'error', reason: string): void {
     if (this.over) return;
     this.over = true;

@@ -1,4 +1,7 @@
-/** The counters of a ring under rte_vhost's names and three of ours, which see it from the host: what the guest transmits is "rx". */
+/**
+ * The counters of a ring under rte_vhost's names, and three more. They are named from the host's side: "rx" is what the guest
+ * transmits.
+ */
 import {
   BROADCAST,
   BYTES,
@@ -13,7 +16,7 @@ import {
   SIZE_BINS,
 } from '../../paths/stats.js';
 
-/** Name and index in a ring's counters; undefined for what does not exist here and reads 0 (no IOTLB, no async copies). */
+/** Name, and index in a ring's counters; undefined for counters that do not exist here and read 0 (no IOTLB, no async copies). */
 const names: readonly (readonly [name: string, index: number | undefined])[] = [
   ['good_packets', PACKETS],
   ['good_bytes', BYTES],
@@ -36,7 +39,7 @@ const names: readonly (readonly [name: string, index: number | undefined])[] = [
   ['inflight_submitted', undefined],
   ['inflight_completed', undefined],
   ['mbuf_alloc_failed', NOMBUF],
-  // ours: why packets of the guest were refused, and (tx) buffers of it were given back unused
+  // ours: why packets of the guest were dropped, or (tx) its buffers returned unused
   ['dropped_runt', DROP_RUNT],
   ['dropped_too_long', DROP_TOO_LONG],
   ['dropped_segments', DROP_SEGMENTS],
@@ -51,14 +54,14 @@ export function namedStats(queue: number, stats: Float64Array | undefined): Read
 }
 
 /**
- * Packets of a ring that were dropped for what the guest had written: chains that are no packet (its Tx), packets that no
- * buffers of it can hold (its Rx).
+ * Packets of a ring that were dropped because of the guest's descriptors: on its Tx ring, chains that are no packet; on its Rx
+ * ring, packets that do not fit into its buffers.
  */
 export function droppedPackets(queue: number, stats: Float64Array): number {
   return queue & 1 ? stats[DROP_RUNT]! + stats[DROP_TOO_LONG]! + stats[DROP_SEGMENTS]! : stats[DROP_TOO_LONG]!;
 }
 
-/** "3 runts, 1 too long, 2 of segments that cannot be used", or '' when nothing was dropped. */
+/** "3 too short, 1 too long, 2 with buffers that cannot be used", or '' when nothing was dropped. */
 export function describeDrops(stats: Float64Array): string {
   const counts: readonly (readonly [count: number, what: string])[] = [
     [stats[DROP_RUNT]!, 'too short'],

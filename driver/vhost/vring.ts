@@ -1,6 +1,6 @@
 /**
- * One virtqueue as the messages describe it, and the ring that runs once everything about it is known. Messages come in
- * any order (front-ends differ widely), so nothing here assumes one: each sets a field, and `update` starts or stops.
+ * One virtqueue as the messages describe it, and the ring that runs once all of it is known. Front-ends send the messages in
+ * different orders, so nothing here assumes one: each message sets a field, and `VhostDevice.update` starts or stops the ring.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { signalPeer } from '../../native/peer-event.js';
@@ -12,9 +12,10 @@ import { DESC_SIZE } from '../../paths/layout.js';
 import { STATS_COUNT } from '../../paths/stats.js';
 import type { VringAddr } from '../wire/vhost-user.js';
 
-/** What the negotiated features mean for every ring of a device. */
+/** The format of every ring of a device, by the negotiated features. */
 export interface RingFormat {
   readonly packed: boolean;
+  /** Bytes of the net header. */
   readonly hdrSize: number;
   readonly mergeable: boolean;
   readonly inOrder: boolean;
@@ -22,7 +23,7 @@ export interface RingFormat {
   readonly eventIdx: boolean;
 }
 
-/** Front-end user addresses of a ring's three parts. */
+/** Addresses of a ring's three parts, in the front-end's user address space (SET_VRING_ADDR). */
 interface RingAddresses {
   readonly desc: number;
   /** Avail ring, or driver event suppression. */
@@ -31,18 +32,20 @@ interface RingAddresses {
   readonly device: number;
 }
 
-/** SET_VRING_BASE before any: a split ring starts at 0, a packed one at 0 with its wrap counters set. */
+/** The base before any SET_VRING_BASE: 0 for a split ring; for a packed one 0 with both wrap counters set. */
 const initialBase = (packed: boolean): number => (packed ? 0x80008000 : 0);
 
+/** A virtqueue. */
 export class Vring {
+  /** Descriptors (SET_VRING_NUM). */
   size = 0;
-  /** Where the ring goes on, undefined until SET_VRING_BASE or the first stop. */
+  /** Where the ring continues, as in SET_VRING_BASE; undefined until that message or the first stop. */
   base: number | undefined;
-  /** A kick message has come since the last stop. A front-end that polls never writes to the descriptor itself. */
+  /** SET_VRING_KICK has come since the last stop. A front-end whose back-end polls never writes to the descriptor itself. */
   kicked = false;
   /** SET_VRING_ENABLE. */
   enabled = false;
-  /** The running ring. */
+  /** The running ring; undefined while it is stopped. */
   queue: DeviceQueue | undefined;
   /** The reason of `queue.broken` has been logged. */
   reported = false;
@@ -57,22 +60,25 @@ export class Vring {
   private errFd = -1;
   /** Counters of this ring's earlier runs. */
   private readonly total = new Float64Array(STATS_COUNT);
-  /** Where our own last run in this connection ended: an initial position is right when that is it. */
+  /** Where our own last run in this connection ended; undefined before it. */
   private left: number | undefined;
-  /** Somebody else has served the ring since our last run, and the guest may wait for a notification of what that one used. */
+  /** Another back-end has served the ring since our last run, and the guest may wait for a notification of what that one used. */
   private owesSignal = false;
 
   constructor(readonly index: number) {}
 
-  /** Everything is known that a ring needs to run. */
+  /** All that a ring needs to run is known. */
   get complete(): boolean {
     return this.kicked && this.size > 0 && this.addresses !== undefined;
   }
 
-  /** @throws VirtioPmdError EPEER when an address cannot be: misaligned, outside of the memory, parts that overlap. */
+  /**
+   * SET_VRING_ADDR.
+   * @throws VirtioPmdError EPEER for an address that is misaligned or outside of the memory, or parts that overlap.
+   */
   setAddresses(addr: VringAddr, format: RingFormat, memory: GuestMemory): void {
     const at = addressesOf(addr);
-    // before size or memory are known there is nothing to compare with: the start of the ring checks it again
+    // before size and memory are known this cannot be checked; the start of the ring checks it again
     if (this.size > 0 && memory.slices.length > 0) checkAddresses(this.index, at, this.size, format.packed, memory);
     const same =
       this.addresses?.desc === at.desc && this.addresses.driver === at.driver && this.addresses.device === at.device;
@@ -81,17 +87,17 @@ export class Vring {
     this.changed = true;
   }
 
-  /** Takes ownership of the descriptor (-1: none, the guest is to poll). */
+  /** SET_VRING_KICK. Takes ownership of the descriptor (-1: none, the back-end polls). */
   setKickFd(fd: number): void {
     if (this.kickFd >= 0) closeFd(this.kickFd);
     this.kickFd = fd;
     this.kicked = true;
-    // the guest's way to restart a ring that was given up
+    // a new kick restarts a ring that stopped because of an error
     if (this.queue?.broken !== undefined) this.close();
     this.changed = true;
   }
 
-  /** Takes ownership of the descriptor (-1: none, the guest polls). */
+  /** SET_VRING_CALL. Takes ownership of the descriptor (-1: none, the guest polls). */
   setCallFd(fd: number): void {
     const old = this.callFd;
     this.callFd = fd;
@@ -100,14 +106,17 @@ export class Vring {
     if (old >= 0) closeFd(old);
   }
 
-  /** A guest that waits for what another back-end, or the front-end, used without saying so would wait for ever. */
+  /**
+   * Another back-end, or the front-end, may have used buffers without a notification: without this one the guest would wait
+   * for ever.
+   */
   private paySignal(): void {
     if (!this.owesSignal || this.callFd < 0) return;
     signalPeer(this.callFd);
     this.owesSignal = false;
   }
 
-  /** Takes ownership of the descriptor. */
+  /** SET_VRING_ERR. Takes ownership of the descriptor (-1: none). */
   setErrFd(fd: number): void {
     if (this.errFd >= 0) closeFd(this.errFd);
     this.errFd = fd;
@@ -120,8 +129,9 @@ export class Vring {
 
   /**
    * Starts the ring.
-   * @returns undefined, or the two positions when the ring's memory says another than the front-end: `used` is where it goes on.
-   * @throws VirtioPmdError EPEER when addresses or size cannot be.
+   * @returns undefined, or both positions when the ring's memory has another than the front-end gave: `base` is the given one, the
+   *   ring continues at `used`.
+   * @throws VirtioPmdError EPEER for wrong addresses or a wrong size, ESTATE without addresses.
    */
   open(format: RingFormat, memory: GuestMemory): { readonly base: number; readonly used: number } | undefined {
     const { index, size, addresses, callFd } = this;
@@ -146,13 +156,13 @@ export class Vring {
     this.reported = false;
     this.owesSignal = this.queue.base() !== (this.left ?? initialBase(format.packed));
     this.paySignal();
-    // packed: the used half of what front-ends hand back is not to be relied upon
+    // packed: the used half of the base that front-ends return is not reliable
     const mask = format.packed ? 0xffff : -1;
     const used = this.queue.base() & mask;
     return used === (base & mask) ? undefined : { base: base & mask, used };
   }
 
-  /** Ends the ring's run and remembers where it stood. The kick stays valid: `open` may follow. */
+  /** Stops the ring and remembers its position. The kick stays valid: `open` may follow. */
   close(): void {
     if (this.queue === undefined) return;
     this.base = this.left = this.queue.base();
@@ -162,7 +172,7 @@ export class Vring {
     this.queue = undefined;
   }
 
-  /** GET_VRING_BASE: ends the run until the next kick, gives the descriptors back. @returns where the ring stands. */
+  /** GET_VRING_BASE: stops the ring until the next SET_VRING_KICK, and closes its descriptors. @returns its position. */
   stop(packed: boolean): number {
     this.close();
     this.kicked = false;
@@ -173,26 +183,26 @@ export class Vring {
   }
 
   /**
-   * The device was reset: the next run needs a new kick. The position stays for GET_VRING_BASE, which QEMU 7.2 sends after
-   * SET_STATUS 0 whenever it stops a device (newer ones before it); a new run begins with SET_VRING_BASE.
+   * The device was reset: the next run needs a new kick. The position is kept for GET_VRING_BASE, which QEMU 7.2 sends after
+   * SET_STATUS 0 whenever it stops a device (newer versions send it before). A new run begins with SET_VRING_BASE.
    */
   reset(): void {
     this.close();
     this.kicked = false;
   }
 
-  /** The format has changed: a position of the other one means nothing. */
+  /** The format has changed: a position in the other format is not valid any more. */
   forgetPosition(): void {
     this.base = this.left = undefined;
   }
 
-  /** Everything off, every descriptor closed. */
+  /** Stops the ring and closes every descriptor. */
   dispose(): void {
     this.stop(false);
     this.setErrFd(-1);
   }
 
-  /** Counters since the connection (indices of paths/stats), in a new array. */
+  /** Counters since the connection began (indices of paths/stats.ts), in a new array. */
   stats(): Float64Array {
     const sum = this.total.slice();
     if (this.queue !== undefined) for (let i = 0; i < STATS_COUNT; i++) sum[i]! += this.queue.stats[i]!;
@@ -208,7 +218,10 @@ function addressesOf(addr: VringAddr): RingAddresses {
   return { desc: Number(desc), driver: Number(avail), device: Number(used) };
 }
 
-/** virtio 1.2 sections 2.7 and 2.8: alignment and length of each part. @throws VirtioPmdError EPEER */
+/**
+ * Checks alignment and length of each part (virtio 1.2 sections 2.7 and 2.8), and that no two overlap.
+ * @throws VirtioPmdError EPEER
+ */
 function checkAddresses(
   index: number,
   { desc, driver, device }: RingAddresses,
