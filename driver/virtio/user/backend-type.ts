@@ -1,4 +1,7 @@
-/** Which back-end the devarg `path` of a virtio_user device means (virtio_user_backend_type), and what goes with it. */
+/**
+ * Which kind of back-end the devarg `path` of a virtio_user device names (virtio_user_backend_type), and which devargs it
+ * takes.
+ */
 import { readFileSync, statSync, type Stats } from 'node:fs';
 import { VirtioPmdError } from '../../../native/errors.js';
 import { MAX_SOCKET_PATH } from '../../../native/socket.js';
@@ -10,7 +13,10 @@ const MISC_MAJOR = 10;
 
 const majorOf = (stats: Stats) => (stats.rdev >> 8) & 0xfff;
 
-/** Looks at the file. A path where nothing is yet is a socket to come, but for those of the kernel's devices. @throws VirtioPmdError ESOCKET */
+/**
+ * Looks at the file. A path where nothing exists yet is a socket that will be made, except for the paths of the kernel's devices.
+ * @throws VirtioPmdError ESOCKET when the path is too long, cannot be looked at, or is neither a socket nor a vhost device
+ */
 export function backendTypeOf(path: string): BackendType {
   const length = Buffer.byteLength(path);
   if (length > MAX_SOCKET_PATH) {
@@ -39,7 +45,7 @@ export function backendTypeOf(path: string): BackendType {
   );
 }
 
-/** Modules whose files are called so: nobody makes a socket there. */
+/** Paths of the kernel's devices: no socket will be made there, and a module is missing. */
 const DEVICE_FILES: readonly (readonly [pattern: RegExp, remedy: string])[] = [
   [/^\/dev\/vhost-net$/, 'load the module with "modprobe vhost_net"'],
   [/^\/dev\/vhost-vdpa/, 'load the module with "modprobe vhost_vdpa", and bind a vDPA device to it'],
@@ -60,7 +66,7 @@ function vdpaMajor(): number | undefined {
   }
 }
 
-/** Refuses devargs that do not go with the back-end. @throws VirtioPmdError EDEVARGS */
+/** Refuses devargs that this kind of back-end does not take. @throws VirtioPmdError EDEVARGS */
 export function checkBackend(
   type: BackendType,
   args: { readonly server: boolean; readonly iface: string | undefined; readonly up: boolean },

@@ -1,9 +1,9 @@
-/** What virtio_user devices have in common, whatever their back-end: this process makes up part of the device. */
+/** What virtio_user devices have in common, whatever their back-end: this process provides a part of the device itself. */
 import { CONFIG_MAC, CONFIG_MAX_PAIRS, CONFIG_SPEED, CONFIG_STATUS, LINK_UP } from '../transport.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import * as F from '../../wire/virtio-features.js';
 
-/** VIRTIO_USER_SUPPORTED_FEATURES, and EVENT_IDX, which is ours; without RSS and HASH_REPORT (docs/decisions/0009). */
+/** DPDK's VIRTIO_USER_SUPPORTED_FEATURES and EVENT_IDX, without RSS and HASH_REPORT (docs/decisions/0009). */
 export const USER_SUPPORTED =
   F.VIRTIO_NET_F_MAC |
   F.VIRTIO_NET_F_STATUS |
@@ -31,15 +31,17 @@ export const USER_SUPPORTED =
 const CONFIG_LENGTH = virtio_net_config.rss_max_key_size.offset;
 const UNKNOWN_SPEED = 0xffffffff;
 
+/** The values of the device configuration. */
 export interface UserConfig {
+  /** Six bytes; undefined: none, zeros. */
   readonly mac: Uint8Array | undefined;
   readonly linkUp: boolean;
   readonly maxQueuePairs: number;
-  /** Mb/s. */
+  /** Mb/s; undefined: unknown. */
   readonly speed: number | undefined;
 }
 
-/** virtio_net_config as this process makes it up. */
+/** The bytes of virtio_net_config (virtio 1.2 section 5.1.4), which this process provides. */
 export function userConfig({ mac, linkUp, maxQueuePairs, speed }: UserConfig): Uint8Array {
   const config = new Uint8Array(CONFIG_LENGTH);
   const view = new DataView(config.buffer);

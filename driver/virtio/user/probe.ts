@@ -14,20 +14,22 @@ import { openVhostKernel } from './vhost-kernel/vhost-kernel.js';
 import { openVhostVdpa } from './vdpa/vhost-vdpa.js';
 import { VirtioUser } from './vhost-user/virtio-user.js';
 
-/** How often a socket is looked at while a port is attached. */
+/** Milliseconds between two looks at a socket while a port is attached. */
 const POLL_MS = 20;
 
 export interface ProbeOptions {
+  /** Ends the wait for a back-end. */
   readonly signal?: AbortSignal | undefined;
-  /** Default: what the devargs say. */
+  /** For the whole handshake. The devarg handshake_timeout takes precedence. */
   readonly handshakeTimeoutMs?: number | undefined;
+  /** For one reply. Default: what is left of the handshake's time. */
   readonly replyTimeoutMs?: number | undefined;
   readonly log: Log;
 }
 
 /**
- * Opens the device behind `path`. A vhost-user back-end is connected to (client mode), or its first connection waited for
- * (server mode).
+ * Opens the device behind `path`. With vhost-user it connects to the back-end (client mode), or waits for its first connection
+ * (server mode), and then for its features.
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, ESYSTEM, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
  */
 export async function probeVirtioUser(eal: Eal, args: VirtioUserDevargs, options: ProbeOptions): Promise<Transport> {
@@ -63,7 +65,7 @@ async function connectVhostUser(
   try {
     if (server) {
       log('notice', `(${path}) waiting for client connection...`);
-      // whoever comes and fails is told of, and the next one is waited for
+      // a back-end that fails is logged, and the next one is waited for
       while (device.poll() !== 'back') await pause(`(${path}) stopped waiting for a client connection`, options);
     } else {
       device.adopt(connectFirst(path));

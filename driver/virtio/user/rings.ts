@@ -1,4 +1,4 @@
-/** The rings of a virtio_user device whose back-end is told of them one by one, and the eventfds that go with them. */
+/** The rings of a virtio_user device whose back-end gets a message for each, and their eventfds. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { createEventFd } from '../../../native/event.js';
 import { closeFd } from '../../../native/region.js';
@@ -35,6 +35,7 @@ export abstract class KickedQueues {
   }
 }
 
+/** The queue part of Transport, for virtio_user over vhost-user and vhost-net. */
 export abstract class UserRings extends KickedQueues {
   protected readonly kickFds: readonly number[];
   protected readonly callFds: readonly number[];
@@ -57,7 +58,7 @@ export abstract class UserRings extends KickedQueues {
     for (const fd of [...this.kickFds, ...this.callFds]) closeFd(fd);
   }
 
-  /** @throws VirtioPmdError ESTATE */
+  /** A queue that was set up. @throws VirtioPmdError ESTATE when it was not */
   protected ring(index: number): QueueSetup {
     const queue = this.queues.get(index);
     if (queue !== undefined) return queue;

@@ -1,6 +1,6 @@
 /**
- * /dev/vhost-vdpa-N: the requests of linux/vhost.h about one vdpa device, with their structures. A request that the kernel
- * refuses is an error of one sentence; one that finds no device any more is remembered (`vanished`).
+ * /dev/vhost-vdpa-N: the requests of linux/vhost.h for one vdpa device, with their structures. They throw EPEER, with a sentence,
+ * when the kernel refuses; when the device is gone, they also set `vanished`.
  */
 import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
 import {
@@ -13,9 +13,9 @@ import {
 import { virtio_net_config } from '../../../wire/linux/virtio-net.js';
 import type { VdpaRequest, VdpaSystem } from './system.js';
 
-/** What a request says of a device that was taken away. */
+/** Errors of a request whose device has been removed. */
 const GONE = new Set(['ENODEV', 'ENXIO']);
-/** A kernel that is older than the request. */
+/** Errors of a kernel that does not have the request yet. */
 const UNKNOWN = new Set(['ENOTTY', 'EOPNOTSUPP']);
 
 const OPEN_REMEDIES: Readonly<Record<string, (path: string) => string>> = {
@@ -27,7 +27,7 @@ const OPEN_REMEDIES: Readonly<Record<string, (path: string) => string>> = {
   EBUSY: (path) => `another process has it open (fuser ${path} says which): end that, or use another device`,
 };
 
-/** Where a ring lies, in addresses of the device. */
+/** The three parts of a ring, as addresses of the device. */
 export interface VringAddresses {
   readonly desc: bigint;
   readonly driver: bigint;
@@ -39,12 +39,13 @@ function structure(byteLength: number): { bytes: Uint8Array; view: DataView } {
   return { bytes, view: new DataView(bytes.buffer) };
 }
 
+/** An open vdpa device. */
 export class VdpaFile {
-  /** A request found no device any more. */
+  /** A request failed because the device is gone. */
   vanished = false;
   private configLength: number | undefined;
   private readonly entry: string;
-  /** A kernel whose sysfs is not there cannot say when the device goes. */
+  /** The device has an entry in sysfs, which disappears when the device is removed. */
   private readonly watched: boolean;
   private readonly statusByte = new Uint8Array(1);
   private closed = false;
@@ -58,7 +59,7 @@ export class VdpaFile {
     this.watched = system.exists(this.entry);
   }
 
-  /** @throws VirtioPmdError ESYSTEM, with what to do */
+  /** Opens the file. @throws VirtioPmdError ESYSTEM, with what to do */
   static open(system: VdpaSystem, path: string): VdpaFile {
     let fd: number;
     try {
@@ -71,7 +72,7 @@ export class VdpaFile {
     return new VdpaFile(system, path, fd);
   }
 
-  /** False once the device is being removed, which waits until the file is closed. */
+  /** False once the device is being removed; the removal waits until the file is closed. */
   get present(): boolean {
     return !this.vanished && (!this.watched || this.system.exists(this.entry));
   }
@@ -92,7 +93,7 @@ export class VdpaFile {
     }
   }
 
-  /** @returns whether the kernel knows the request */
+  /** @returns whether the kernel has the request */
   private tryIoctl(request: VdpaRequest, argument: Uint8Array): boolean {
     try {
       this.system.ioctl(this.fd, request, argument);
@@ -112,11 +113,12 @@ export class VdpaFile {
     return this.removed();
   }
 
+  /** The error EPEER of a device that was removed. */
   removed(): VirtioPmdError {
     return new VirtioPmdError('EPEER', `${this.path}: the vdpa device was removed: detach the port`);
   }
 
-  /** Sends a message to the device's IOTLB. @throws SystemError, so that the caller can say what it was about */
+  /** Sends a message to the device's IOTLB. @throws SystemError when the kernel refuses it, EPEER when the device is gone */
   write(message: Uint8Array): void {
     try {
       this.system.write(this.fd, message);
@@ -125,7 +127,7 @@ export class VdpaFile {
     }
   }
 
-  /** The kind of device, undefined when the file is something else. */
+  /** The virtio device ID (virtio 1.2 section 5); undefined when the file is no vhost-vdpa device. */
   deviceId(): number | undefined {
     const { bytes, view } = structure(4);
     try {
@@ -176,14 +178,14 @@ export class VdpaFile {
     this.ioctl('VHOST_VDPA_SET_STATUS', Uint8Array.of(status));
   }
 
-  /** Descriptors of the largest ring. */
+  /** Descriptors of the largest ring that the device can have. */
   ringSize(): number {
     const { bytes, view } = structure(2);
     this.ioctl('VHOST_VDPA_GET_VRING_NUM', bytes);
     return view.getUint16(0, true);
   }
 
-  /** Virtqueues of the device; undefined before Linux 5.18. */
+  /** Number of virtqueues of the device; undefined before Linux 5.18. */
   queueCount(): number | undefined {
     const { bytes, view } = structure(4);
     return this.tryIoctl('VHOST_VDPA_GET_VQS_COUNT', bytes) ? view.getUint32(0, true) : undefined;
@@ -198,7 +200,7 @@ export class VdpaFile {
 
   // ---- configuration ---------------------------------------------------------------------------------------------------
 
-  /** Bytes of the device configuration. A kernel before 5.18 does not say: then all that anybody reads may be there. */
+  /** Bytes of the device configuration. A kernel before 5.18 does not say; then it is the whole of virtio_net_config. */
   get configSize(): number {
     if (this.configLength === undefined) {
       const { bytes, view } = structure(4);
@@ -208,7 +210,7 @@ export class VdpaFile {
     return this.configLength;
   }
 
-  /** All ones beyond its end. */
+  /** `length` bytes of the device configuration from `offset` on; all ones beyond its end. */
   readConfig(offset: number, length: number): Uint8Array {
     const result = new Uint8Array(length).fill(0xff);
     const there = Math.min(length, this.configSize - offset);
@@ -221,6 +223,7 @@ export class VdpaFile {
     return result;
   }
 
+  /** @throws VirtioPmdError ECONFIG beyond the end of the configuration, EPEER */
   writeConfig(offset: number, values: Uint8Array): void {
     if (offset + values.length > this.configSize) {
       throw new VirtioPmdError(
@@ -235,7 +238,7 @@ export class VdpaFile {
     this.ioctl('VHOST_VDPA_SET_CONFIG', bytes);
   }
 
-  /** Has `eventFd` signalled when the configuration changes. Not every kernel can. */
+  /** The kernel signals `eventFd` when the configuration changes. Without effect on kernels that do not have the request. */
   setConfigCall(eventFd: number): void {
     this.tryIoctl('VHOST_VDPA_SET_CONFIG_CALL', new Uint8Array(Int32Array.of(eventFd).buffer));
   }

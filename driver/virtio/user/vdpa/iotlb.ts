@@ -1,6 +1,6 @@
 /**
- * What a vdpa device may reach: messages to its IOTLB (VHOST_IOTLB_MSG_V2). The kernel pins the pages behind a mapping, and
- * keeps mappings over a reset of the device.
+ * The memory that a vdpa device may access: messages to its IOTLB (VHOST_IOTLB_MSG_V2, linux/vhost_types.h). The kernel pins the
+ * pages of a mapping, and keeps mappings across a reset of the device.
  */
 import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
 import { formatMiB } from '../../../../native/sizes.js';
@@ -15,17 +15,18 @@ import {
 } from '../../../wire/linux/vhost-types.js';
 import { hex } from '../../../wire/hex.js';
 
-/** Memory of this process, and the address by which the device knows it. */
+/** Memory of this process, and its address for the device. */
 export interface IotlbRange {
   readonly iova: bigint;
   readonly userAddress: bigint;
   readonly byteLength: bigint;
 }
 
-/** 2^64 cannot be said; no mapping ends at the last byte. */
+/** All addresses but the last byte, as the length has 64 bits; no mapping includes that byte. */
 const EVERYTHING: IotlbRange = { iova: 0n, userAddress: 0n, byteLength: (1n << 64n) - 1n };
 const NOTHING: IotlbRange = { iova: 0n, userAddress: 0n, byteLength: 0n };
 
+/** The mappings of one device. */
 export class VdpaIotlb {
   private mapped = false;
 
@@ -39,7 +40,7 @@ export class VdpaIotlb {
   ) {}
 
   /**
-   * Makes memory the device's, of which nothing was before.
+   * Maps memory for the device. Nothing may be mapped before.
    * @throws VirtioPmdError EMEMORY, EPEER; nothing is mapped then
    */
   map(ranges: readonly IotlbRange[]): void {
@@ -54,20 +55,20 @@ export class VdpaIotlb {
     }
   }
 
-  /** Takes all of it back. @throws VirtioPmdError EPEER */
+  /** Unmaps everything. @throws VirtioPmdError EPEER */
   unmap(): void {
     if (!this.mapped) return;
     this.send(VHOST_IOTLB_INVALIDATE, EVERYTHING);
     this.mapped = false;
   }
 
-  /** After a failure in the middle: its error is the one worth reading. */
+  /** Unmaps after a failure. It never throws, so that the caller gets the first error. */
   private takeBack(): void {
     try {
       this.unmap();
       if (this.batch) this.send(VHOST_IOTLB_BATCH_END, NOTHING);
     } catch {
-      // what is left goes with the file
+      // the kernel removes the rest when the file is closed
     }
   }
 
@@ -91,7 +92,7 @@ export class VdpaIotlb {
     }
   }
 
-  /** The kernel says EFAULT, whatever the reason. */
+  /** The kernel answers EFAULT for every reason, so the message names all remedies. */
   private whyNotMapped(error: unknown, { iova, byteLength }: IotlbRange): unknown {
     if (!(error instanceof SystemError)) return error;
     return new VirtioPmdError(

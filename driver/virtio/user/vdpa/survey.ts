@@ -1,4 +1,4 @@
-/** What a vdpa device is, asked once when its file is opened, and why it cannot be used, if so. */
+/** The properties of a vdpa device, asked once when its file is opened, and the reasons why it cannot be used. */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../../../../paths/layout.js';
 import type { AddressRange } from '../../../eal/addressing.js';
@@ -15,20 +15,23 @@ import type { VdpaFile } from './file.js';
 const IOTLB_MSG_V2 = 1n << BigInt(VHOST_BACKEND_F_IOTLB_MSG_V2);
 const IOTLB_BATCH = 1n << BigInt(VHOST_BACKEND_F_IOTLB_BATCH);
 
+/** What was found. */
 export interface VdpaDevice {
+  /** Feature bits that the device offers. */
   readonly features: bigint;
-  /** max_virtqueue_pairs: the control queue comes behind that many, even if fewer are used. */
+  /** max_virtqueue_pairs: the control queue comes after that many, even if fewer are used (virtio 1.2 section 5.1.2). */
   readonly devicePairs: number;
   /** Descriptors of every ring. */
   readonly ringSize: number;
-  /** The kernel takes several mappings as one. */
+  /** The kernel applies several mappings at once (VHOST_BACKEND_F_IOTLB_BATCH). */
   readonly batch: boolean;
-  /** Addresses that can be mapped; none: all of them. */
+  /** Ranges of addresses that can be mapped; none: all addresses. */
   readonly ranges: readonly AddressRange[];
-  /** Undefined: the device has none, and nobody named one. */
+  /** Six bytes; undefined: the device has none, and there is no devarg mac. */
   readonly mac: Uint8Array | undefined;
 }
 
+/** What the devargs ask for. */
 export interface VdpaWishes {
   readonly path: string;
   readonly queues: number;
@@ -37,7 +40,7 @@ export interface VdpaWishes {
   readonly log: Log;
 }
 
-/** Makes the device this process's, and asks it. @throws VirtioPmdError ECONFIG, EPEER */
+/** Makes this process the owner of the device, and asks it. @throws VirtioPmdError ECONFIG, EPEER when it cannot be used */
 export function surveyVdpa(file: VdpaFile, wishes: VdpaWishes): VdpaDevice {
   const { path } = file;
   const id = file.deviceId();
@@ -64,7 +67,7 @@ export function surveyVdpa(file: VdpaFile, wishes: VdpaWishes): VdpaDevice {
   };
 }
 
-/** @returns whether several mappings go as one */
+/** @returns whether several mappings are applied at once */
 function agreeOnIotlb(file: VdpaFile): boolean {
   const offered = file.backendFeatures();
   if (!has(offered, IOTLB_MSG_V2)) {
@@ -106,7 +109,7 @@ function checkQueues(file: VdpaFile, features: bigint, wanted: number): number {
   );
 }
 
-/** The kernel takes powers of two only, of packed rings too. */
+/** The kernel takes powers of two only, for packed rings too. @returns descriptors of every ring */
 function chooseRingSize(file: VdpaFile, { queueSize, log }: VdpaWishes): number {
   const largest = file.ringSize();
   if (largest < 1 || largest > MAX_QUEUE_SIZE) {
@@ -120,7 +123,7 @@ function chooseRingSize(file: VdpaFile, { queueSize, log }: VdpaWishes): number 
   return size;
 }
 
-/** mac= is stored in the device; one that does not take it keeps its own, as in DPDK. */
+/** Writes the devarg mac into the device. A device that does not take it keeps its own, as in DPDK. @returns the address in use */
 function chooseMac(file: VdpaFile, features: bigint, { mac, log }: VdpaWishes): Uint8Array | undefined {
   if (!has(features, F.VIRTIO_NET_F_MAC)) return mac;
   if (mac !== undefined) {

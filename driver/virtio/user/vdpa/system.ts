@@ -1,4 +1,4 @@
-/** The system calls under the vhost-vdpa back-end, as one object: tests put a kernel of their own in its place. */
+/** The system calls of the vhost-vdpa back-end, as one object that tests replace by a mock kernel. */
 import { existsSync, fstatSync } from 'node:fs';
 import { ioctl, openDeviceFile, writeNow } from '../../../../native/device-file.js';
 import { createEventFd, drainFd, signalFd } from '../../../../native/event.js';
@@ -28,20 +28,20 @@ export type VdpaRequest =
   | 'VHOST_VDPA_SET_VRING_ENABLE'
   | 'VHOST_VDPA_GET_IOVA_RANGE';
 
-/** Calls throw a SystemError when they fail, but those of which something else is said. */
+/** Calls throw a SystemError when they fail, unless their comment says otherwise. */
 export interface VdpaSystem {
   open(path: string): number;
   /** Never fails. */
   close(fd: number): void;
   ioctl(fd: number, request: VdpaRequest, argument: number | Uint8Array): number;
   write(fd: number, bytes: Uint8Array): void;
-  /** What sysfs calls the device behind a file, and whether it still does. Never fails. */
+  /** Path in sysfs of the device behind a file; `exists` says whether it is still there. Never fails. */
   entryOf(fd: number): string;
   exists(entry: string): boolean;
   createEventFd(): number;
   /** Never fails. */
   signal(fd: number): void;
-  /** Reads an eventfd empty. @returns whether it had been signalled */
+  /** Resets an eventfd to 0. @returns whether it had been signalled */
   drain(fd: number): boolean;
 }
 
@@ -52,7 +52,7 @@ export const vdpaSystem: VdpaSystem = {
   write: writeNow,
   entryOf: (fd) => {
     const { rdev } = fstatSync(fd);
-    // gnu_dev_major and gnu_dev_minor, for numbers of 32 bits
+    // as gnu_dev_major and gnu_dev_minor, for 32-bit device numbers
     return `/sys/dev/char/${(rdev >>> 8) & 0xfff}:${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}`;
   },
   exists: existsSync,

@@ -1,9 +1,10 @@
 /**
- * A vdpa device behind the kernel's vhost-vdpa: a whole virtio-net device, with a configuration and a control queue of its
- * own, that is spoken to by ioctls and reaches the packet memory by the addresses of its IOTLB.
+ * A vdpa device behind the kernel's vhost-vdpa: a complete virtio-net device with its own configuration and control queue. It is
+ * controlled by ioctls, and accesses the packet memory by the addresses of its IOTLB.
  *
- * As with PCI, queues are only noted down until DRIVER_OK is written; then memory and queues are handed over at once. The
- * kernel does not tell when a device is being removed: its entry in sysfs goes, and the removal waits for our file.
+ * As with PCI, queues are only recorded until DRIVER_OK is written; then the device is told of memory and queues at once. The
+ * kernel does not report that a device is being removed: its entry in sysfs disappears, and the removal waits until we close
+ * the file.
  */
 import { basename } from 'node:path';
 import { VirtioPmdError } from '../../../../native/errors.js';
@@ -21,10 +22,10 @@ import { VdpaIotlb } from './iotlb.js';
 import { surveyVdpa, type VdpaDevice, type VdpaWishes } from './survey.js';
 import { vdpaSystem, type VdpaSystem } from './system.js';
 
-/** Those of a PCI device but for NOTIFICATION_DATA, which a kick by eventfd cannot carry. */
+/** Those of a PCI device, except for NOTIFICATION_DATA: an eventfd carries no data. */
 const SUPPORTED = PCI_FEATURES & ~F.VIRTIO_F_NOTIFICATION_DATA;
 const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
-/** A status that no device has: hardware that was pulled out. */
+/** A status that no device has: hardware that was removed reads all ones. */
 const ALL_ONES = 0xff;
 
 export interface VhostVdpaOptions extends VdpaWishes {
@@ -33,7 +34,7 @@ export interface VhostVdpaOptions extends VdpaWishes {
 }
 
 /**
- * Opens /dev/vhost-vdpa-N, for this process alone.
+ * Opens /dev/vhost-vdpa-N; no other process can open it then.
  * @throws VirtioPmdError ESYSTEM, ECONFIG, EPEER; EMEMORY when the device does not reach the packet memory
  */
 export function openVhostVdpa(eal: Eal, options: VhostVdpaOptions, system: VdpaSystem = vdpaSystem): VhostVdpa {
@@ -48,6 +49,7 @@ export function openVhostVdpa(eal: Eal, options: VhostVdpaOptions, system: VdpaS
   }
 }
 
+/** The transport of a vdpa device. */
 export class VhostVdpa extends KickedQueues implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = SUPPORTED;
@@ -67,7 +69,7 @@ export class VhostVdpa extends KickedQueues implements Transport {
   protected readonly queueSize: number;
   private readonly controlKickFd: number;
   private readonly configFd: number;
-  /** By Rx queue; others may be waiting on them. */
+  /** By Rx queue; other threads may wait for them. */
   private readonly callFds: number[] = [];
 
   constructor(
@@ -125,11 +127,14 @@ export class VhostVdpa extends KickedQueues implements Transport {
     try {
       return this.file.status();
     } catch {
-      return ALL_ONES; // it always has one
+      return ALL_ONES; // as a removed device reads
     }
   }
 
-  /** For good. The device must not write to memory that is someone else's from now on, and its removal waits for the file. */
+  /**
+   * Gives the device up for good: it must not access the packet memory any more, and its removal waits until the file is
+   * closed.
+   */
   disconnect(): void {
     if (this.gone) return;
     this.gone = true;
@@ -187,7 +192,7 @@ export class VhostVdpa extends KickedQueues implements Transport {
     return { bits, withheld };
   }
 
-  /** The device sees addresses of its IOTLB, whether it says so or not. */
+  /** The device uses addresses of its IOTLB, whether it offers IOMMU_PLATFORM or not. */
   writeFeatures(acknowledged: bigint): void {
     this.checkThere();
     this.file.setFeatures((acknowledged & this.device.features) | F.VIRTIO_F_IOMMU_PLATFORM);
@@ -236,7 +241,7 @@ export class VhostVdpa extends KickedQueues implements Transport {
     );
   }
 
-  /** Everything that the device has to know before DRIVER_OK. */
+  /** Tells the device all that it has to know before DRIVER_OK. */
   private handOver(): void {
     const { eal } = this;
     if (has(this.acknowledged, F.VIRTIO_NET_F_CTRL_VQ)) this.makeControlQueue();
@@ -273,7 +278,7 @@ export class VhostVdpa extends KickedQueues implements Transport {
     file.enableVring(index);
   }
 
-  /** Anew at each initialisation, as place and format go with the features (virtio 1.2 section 5.1.2). */
+  /** Made again at each initialisation, as index and format depend on the features (virtio 1.2 section 5.1.2). */
   private makeControlQueue(): void {
     const { eal, acknowledged, device } = this;
     this.controlQueue?.queue.close();
@@ -294,7 +299,7 @@ export class VhostVdpa extends KickedQueues implements Transport {
   }
 }
 
-/** Puts `mac` into bytes of the configuration, as far as it lies in them. */
+/** Puts `mac` into bytes of the configuration, as far as they include it. */
 function overlay(bytes: Uint8Array, offset: number, mac: Uint8Array): void {
   mac.forEach((byte, i) => {
     const at = CONFIG_MAC + i - offset;

@@ -1,4 +1,4 @@
-/** The system calls under the vhost-kernel back-end, as one object: tests put a kernel of their own in its place. */
+/** The system calls of the vhost-kernel back-end, as one object that tests replace by a mock kernel. */
 import { readFileSync } from 'node:fs';
 import * as file from '../../../../native/device-file.js';
 import { VirtioPmdError } from '../../../../native/errors.js';
@@ -37,16 +37,16 @@ const requests = {
 
 export type KernelRequest = keyof typeof requests;
 
-/** Every call throws a SystemError when it fails, but those of which something else is said. */
+/** Calls throw a SystemError when they fail, unless their comment says otherwise. */
 export interface KernelSystem {
-  /** For reading and writing, without waiting. */
+  /** Opens a file for reading and writing (O_RDWR, O_NONBLOCK). @returns a descriptor */
   open(path: string): number;
-  /** A socket for requests about interfaces. */
+  /** A socket for the ioctls of interfaces (netdevice(7)). */
   openInterfaceSocket(): number;
   /** Never fails. */
   close(fd: number): void;
   ioctl(fd: number, request: KernelRequest, argument: number | Uint8Array): number;
-  /** poll(2) for nothing: what is told without being asked for. */
+  /** poll(2) without requested events. @returns POLLERR, POLLHUP or 0 */
   pollErrors(fd: number): number;
   readText(path: string): string;
 }
@@ -60,7 +60,11 @@ export const kernelSystem: KernelSystem = {
   readText: (path) => readFileSync(path, 'utf8'),
 };
 
-/** A system call that failed, as one sentence with the remedy. @param remedies by errno */
+/**
+ * A failed system call as an ESYSTEM of one sentence with what to do.
+ * @param remedies by errno
+ * @param otherwise for every other errno
+ */
 export function failedCall(
   what: string,
   error: unknown,
@@ -71,14 +75,14 @@ export function failedCall(
   return new VirtioPmdError('ESYSTEM', `${what} (${words(error)}): ${remedy}`, { cause: error });
 }
 
-/** An int that a request takes by its address. */
+/** A 32-bit argument that an ioctl takes by address. */
 export function intArgument(value: number): Uint8Array {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setInt32(0, value, true);
   return bytes;
 }
 
-/** The same for 64 bits. */
+/** A 64-bit argument that an ioctl takes by address. */
 export function longArgument(value: bigint): Uint8Array {
   const bytes = new Uint8Array(8);
   new DataView(bytes.buffer).setBigUint64(0, value, true);

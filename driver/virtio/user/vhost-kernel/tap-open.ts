@@ -1,4 +1,4 @@
-/** Making a tap device, or opening one that somebody made, and every reason why that cannot be. */
+/** Makes a tap device, or opens an existing one, and explains every failure (the kernel's Documentation/networking/tuntap.rst). */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { attempt, errnoOf } from '../../pci/system.js';
 import * as T from '../../../wire/linux/if-tun.js';
@@ -7,16 +7,16 @@ import { checkTapName, flagsOf, flagsRequest, nameOf } from './tap-requests.js';
 import { Tap } from './tap.js';
 
 const TUN_FILE = '/dev/net/tun';
-/** The kernel puts the lowest free number for %d. */
+/** The kernel replaces %d by the lowest free number. */
 const DEFAULT_NAME = 'tap%d';
 
 export interface TapRequest {
-  /** The name; undefined: tap0, tap1, whichever is free. */
+  /** The name; undefined: tap0, tap1 or the next that is free. */
   readonly iface: string | undefined;
   readonly queues: number;
 }
 
-/** IFF_* that the kernel knows for taps. @throws VirtioPmdError ESYSTEM, ECONFIG */
+/** IFF_* bits that the kernel supports for taps. @throws VirtioPmdError ESYSTEM; ECONFIG without IFF_VNET_HDR */
 export function tapFeatures(system: KernelSystem): number {
   const fd = openTunFile(system);
   try {
@@ -44,8 +44,9 @@ function openTunFile(system: KernelSystem): number {
 }
 
 /**
- * A tap with as many queues as asked for. One that is made here goes with its last descriptor; a persistent one stays.
- * @param features as `tapFeatures` told
+ * Opens a tap with `queues` queues. The kernel deletes a tap that was made here with its last descriptor; a persistent one
+ * remains.
+ * @param features as `tapFeatures` returned them
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESYSTEM; nothing stays open then
  */
 export function openTap(system: KernelSystem, { iface, queues }: TapRequest, features: number): Tap {
@@ -85,7 +86,7 @@ function openQueue(system: KernelSystem, name: string, flags: number): { fd: num
   }
 }
 
-/** A kernel, or a tap, that does not know several queues refuses them: then with one. */
+/** Opens the first queue. A kernel, or a tap, that does not support several queues refuses them; then it is opened with one. */
 function openFirst<T>(name: string, wanted: number, open: (name: string, flags: number) => T): T {
   if ((wanted & T.IFF_MULTI_QUEUE) === 0) return open(name, wanted);
   try {
@@ -103,7 +104,7 @@ function checkTap(flags: number, name: string, queues: number, existed: boolean)
       `tap ${name} does not support IFF_VNET_HDR: delete it, or choose another iface=`,
     );
   }
-  // a tap that is not persistent is there only while somebody has it open
+  // a tap that is not persistent exists only while a program has it open
   if (existed && (flags & T.IFF_PERSIST) === 0) throw taken(name);
   if (queues > 1 && (flags & T.IFF_MULTI_QUEUE) === 0) {
     throw new VirtioPmdError(
@@ -134,7 +135,7 @@ function whyNoTap(error: unknown, name: string, existed: boolean): VirtioPmdErro
   });
 }
 
-/** False also for a pattern, and where it cannot be found out. */
+/** Whether there is an interface of that name; false also for a pattern, and when the kernel does not answer. */
 function interfaceExists(system: KernelSystem, name: string): boolean {
   const socket = system.openInterfaceSocket();
   try {

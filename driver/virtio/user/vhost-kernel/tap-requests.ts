@@ -1,4 +1,4 @@
-/** What the requests to a tap are made of: pure functions. */
+/** The arguments of the ioctls of a tap, without I/O. */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { has } from '../../features.js';
 import { ARPHRD_ETHER } from '../../../wire/linux/if-arp.js';
@@ -11,7 +11,7 @@ const viewOf = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffse
 
 // ---- struct ifreq --------------------------------------------------------------------------------------------------
 
-/** A request about interface `name`, with flags. */
+/** A struct ifreq with the name of an interface and flags. */
 export function flagsRequest(name: string, flags = 0): Uint8Array {
   const bytes = new Uint8Array(ifreq.sizeof);
   const place = ifreq.ifr_ifrn.ifrn_name.get(viewOf(bytes));
@@ -20,17 +20,19 @@ export function flagsRequest(name: string, flags = 0): Uint8Array {
   return bytes;
 }
 
+/** The name in a struct ifreq. */
 export function nameOf(request: Uint8Array): string {
   const name = ifreq.ifr_ifrn.ifrn_name.get(viewOf(request));
   const end = name.indexOf(0);
   return new TextDecoder().decode(end < 0 ? name : name.subarray(0, end));
 }
 
+/** The flags in a struct ifreq, 16 bits. */
 export function flagsOf(request: Uint8Array): number {
   return ifreq.ifr_ifru.ifru_flags.get(viewOf(request)) & 0xffff;
 }
 
-/** A request about the address of the interface behind a descriptor, which needs no name. */
+/** A struct ifreq for the MAC address of the interface behind a descriptor, which needs no name. @param mac six bytes */
 export function addressRequest(mac?: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ifreq.sizeof);
   const { sa_family, sa_data } = ifreq.ifr_ifru.ifru_hwaddr;
@@ -39,16 +41,17 @@ export function addressRequest(mac?: Uint8Array): Uint8Array {
   return bytes;
 }
 
+/** The MAC address in a struct ifreq, six bytes. */
 export function addressIn(request: Uint8Array): Uint8Array {
   return ifreq.ifr_ifru.ifru_hwaddr.sa_data.get(viewOf(request)).slice(0, IFHWADDRLEN);
 }
 
 // ---- names ---------------------------------------------------------------------------------------------------------
 
-/** Bytes that dev_valid_name of the kernel refuses: / and :, what it takes for a space (0xa0 also within a letter), the end. */
+/** Bytes that the kernel's dev_valid_name refuses: / and :, those that it treats as spaces (0xa0 also within a letter), and 0. */
 const FORBIDDEN: readonly number[] = [...Buffer.from('/: \t\n\v\f\r\0'), 0xa0];
 
-/** Refuses what the kernel would refuse, or, worse, shorten. @throws VirtioPmdError EDEVARGS */
+/** Refuses names that the kernel would refuse, or shorten without notice. @throws VirtioPmdError EDEVARGS */
 export function checkTapName(name: string): void {
   const refuse = (why: string) => new VirtioPmdError('EDEVARGS', `iface=${name} cannot name an interface: ${why}`);
   const length = Buffer.byteLength(name);
@@ -65,7 +68,7 @@ export function checkTapName(name: string): void {
 
 // ---- offloads and filters ------------------------------------------------------------------------------------------
 
-/** TUN_F_*: what the tap may leave to us, by what was negotiated. */
+/** TUN_F_* bits: the work that the tap may leave to us. @param features the acknowledged ones */
 export function tapOffload(features: bigint): number {
   if (!has(features, F.VIRTIO_NET_F_GUEST_CSUM)) return 0;
   return (
@@ -78,8 +81,9 @@ export function tapOffload(features: bigint): number {
 const BROADCAST = new Uint8Array(6).fill(0xff);
 
 /**
- * struct tun_filter. The kernel compares the first eight addresses exactly and puts those behind them into a hash that takes
- * only multicast ones: unicast ones go first, and too many of them switch the filter off, which a filter may do.
+ * struct tun_filter. The kernel compares the first eight addresses exactly, and puts the others into a hash that takes only
+ * multicast addresses. Therefore unicast addresses go first; with more than eight of them the kernel does not filter, which the
+ * specification allows (virtio 1.2 section 5.1.6.5.1).
  */
 export function filterArgument({ promiscuous, allmulticast, unicast, multicast }: ReceiveFilter): Uint8Array {
   const { sizeof, flags, count, addr } = T.tun_filter;

@@ -1,6 +1,6 @@
 /**
- * A tap device that is open: the kernel's interface at the other end of a virtio_user port, with a descriptor for each queue
- * pair. What concerns the whole device goes through the first, which stays attached: it tells when the device is deleted.
+ * An open tap device: the kernel's interface at the other end of a virtio_user port, with a descriptor for each queue pair. The
+ * first descriptor stays attached; requests for the whole device use it, and it shows when the device is deleted.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { POLLERR } from '../../../../native/event.js';
@@ -16,19 +16,20 @@ const INT_MAX = 0x7fffffff;
 export interface OpenTap {
   readonly name: string;
   readonly multiQueue: boolean;
-  /** By queue pair. */
+  /** Descriptors by queue pair. */
   readonly fds: readonly number[];
 }
 
+/** The requests to an open tap. They throw EPEER when it was deleted, and ESYSTEM when the kernel refuses. */
 export class Tap {
-  /** As it was called when it was opened. */
+  /** Its name when it was opened; it may have been renamed. */
   readonly name: string;
   readonly multiQueue: boolean;
   private readonly fds: readonly number[];
-  /** By queue: packets may come to it. */
+  /** By queue: the kernel may deliver packets to it. */
   private readonly isAttached: boolean[];
 
-  /** The descriptors are the tap's from now on. */
+  /** The tap closes the descriptors. */
   constructor(
     private readonly system: KernelSystem,
     { name, multiQueue, fds }: OpenTap,
@@ -44,7 +45,7 @@ export class Tap {
     return (this.system.pollErrors(this.fds[0]!) & POLLERR) !== 0;
   }
 
-  /** @throws VirtioPmdError EPEER when it was deleted, ESYSTEM */
+  /** Six bytes. */
   get mac(): Uint8Array {
     const request = addressRequest();
     this.ask('SIOCGIFHWADDR', request, 'does not tell its address');
@@ -57,11 +58,12 @@ export class Tap {
     });
   }
 
+  /** @param byteLength bytes of the net header before each packet. */
   setHeaderSize(byteLength: number): void {
     this.ask('TUNSETVNETHDRSZ', intArgument(byteLength), `does not take net headers of ${byteLength} bytes`);
   }
 
-  /** The kernel never stops us because its queues are full: it drops. */
+  /** From now on the kernel drops packets when its queues are full, instead of stopping us. */
   unlimitSendBuffer(): void {
     this.ask('TUNSETSNDBUF', intArgument(INT_MAX), 'does not take the size of its send buffer');
   }
@@ -84,7 +86,7 @@ export class Tap {
     return this.fds[queue]!;
   }
 
-  /** Lets packets come to a queue, or not: the kernel spreads them over the queues that are attached. */
+  /** Attaches or detaches a queue: the kernel delivers packets to attached queues only. */
   attach(queue: number, on: boolean): void {
     if (queue === 0 || this.isAttached[queue] === on) return;
     const request = flagsRequest('', on ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE);
@@ -92,7 +94,7 @@ export class Tap {
     this.isAttached[queue] = on;
   }
 
-  /** Sets the interface administratively up, whatever its name is by now. */
+  /** Sets the interface administratively up, whatever its current name is. */
   bringUp(): void {
     const tap = flagsRequest(this.name);
     this.ask('TUNGETIFF', tap, 'does not tell its name');
@@ -117,7 +119,7 @@ export class Tap {
     }
   }
 
-  /** The kernel deletes the device, unless it is a persistent one. Never throws. */
+  /** Closes the descriptors: the kernel deletes the device, unless it is persistent. Never throws. */
   close(): void {
     attempt(...this.fds.map((fd) => () => this.system.close(fd)));
   }

@@ -1,8 +1,8 @@
 /**
- * The vhost-kernel back-end of virtio_user: a virtio-net device made of the kernel's vhost-net, which serves the rings, a tap
- * device, to which it brings the packets, and what this process adds (MAC, link status, control queue). The order of
- * the requests is DPDK's (vhost_kernel.c). Where DPDK leaves the tap alone, a control command has an effect: queue pairs that
- * are off get no packets, and the receive filter is the tap's own.
+ * The vhost-kernel back-end of virtio_user: a virtio-net device made of three parts. The kernel's vhost-net serves the rings, a
+ * tap device passes the packets to the kernel's stack, and this process adds MAC, link status and control queue. The order of
+ * the requests is DPDK's (vhost_kernel.c). Unlike in DPDK, control commands change the tap: disabled queue pairs get no packets,
+ * and the tap applies the receive filter.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import type { ControlCommand } from '../../control/commands.js';
@@ -20,7 +20,7 @@ import { USER_SUPPORTED, userConfig } from '../config.js';
 import { UserRings } from '../rings.js';
 import { VhostNet, type KernelRegion } from './vhost-net.js';
 
-/** What a tap with net headers does, which the kernel's vhost-net knows nothing of. */
+/** Features that a tap with net headers provides, and of which vhost-net is not told. */
 const OF_THE_TAP =
   F.VIRTIO_NET_F_CSUM |
   F.VIRTIO_NET_F_HOST_TSO4 |
@@ -29,17 +29,17 @@ const OF_THE_TAP =
   F.VIRTIO_NET_F_GUEST_TSO4 |
   F.VIRTIO_NET_F_GUEST_TSO6;
 
-/** The control queue and what it does here. */
+/** The features of the emulated control queue. */
 const OF_THE_CONTROL_QUEUE =
   F.VIRTIO_NET_F_CTRL_VQ | F.VIRTIO_NET_F_CTRL_RX | F.VIRTIO_NET_F_CTRL_VLAN | F.VIRTIO_NET_F_CTRL_MAC_ADDR;
 
 /**
- * Never taken from the kernel, whatever it offers: bit 27, by which vhost-net would make the net headers itself
- * (VHOST_NET_F_VIRTIO_NET_HDR), and what a tap has no room for in its net header.
+ * Features that are never taken from the kernel's offer: bit 27, with which vhost-net would make the net headers itself
+ * (VHOST_NET_F_VIRTIO_NET_HDR), and those that a tap's net header has no room for.
  */
 const NEVER = F.VIRTIO_F_ANY_LAYOUT | F.VIRTIO_NET_F_HASH_REPORT | F.VIRTIO_NET_F_RSS | OF_THE_TAP;
 
-/** What the kernel may offer and a port would take, and why it does not get it. */
+/** Features that the kernel may offer and a port would take, and why the port does not get them. */
 const WITHHELD: readonly (readonly [feature: bigint, why: string])[] = [
   [F.VIRTIO_F_IOMMU_PLATFORM, 'a memory table tells the kernel where everything is'],
   // kernels that offer it write one used entry for all buffers of a packet, as section 2.7.9 of virtio 1.2 allows
@@ -51,14 +51,15 @@ const REGION_LIMIT_FILE = '/sys/module/vhost/parameters/max_mem_regions';
 const DEFAULT_REGION_LIMIT = 64;
 
 export interface VhostKernelOptions {
-  /** Of vhost-net: /dev/vhost-net. */
+  /** Path of vhost-net: /dev/vhost-net. */
   readonly path: string;
   /** Name of the tap; undefined: the kernel chooses. */
   readonly iface?: string | undefined;
-  /** Sets the interface administratively up when the device begins to work. */
+  /** Set the interface administratively up at the first DRIVER_OK. */
   readonly up: boolean;
   /** Queue pairs. */
   readonly queues: number;
+  /** Descriptors of each ring. */
   readonly queueSize: number;
   /** A control queue, emulated. */
   readonly cq: boolean;
@@ -70,7 +71,7 @@ export interface VhostKernelOptions {
 }
 
 /**
- * Opens vhost-net once for each queue pair, and a tap with as many queues, which is there from now on.
+ * Opens vhost-net once for each queue pair, and a tap with as many queues. The interface exists from now on.
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESYSTEM; nothing stays open then
  */
 export function openVhostKernel(
@@ -104,6 +105,7 @@ interface Parts {
   readonly mac: Uint8Array;
 }
 
+/** A vhost-net device with its tap. */
 export class VhostKernel extends UserRings implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = USER_SUPPORTED;
@@ -124,11 +126,11 @@ export class VhostKernel extends UserRings implements Transport {
   private status = 0;
   private driverFeatures = 0n;
   private featuresSent = false;
-  /** The device has begun to work once. */
+  /** DRIVER_OK has been written once. */
   private begun = false;
   private readonly emulator: ControlEmulator;
 
-  /** @param parts open; the transport closes them. */
+  /** @param parts are open; the transport closes them. */
   constructor(
     private readonly eal: Eal,
     private readonly options: VhostKernelOptions,
@@ -166,7 +168,7 @@ export class VhostKernel extends UserRings implements Transport {
     if (!this.present) return;
     this.present = false;
     this.status = 0;
-    for (const net of this.nets) net.close(); // first: while the kernel serves a ring it holds the tap
+    for (const net of this.nets) net.close(); // first: while the kernel serves a ring, it keeps the tap open
     this.tap.close();
   }
 
@@ -250,7 +252,7 @@ export class VhostKernel extends UserRings implements Transport {
   private startDevice(): void {
     const { nets, tap } = this;
     this.checkPresent();
-    if (!this.featuresSent) this.sendFeatures(); // a legacy device has no FEATURES_OK to send them at
+    if (!this.featuresSent) this.sendFeatures(); // a legacy device has no FEATURES_OK, so they are sent now
     const regions = this.regions();
     for (let pair = 0; pair < this.pairs; pair++) {
       nets[pair]!.setMemory(regions);
@@ -266,7 +268,7 @@ export class VhostKernel extends UserRings implements Transport {
     this.begun = true;
   }
 
-  /** @throws VirtioPmdError ESTATE, EMEMORY */
+  /** The memory table. @throws VirtioPmdError ESTATE without packet memory, EMEMORY for more regions than the kernel takes */
   private regions(): KernelRegion[] {
     const { eal } = this;
     if (eal.memory === undefined)
@@ -297,7 +299,7 @@ export class VhostKernel extends UserRings implements Transport {
     };
   }
 
-  /** Queue pairs that the kernel is told about. */
+  /** The number of queue pairs that the kernel is told of. */
   private get pairs(): number {
     return has(this.driverFeatures, F.VIRTIO_NET_F_MQ) ? this.maxQueuePairs : 1;
   }
@@ -315,7 +317,7 @@ export class VhostKernel extends UserRings implements Transport {
     this.pairEnabled[pair] = on;
   }
 
-  /** Reset: the kernel lets go of the rings. What the tap is told at DRIVER_OK stays until then. */
+  /** Reset: the kernel stops using the rings. The settings of the tap remain until the next DRIVER_OK. */
   private stop(): void {
     if (this.present) {
       this.pairEnabled.forEach((_, pair) => this.enablePair(pair, false));

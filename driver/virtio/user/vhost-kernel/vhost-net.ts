@@ -1,4 +1,4 @@
-/** One open vhost-net file, which serves one queue pair: a thread of the kernel between its two rings and a tap. */
+/** One open vhost-net file (linux/vhost.h), which serves one queue pair: a thread of the kernel between its two rings and a tap. */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { attempt, errnoOf } from '../../pci/system.js';
 import { has } from '../../features.js';
@@ -15,7 +15,7 @@ import { failedCall, longArgument, type KernelRequest, type KernelSystem } from 
 const RINGS = [0, 1] as const;
 const NOTHING = -1;
 
-/** A ring for the kernel, by addresses of this process. */
+/** A ring for the kernel, with addresses in this process. */
 export interface KernelRing {
   readonly size: number;
   readonly base: number;
@@ -27,22 +27,23 @@ export interface KernelRing {
   readonly call: number;
 }
 
-/** Memory as descriptors name it, and where it is in this process. */
+/** A region of the memory table: the address in descriptors, the address in this process, and its bytes. */
 export interface KernelRegion {
   readonly deviceAddress: bigint;
   readonly userAddress: bigint;
   readonly byteLength: number;
 }
 
+/** The requests of one vhost-net file. They throw ESYSTEM when the kernel refuses. */
 export class VhostNet {
   private constructor(
     private readonly system: KernelSystem,
     private readonly fd: number,
-    /** What the kernel offers. */
+    /** Feature bits that the kernel offers. */
     readonly features: bigint,
   ) {}
 
-  /** @throws VirtioPmdError ESYSTEM, ECONFIG with the remedy; nothing stays open then */
+  /** Opens and owns the file. @throws VirtioPmdError ESYSTEM, ECONFIG with what to do; nothing stays open then */
   static open(system: KernelSystem, path: string): VhostNet {
     const fd = openFile(system, path);
     try {
@@ -50,7 +51,7 @@ export class VhostNet {
       const answer = longArgument(0n);
       system.ioctl(fd, 'VHOST_GET_FEATURES', answer);
       const features = new DataView(answer.buffer).getBigUint64(0, true);
-      // of the kernel's vhost drivers only the one for networks has it
+      // of the kernel's vhost drivers only vhost-net offers it
       if (!has(features, F.VIRTIO_NET_F_MRG_RXBUF)) throw noVhostNet(path);
       return new VhostNet(system, fd, features);
     } catch (error) {
@@ -82,7 +83,7 @@ export class VhostNet {
     });
   }
 
-  /** Tells the kernel where ring `index` lies: 0 that in which we receive, 1 that in which we send. */
+  /** Tells the kernel where a ring is. @param index 0: the Rx ring, 1: the Tx ring. */
   setRing(index: 0 | 1, ring: KernelRing): void {
     this.ask('VHOST_SET_VRING_NUM', ringState(index, ring.size), `does not take a ring of ${ring.size} descriptors`, {
       EINVAL: 'give a power of two with queue_size=',
@@ -93,7 +94,7 @@ export class VhostNet {
     this.ask('VHOST_SET_VRING_CALL', ringFile(index, ring.call), `does not take the eventfd of ring ${index}`);
   }
 
-  /** Begins to serve both rings. */
+  /** The kernel begins to serve both rings. @param tapFd the queue of a tap. */
   start(tapFd: number): void {
     try {
       for (const index of RINGS) {
@@ -105,7 +106,7 @@ export class VhostNet {
     }
   }
 
-  /** The kernel has let go of both rings when this returns. Never throws. */
+  /** When this returns, the kernel does not use the rings any more. Never throws. */
   stop(): void {
     const letGo = (index: number) => () =>
       this.system.ioctl(this.fd, 'VHOST_NET_SET_BACKEND', ringFile(index, NOTHING));

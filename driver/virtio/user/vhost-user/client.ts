@@ -1,12 +1,12 @@
 /**
- * The front-end's side of one vhost-user connection: requests, their replies and acknowledgements. It knows the protocol
- * and no policy: what to send when is virtio-user.ts's business.
+ * The front-end's side of one vhost-user connection: requests, their replies and acknowledgements (vhost-user.rst). It knows the
+ * protocol only; session.ts and virtio-user.ts decide what to send and when.
  *
- * Nothing here waits. A request is a generator that yields while its bytes do not fit the socket or its reply has not
- * come; conversation.ts resumes it, and knows how long that may take.
+ * Nothing here waits. A request is a generator that yields while its bytes do not fit into the socket or its reply has not
+ * come; conversation.ts resumes it and limits the time.
  *
- * A back-end that answers with anything but the expected reply has lost its place in the conversation, so the
- * connection is closed on the spot (vhost-user.rst, Communication). A refusal (REPLY_ACK) is an answer like any other.
+ * When a back-end sends anything but the expected reply, later replies cannot be matched with requests, so the connection is
+ * closed at once (vhost-user.rst, Communication). A refusal (REPLY_ACK) is a regular answer.
  */
 import { closeFromPeer } from '../../../../native/closer.js';
 import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
@@ -16,14 +16,14 @@ import { MessageChannel } from '../../../wire/channel.js';
 import * as V from '../../../wire/vhost-user.js';
 import { hex } from '../../../wire/hex.js';
 
-/** Why a request is not done yet: one object per request and direction. */
+/** Why a request is not complete yet: one object per request and direction. */
 export interface Pause {
   readonly request: number;
-  /** What its socket has to be ready for: POLLIN or POLLOUT. */
+  /** What the socket has to be ready for: POLLIN or POLLOUT. */
   readonly events: number;
 }
 
-/** A request, or several of them: yields as long as it has to wait, returns what was asked for. */
+/** One or several requests: yields as long as it has to wait, and returns the answer. It throws EPEER when the back-end fails. */
 export type Exchange<T = void> = Generator<Pause, T, void>;
 
 /** A memory region and the file behind it. */
@@ -31,6 +31,7 @@ export interface SharedRegion extends V.MemoryRegion {
   readonly fd: number;
 }
 
+/** The requests of one connection. */
 export class VhostUserClient {
   /** Acknowledged protocol features (PROTOCOL_F_*). */
   protocolFeatures = 0n;
@@ -38,7 +39,7 @@ export class VhostUserClient {
   private readonly channel: MessageChannel;
   private closed = false;
 
-  /** @param fd a connected socket, owned by the client from now on. */
+  /** @param fd a connected socket, which the client closes. */
   constructor(
     fd: number,
     private readonly warn: (line: string) => void,
@@ -50,14 +51,14 @@ export class VhostUserClient {
     return this.channel.fd;
   }
 
-  /** False once this side has closed, also because the conversation was lost. */
+  /** False once this side has closed, also because of a wrong answer. */
   get open(): boolean {
     return !this.closed;
   }
 
   /**
-   * True until either side has closed. Looks at the socket: one system call. A back-end speaks only when it is asked, so
-   * one that has something to say between two requests has lost its place, and its end would hide behind it.
+   * True until either side has closed. One system call. A back-end sends only replies, so a message between two requests is an
+   * error; it would also hide the end of the connection behind it.
    */
   get alive(): boolean {
     if (this.closed) return false;
@@ -91,7 +92,7 @@ export class VhostUserClient {
     this.protocolFeatures = features;
   }
 
-  /** A piece of the device's configuration; undefined when the back-end has none (an empty reply). */
+  /** `length` bytes of the device's configuration from `offset` on; undefined when the back-end has none (an empty reply). */
   *getConfig(offset: number, length: number): Exchange<Uint8Array | undefined> {
     const request = V.encodeConfig({ offset, flags: 0, data: new Uint8Array(length) });
     const payload = yield* this.query(V.GET_CONFIG, undefined, request);
@@ -139,7 +140,7 @@ export class VhostUserClient {
     return this.command(V.SET_VRING_ADDR, V.encodeVringAddr(addr));
   }
 
-  /** @param fd the eventfd with which we tell the back-end about buffers in ring `index`. */
+  /** @param fd the eventfd that we signal when there are new buffers in ring `index`. */
   setVringKick(index: number, fd: number): Exchange {
     return this.command(V.SET_VRING_KICK, V.encodeVringFd(index, true), [fd]);
   }
@@ -148,7 +149,7 @@ export class VhostUserClient {
     return this.command(V.SET_VRING_ENABLE, V.encodeVringState({ index, num: on ? 1 : 0 }));
   }
 
-  /** Stops a ring. @returns where the back-end stood in it. */
+  /** Stops a ring. @returns the back-end's position in it. */
   *getVringBase(index: number): Exchange<number> {
     const payload = V.encodeVringState({ index, num: 0 });
     return V.decodeVringState(yield* this.query(V.GET_VRING_BASE, V.VRING_STATE_SIZE, payload)).num;

@@ -1,17 +1,17 @@
 /**
- * What is being said on one vhost-user connection: exchanges, one after the other, none of which waits by itself. `run`
- * goes on with them as far as the back-end's answers allow, so that whoever calls it decides how long to wait: not at all
- * on a timer, a moment in a call.
+ * The queue of exchanges on one vhost-user connection. They are carried out one after the other, and none of them waits by
+ * itself. `run` continues them as far as the back-end's answers allow, and its caller decides how long to wait: not at all on a
+ * timer, a moment in a call (docs/decisions/0006).
  *
  * The whole handshake, from SET_OWNER to DRIVER_OK, has one deadline. Only time counts in which this process could have
- * heard an answer: a process that was stopped, or starved, does not find its back-end guilty.
+ * received an answer: time in which it was stopped, or had no CPU, is not held against the back-end.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { pollFd } from '../../../../native/event.js';
 import { requestName } from '../../../wire/vhost-user.js';
 import type { Exchange, Pause, VhostUserClient } from './client.js';
 
-/** Seconds. A back-end on a machine with a load of 20 takes some; QEMU and rte_vhost wait for ever. */
+/** Seconds. A back-end on a machine with a load of 20 needs some of them; QEMU and rte_vhost wait for ever. */
 export const DEFAULT_HANDSHAKE_TIMEOUT = 60;
 
 export interface Limits {
@@ -29,15 +29,16 @@ export interface Patience {
   readonly total: number;
 }
 
-/** Between two looks at the socket no more than this counts: nobody looked in the meantime. */
+/** Of the time between two looks at the socket at most this much counts, as nobody looked in the meantime. */
 const LONGEST_GAP_MS = 1000;
 
+/** The exchanges of one connection, in order. */
 export class Conversation {
   private readonly exchanges: Exchange[] = [];
-  /** What it waits for, and how long it has, in milliseconds. */
+  /** What the first exchange waits for, and since how many milliseconds. */
   private pause: Pause | undefined;
   private waited = 0;
-  /** The same for the handshake. */
+  /** Milliseconds that the handshake has taken. */
   private spent = 0;
   private lastLook = 0;
   private running = false;
@@ -48,28 +49,28 @@ export class Conversation {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** Something has not been answered yet. */
+  /** Exchanges are not complete yet. */
   get busy(): boolean {
     return this.exchanges.length > 0;
   }
 
-  /** Says this once everything before it is answered. */
+  /** Appends an exchange, which begins once all before it are complete. */
   add(exchange: Exchange): void {
     if (!this.busy) this.lastLook = this.now();
     this.exchanges.push(exchange);
   }
 
-  /** A handshake is over: the next exchange is the first of another. */
+  /** A handshake is complete: the next exchange is the first of another one. */
   restartClock(): void {
     this.spent = 0;
   }
 
   /**
-   * Goes on. @returns true once everything is answered
-   * @throws VirtioPmdError EPEER, ETIMEOUT; what was still to be said is dropped then
+   * Continues the exchanges. @returns true once all of them are complete
+   * @throws VirtioPmdError EPEER, ETIMEOUT; the remaining exchanges are dropped then
    */
   run({ each, total }: Patience): boolean {
-    if (this.running) return false; // whoever gets a log line may look at the port, which ends up here
+    if (this.running) return false; // code that gets a log line may look at the port, which calls this again
     this.running = true;
     const until = this.now() + total;
     try {
@@ -90,7 +91,7 @@ export class Conversation {
     }
   }
 
-  /** Looks at the socket. @returns why it cannot go on now; undefined: everything is said */
+  /** Continues without waiting. @returns what it has to wait for; undefined: all exchanges are complete */
   private advance(): Pause | undefined {
     for (let first = this.exchanges[0]; first !== undefined; first = this.exchanges[0]) {
       const step = first.next();
@@ -101,8 +102,9 @@ export class Conversation {
   }
 
   /**
-   * After a look that found nothing, so that an answer which is there always counts.
-   * @returns how long it may still take @throws VirtioPmdError ETIMEOUT
+   * Checks the deadlines. It is called after a look that found nothing, so that an answer that has arrived always counts.
+   * @returns milliseconds that the answer may still take
+   * @throws VirtioPmdError ETIMEOUT
    */
   private checkClock(pause: Pause): number {
     const now = this.now();

@@ -1,28 +1,28 @@
 /**
- * Getting connections of a vhost-user socket: by listening (server mode) or by connecting (client mode), the first time
- * and after each loss. What happens on a connection is virtio-user.ts's business.
+ * Gets connections of a vhost-user socket, by listening (server mode) or by connecting (client mode), the first time and after
+ * each loss. virtio-user.ts uses the connections.
  */
 import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
 import { acceptUnix, closeConnection, connectUnix, openListener, type Listener } from '../../../../native/socket.js';
 
-/** Client mode: pause between two attempts to connect (rte_vhost's own). The longest pause after a failed handshake. */
+/** Client mode: milliseconds between two attempts to connect, as in rte_vhost. Also the longest pause after a failed handshake. */
 const RECONNECT_MS = 1000;
-/** The first pause after a failed handshake; each further one doubles it. */
+/** Milliseconds of the first pause after a failed handshake; each further failure doubles it. */
 const FIRST_PAUSE_MS = 50;
 
 /** A source of connections. */
 export interface Connector {
-  /** A new connection (now the caller's), or -1 when there is none now. Never waits, never throws. */
+  /** A new connection, which the caller closes, or -1 when there is none. Never waits, never throws. */
   poll(): number;
-  /** There will be another connection, if somebody is there. */
+  /** It will go on looking for connections. */
   readonly retries: boolean;
-  /** A connection is over. The next one may have to wait, unless this one was of use. */
+  /** A connection has ended. After one that failed, the next one is delayed. @param wasOfUse it was up for a while */
   ended(wasOfUse: boolean): void;
   /** Server mode: stops listening and removes the socket file. Idempotent. */
   close(): void;
 }
 
-/** Makes a back-end wait that fails again and again. */
+/** The pause before the next connection, which grows while connections fail. */
 class Backoff {
   private pause = 0;
   private until = 0;
@@ -41,7 +41,7 @@ class Backoff {
 
 const clock = () => performance.now();
 
-/** Server mode: binds and listens at once. @throws VirtioPmdError ESOCKET with the remedy */
+/** Server mode: binds the socket file and listens at once. @throws VirtioPmdError ESOCKET with what to do */
 export function listenConnector(path: string, now: () => number = clock): Connector {
   const listener = listenAt(path);
   const backoff = new Backoff(now);
@@ -96,7 +96,7 @@ function whoListens(path: string): string {
   }
 }
 
-/** Client mode's first connection. @throws VirtioPmdError ESOCKET with the remedy */
+/** Client mode: the first connection. @throws VirtioPmdError ESOCKET with what to do */
 export function connectFirst(path: string): number {
   try {
     return connectUnix(path);

@@ -1,9 +1,8 @@
 /**
- * One connection to a vhost-user back-end: what the back-end knows on it, and the groups of messages that tell it. Their
- * order is DPDK's (virtio_user_dev.c).
+ * One connection to a vhost-user back-end: what the back-end has been told on it, and the groups of messages that tell it. Their
+ * order is that of DPDK (virtio_user_dev.c).
  *
- * A group takes what it says from its caller at the moment at which it is put in line: the port may be configured anew
- * before it is said.
+ * A group gets its values from its caller when it is queued: the port may be configured again before it is sent.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import type { Region } from '../../../../native/region.js';
@@ -19,7 +18,7 @@ import { VhostUserClient, type Exchange, type SharedRegion } from './client.js';
 
 const PROTOCOL_FEATURES = V.PROTOCOL_F_MQ | V.PROTOCOL_F_REPLY_ACK | V.PROTOCOL_F_CONFIG | V.PROTOCOL_F_STATUS;
 
-/** What a back-end is told at DRIVER_OK. */
+/** What a back-end is told at DRIVER_OK: the memory and the rings. */
 export interface RingPlan {
   readonly eal: Eal;
   readonly memory: Region;
@@ -29,42 +28,44 @@ export interface RingPlan {
   readonly kickFds: readonly number[];
 }
 
+/** The state of one connection. */
 export class UserSession {
   readonly client: VhostUserClient;
-  /** What is being said. */
+  /** The exchanges that are under way. */
   readonly talk: Conversation;
-  /** What the back-end offered, bit 30 included. */
+  /** Feature bits that the back-end offers, VHOST_USER_F_PROTOCOL_FEATURES (bit 30) included. */
   features = 0n;
-  /** From its configuration, when it was asked and has one. */
+  /** Six bytes from the back-end's configuration, if it was asked and has a MAC address. */
   mac: Uint8Array | undefined;
-  /** The last status that it was told. */
+  /** The last device status that it was told. */
   told = 0;
-  /** It knows the rings, and has not said that it stopped using them. */
+  /** It has been told of memory and rings, and has not confirmed that it stopped using them. */
   holdsMemory = false;
-  /** When it was told DRIVER_OK. */
+  /** When it was told DRIVER_OK; Infinity before. */
   private upSince = Infinity;
   private readonly pairEnabled: boolean[];
 
-  /** @param fd a connected socket, owned by the session from now on */
+  /** @param fd a connected socket, which the session closes @param pairs queue pairs of the device */
   constructor(fd: number, pairs: number, limits: Limits, warn: (line: string) => void) {
     this.client = new VhostUserClient(fd, warn);
     this.talk = new Conversation(this.client, limits);
     this.pairEnabled = Array.from({ length: pairs }, () => false);
   }
 
-  /** For how long it has been up, in milliseconds; negative if it never was. */
+  /** Milliseconds since DRIVER_OK; negative before. */
   get lifetime(): number {
     return performance.now() - this.upSince;
   }
 
-  /** The back-end wants to know a status like this one: before FEATURES_OK it cannot know about protocol features. */
+  /** Whether the back-end is told this status: with the protocol feature STATUS, and from FEATURES_OK on. */
   listensTo(status: number): boolean {
     return (status & F.STATUS_FEATURES_OK) !== 0 && has(this.client.protocolFeatures, V.PROTOCOL_F_STATUS);
   }
 
   /**
-   * SET_OWNER, features, protocol features. SET_OWNER opens every session (DPDK sends it once per process; a restarted
-   * back-end has never seen it).
+   * SET_OWNER, features, protocol features. SET_OWNER begins every session: DPDK sends it once per process, but a restarted
+   * back-end has not seen it.
+   * @param wantsMac ask for the MAC address of its configuration too
    */
   *hello(wantsMac: boolean): Exchange {
     const { client } = this;
@@ -80,14 +81,14 @@ export class UserSession {
     if (mac !== undefined && isUnicast(mac)) this.mac = mac;
   }
 
-  /** @param callFds of the rings that there will be, in their order */
+  /** SET_VRING_CALL of each ring, then SET_FEATURES. @param callFds by virtqueue index */
   *sendFeatures(callFds: readonly number[], features: bigint): Exchange {
-    // the first message that names a ring makes the back-end allocate it, so CALL goes ahead of the features
+    // the first message that names a ring makes the back-end allocate it, so CALL goes before the features
     for (const [index, fd] of callFds.entries()) yield* this.client.setVringCall(index, fd);
     yield* this.client.setFeatures(features | (this.features & F.VHOST_USER_F_PROTOCOL_FEATURES));
   }
 
-  /** DPDK asks twice: after FEATURES_OK and before DRIVER_OK. */
+  /** Checks that FEATURES_OK is still set (virtio 1.2 section 3.1.1). Like DPDK, after FEATURES_OK and before DRIVER_OK. */
   *confirmFeatures(): Exchange {
     checkFeaturesOk(yield* this.client.getStatus());
   }
@@ -95,7 +96,7 @@ export class UserSession {
   /** The memory table and the rings. */
   *start({ eal, memory, regions, queues, kickFds }: RingPlan): Exchange {
     const { client } = this;
-    // the memory's descriptor may be anybody's by now
+    // the number of the memory's descriptor may have been reused by now
     if (eal.memory !== memory) throw new VirtioPmdError('ESTATE', 'the Eal was closed before its port');
     this.holdsMemory = true;
     yield* client.setMemTable(regions);
@@ -130,6 +131,7 @@ export class UserSession {
     this.pairEnabled[pair] = on;
   }
 
+  /** SET_STATUS, if the back-end is told this one. */
   *tell(status: number): Exchange {
     if (this.listensTo(status)) yield* this.client.setStatus(status);
     this.told = status;

@@ -1,14 +1,13 @@
 /**
  * virtio_user: a virtio-net device made of a vhost-user back-end and what this process adds to it (MAC, link status,
- * control queue). It implements Transport; the order of its messages is DPDK's (virtio_user_dev.c), so that back-ends
- * made for DPDK meet nothing new.
+ * control queue). It implements Transport. The order of its messages is DPDK's (virtio_user_dev.c), which back-ends expect.
  *
  * Messages go out at three moments of the initialisation: SET_OWNER to SET_PROTOCOL_FEATURES when a connection is new,
  * SET_VRING_CALL to SET_STATUS at FEATURES_OK, and the memory table and the rings at DRIVER_OK.
  *
- * What is written is posted, as on PCI: a call returns once the message is in line, and `settle` and `poll` go on with
- * the line (docs/decisions/0006). The status that is read is the one that was written; what the back-end thinks of it is
- * asked on the way.
+ * Writes are posted, as on PCI: a call returns once its messages are queued, and `settle` and `poll` continue the queue
+ * (docs/decisions/0006). The status that is read is the one that was written; the back-end's own is checked by messages in the
+ * queue.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import type { Region } from '../../../../native/region.js';
@@ -28,22 +27,23 @@ import { UserRings } from '../rings.js';
 import { UserSession } from './session.js';
 import type { Exchange, SharedRegion } from './client.js';
 
-/** Features that this process provides itself and a vhost-user back-end is not told about. */
+/** Features that this process provides itself, and of which a vhost-user back-end is not told. */
 const FRONTEND_ONLY = F.VIRTIO_NET_F_MAC | F.VIRTIO_NET_F_STATUS | F.VIRTIO_NET_F_CTRL_VQ;
 
-/** What a back-end may offer, and nobody could switch on. */
+/** Features that a back-end may offer, but that vhost-user cannot configure (docs/decisions/0009). */
 const UNTOLD = F.VIRTIO_NET_F_RSS | F.VIRTIO_NET_F_HASH_REPORT;
 
 /** A connection that was up for less, in milliseconds, counts as a failed attempt. */
 const SHORT_LIFE_MS = 1000;
 
-/** A look that is worth its while: most back-ends answer within a fraction of a millisecond. */
+/** How long a look may wait: most back-ends answer within a fraction of a millisecond. */
 const AT_ONCE: Patience = { each: 2, total: 20 };
 
 export interface VirtioUserOptions {
   readonly path: string;
   /** Queue pairs asked for. */
   readonly queues: number;
+  /** Descriptors of each ring. */
   readonly queueSize: number;
   /** A control queue, emulated. */
   readonly cq: boolean;
@@ -55,6 +55,7 @@ export interface VirtioUserOptions {
   readonly log: Log;
 }
 
+/** The device of one socket, across all connections. */
 export class VirtioUser extends UserRings implements Transport {
   readonly driverName = 'net_virtio_user';
   readonly supported = USER_SUPPORTED;
@@ -62,13 +63,13 @@ export class VirtioUser extends UserRings implements Transport {
 
   /** The connection in use. */
   private session: UserSession | undefined;
-  /** A connection on which the back-end has not said yet what it offers. */
+  /** A connection on which the back-end has not offered its features yet. */
   private newcomer: UserSession | undefined;
-  /** What was written, told to the back-end or not yet. */
+  /** The device status that was written last, whether the back-end was told of it or not. */
   private status = 0;
   /** To be called once the back-end has stopped using the memory. */
   private releases: (() => void)[] = [];
-  /** What the back-end of the last connection offered, bit 30 included. */
+  /** Feature bits that the back-end of the last connection offered, bit 30 included. */
   private backendFeatures = 0n;
   private driverFeatures = 0n;
   private backendMac: Uint8Array | undefined;
@@ -76,7 +77,7 @@ export class VirtioUser extends UserRings implements Transport {
   private lastFailure = '';
   private closed = false;
 
-  /** @param connector where connections come from after this; the transport closes it. */
+  /** @param connector the source of connections; the transport closes it. */
   constructor(
     private readonly eal: Eal,
     private readonly options: VirtioUserOptions,
@@ -99,7 +100,7 @@ export class VirtioUser extends UserRings implements Transport {
     return this.session !== undefined && this.whyNoMq() !== undefined ? 1 : this.options.queues;
   }
 
-  /** Begins a session on a new connection, which is the transport's from now on; `greet` goes on with it. */
+  /** Begins a session on a new connection, which the transport closes; `greet` continues it. @param fd a connected socket */
   adopt(fd: number): void {
     const { queues, limits, log, mac } = this.options;
     this.newcomer = new UserSession(fd, queues, limits, (line) => log('warning', line));
@@ -107,7 +108,8 @@ export class VirtioUser extends UserRings implements Transport {
   }
 
   /**
-   * Goes on with a session that has begun, without waiting. @returns true once the back-end has said what it offers
+   * Continues a session that has begun. It waits a few milliseconds at most.
+   * @returns true once the back-end has offered its features
    * @throws VirtioPmdError EPEER, ETIMEOUT; the connection is closed then
    */
   greet(): boolean {
@@ -177,7 +179,7 @@ export class VirtioUser extends UserRings implements Transport {
     try {
       if (!session.talk.run(patience)) return false;
     } catch (error) {
-      this.status = session.told; // the rest was not said
+      this.status = session.told; // the rest was not sent
       throw error;
     }
     if ((session.told & F.STATUS_DRIVER_OK) !== 0) this.lastFailure = '';
@@ -185,7 +187,7 @@ export class VirtioUser extends UserRings implements Transport {
     return true;
   }
 
-  /** Says once, not at every attempt, what is wrong with a back-end that comes back and fails. */
+  /** Logs an error once, and not at every attempt, when a back-end fails again and again. */
   private report(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     if (message === this.lastFailure) return;
@@ -230,7 +232,7 @@ export class VirtioUser extends UserRings implements Transport {
     this.closeEventFds();
   }
 
-  /** Puts a group of messages in line. @throws VirtioPmdError EPEER when there is no back-end */
+  /** Queues a group of messages. @throws VirtioPmdError EPEER when there is no back-end */
   private say(group: (session: UserSession) => Exchange): void {
     const { session } = this;
     if (session === undefined) {
@@ -254,7 +256,7 @@ export class VirtioUser extends UserRings implements Transport {
     const asked = this.session?.listensTo(status) ?? false;
     if (added & F.STATUS_FEATURES_OK) this.sendFeatures();
     if (added & F.STATUS_DRIVER_OK) {
-      // a legacy device has no FEATURES_OK to send them at
+      // a legacy device has no FEATURES_OK, so they are sent now
       if ((status & F.STATUS_FEATURES_OK) === 0) this.sendFeatures();
       if (asked) this.say((session) => session.confirmFeatures());
       this.startDevice();
@@ -280,7 +282,7 @@ export class VirtioUser extends UserRings implements Transport {
     this.say((session) => session.start({ eal, memory, regions, queues, kickFds }));
   }
 
-  /** Virtqueues that the back-end is told about. */
+  /** The number of virtqueues that the back-end is told of. */
   private get ringCount(): number {
     return 2 * (has(this.driverFeatures, F.VIRTIO_NET_F_MQ) ? this.options.queues : 1);
   }
@@ -316,7 +318,7 @@ export class VirtioUser extends UserRings implements Transport {
     return { bits, withheld };
   }
 
-  /** Why there can be one queue pair only, if so. */
+  /** Why the device has only one queue pair; undefined when it may have several. */
   private whyNoMq(): string | undefined {
     if (!has(this.backendFeatures, F.VIRTIO_NET_F_MQ)) return 'not offered by the back-end';
     const protocol = this.session?.client.protocolFeatures ?? V.PROTOCOL_F_MQ;
@@ -361,7 +363,10 @@ export class VirtioUser extends UserRings implements Transport {
 /** VHOST_MEMORY_BASELINE_NREGIONS. */
 const MAX_REGIONS = 8;
 
-/** The packet memory as regions of a memory table: one, unless it has physical addresses. @throws VirtioPmdError EMEMORY */
+/**
+ * The packet memory as regions of a memory table: one, unless it has physical addresses.
+ * @throws VirtioPmdError EMEMORY for more than 8
+ */
 function sharedRegions(eal: Eal, memory: Region): SharedRegion[] {
   const regions = eal.dmaRuns.map((run) => ({
     guestAddr: run.deviceAddress,
