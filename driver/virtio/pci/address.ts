@@ -1,9 +1,12 @@
-/** Addresses of PCI functions: domain:bus:device.function, in hex. */
+/** Addresses of PCI functions: domain:bus:device.function, in hexadecimal. */
 import { VirtioPmdError } from '../../../native/errors.js';
 
 const FORM = /^(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([01]?[0-9a-f])\.([0-7])$/i;
 
-/** The way sysfs writes it, 0000:00:03.0; undefined when it is none. The domain may be left out, as for DPDK's -a. */
+/**
+ * An address as sysfs writes it, 0000:00:03.0; undefined when `text` is no address. The domain may be left out, as with
+ * DPDK's -a.
+ */
 export function canonicalAddress(text: string): string | undefined {
   const match = FORM.exec(text);
   if (match === null) return undefined;
@@ -12,7 +15,7 @@ export function canonicalAddress(text: string): string | undefined {
   return `${padded(domain, 4)}:${padded(bus!, 2)}:${padded(device!, 2)}.${fn}`;
 }
 
-/** @throws VirtioPmdError EDEVARGS */
+/** The same. @throws VirtioPmdError EDEVARGS when it is no address */
 export function checkAddress(text: string): string {
   const address = canonicalAddress(text);
   if (address !== undefined) return address;

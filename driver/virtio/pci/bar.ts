@@ -1,6 +1,6 @@
 /**
- * Registers of a PCI function as vfio and uio give them: mapped into this process, or behind a file that is read and
- * written at an offset. A BAR may have both: vfio does not let everything be mapped.
+ * Registers of a PCI function as vfio and uio provide them: mapped into this process, or in a file that is read and written at
+ * an offset. A BAR may have both: vfio does not allow to map all of it.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { guardHit, guardMapping, unguardMapping } from '../../../native/guard.js';
@@ -11,51 +11,55 @@ import type { Bar, Width } from './function.js';
 import { errnoOf, type PciSystem } from './system.js';
 
 /**
- * Most of a BAR that is mapped. A virtio device has a page per queue at most; a view of 4 GiB, which shared memory
- * may fill, would end Node 20.
+ * The most bytes of a BAR that are mapped. A virtio device needs at most a page per queue. A BAR with shared memory may have
+ * 4 GiB, and a view of that size would end Node 20.
  */
 export const MAX_MAPPED = 256 * 2 ** 20;
 
-/** Part of a BAR. Offsets are the BAR's. */
+/** A part of a BAR. Offsets are those of the BAR. */
 export interface Registers {
   readonly first: number;
-  /** The first byte that is no part of it any more. */
+  /** Offset of the first byte behind it. */
   readonly end: number;
   read(offset: number, width: Width): number;
   write(offset: number, width: Width, value: number): void;
   doorbell(offset: number, virtqueue: number, notificationData: boolean): Doorbell;
-  /** From now on nothing is read or written: all ones, as of a device that is gone. */
+  /** From now on reads return all ones, as of a device that is gone, and writes have no effect. */
   close(): void;
 }
 
-/** What a device that is gone reads as. */
+/** The value that a device which is gone reads as: all bits set. @param width bytes */
 export function allOnes(width: Width): number {
   return width === 4 ? 0xffffffff : (1 << (8 * width)) - 1;
 }
 
+/** Registers that are mapped into this process. */
 export class MappedRegisters implements Registers {
   readonly end: number;
   private views: Views | undefined;
   private givenUp = false;
 
-  /** @param mapping is unmapped with them. */
+  /** @param first offset in the BAR of the first byte. @param mapping is unmapped by `close`. */
   constructor(
     private readonly system: PciSystem,
     readonly first: number,
     private readonly mapping: Mapping,
   ) {
     this.end = first + mapping.byteLength;
-    // the kernel takes the mapping back when the device goes, and the next access is a SIGBUS
+    // the kernel unmaps the registers when the device goes, and the next access is a SIGBUS
     guardMapping(mapping);
     this.views = viewsOf(mapping);
   }
 
-  /** True once the kernel has taken the mapping back, or we have given it back. */
+  /** True once the kernel has unmapped the registers, or `giveUp` was called. */
   get lost(): boolean {
     return this.givenUp || guardHit(this.mapping);
   }
 
-  /** Gives the device's registers back; the addresses stay, as other threads may still ring a doorbell there. */
+  /**
+   * Releases the device's registers. The addresses stay mapped to other memory, as other threads may still write to a
+   * doorbell there.
+   */
   giveUp(): void {
     this.givenUp = true;
     this.views = undefined;
@@ -84,15 +88,16 @@ export class MappedRegisters implements Registers {
   }
 }
 
-/** Reads and writes fail so when the device is gone. */
+/** Errors of reads and writes when the device is gone. */
 const GONE = ['ENODEV', 'ENXIO', 'EIO'];
 
+/** Registers that are read and written through a file. */
 export class FileRegisters implements Registers {
   readonly first = 0;
   private readonly view = new DataView(new ArrayBuffer(4));
   private closed = false;
 
-  /** @param base where in the file they begin. The file itself stays open when they are closed. */
+  /** @param base where in the file they begin. `close` does not close the file. */
   constructor(
     private readonly system: PciSystem,
     private readonly fd: number,
@@ -132,7 +137,7 @@ export class FileRegisters implements Registers {
   }
 
   private unlessGone(access: () => number): number | undefined {
-    if (this.closed) return undefined; // the descriptor may be another file's by now
+    if (this.closed) return undefined; // the descriptor may have been closed, and its number used again
     try {
       return access();
     } catch (error) {
@@ -143,7 +148,7 @@ export class FileRegisters implements Registers {
 }
 
 export class RegisterBar implements Bar {
-  /** @param parts where a register is in several, the first is taken. */
+  /** @param parts of the BAR; a register that is in several of them is accessed through the first. */
   constructor(
     private readonly name: string,
     readonly kind: 'memory' | 'io',

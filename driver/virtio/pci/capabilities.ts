@@ -1,6 +1,6 @@
 /**
- * Where a virtio device keeps its registers: the walk over the PCI capability list and the checks of what is found on it
- * (virtio 1.2 section 4.1.4). Pure over reads of the configuration space; a device may have made up every byte there.
+ * Where a virtio device has its registers: the walk over the PCI capability list, and the checks of its entries (virtio 1.2
+ * section 4.1.4). It only reads the configuration space, and trusts none of its bytes.
  */
 import {
   PCI_CAP_ID_MSIX,
@@ -43,11 +43,11 @@ export interface Structure {
 }
 
 export interface NotifyStructure extends Structure {
-  /** Bytes from one value of queue_notify_off to the next. */
+  /** notify_off_multiplier: bytes between the registers of two successive values of queue_notify_off. */
   readonly multiplier: number;
 }
 
-/** The structures that a driver of a modern device needs. */
+/** The structures that the driver of a modern device needs. */
 export interface ModernLayout {
   readonly common: Structure;
   readonly notify: NotifyStructure;
@@ -55,12 +55,13 @@ export interface ModernLayout {
   readonly device: Structure;
 }
 
+/** What the list has. */
 export interface Capabilities {
   /** Undefined when a structure is missing. */
   readonly modern: ModernLayout | undefined;
   /** Names of the structures that are missing. */
   readonly missing: readonly string[];
-  /** What was passed over, and why. */
+  /** Sentences about capabilities that were ignored. */
   readonly rejected: readonly string[];
   /** The MSI-X capability: where it is in the configuration space, and its table's size. */
   readonly msix: { readonly at: number; readonly vectors: number } | undefined;
@@ -71,7 +72,7 @@ export type ConfigSpace = Pick<PciFunction, 'readConfig' | 'bar'>;
 interface StructureType {
   readonly key: keyof ModernLayout;
   readonly name: string;
-  /** Bytes that must be there; more may be. */
+  /** The least length in bytes; it may be longer. */
   readonly least: number;
   readonly align: number;
 }
@@ -91,8 +92,8 @@ const TYPES: ReadonlyMap<number, StructureType> = new Map([
 ]);
 
 /**
- * Finds the structures of a virtio device. Of several valid ones of a type the first counts: a device lists them in its
- * order of preference (section 4.1.4.1; DPDK takes the last).
+ * Finds the structures of a virtio device. Of several valid ones of a type it takes the first: a device lists them in its order
+ * of preference (section 4.1.4.1; DPDK takes the last). Never throws: what is wrong is in `warnings`.
  */
 export function readCapabilities(fn: ConfigSpace): Capabilities {
   const rejected: string[] = [];
@@ -104,7 +105,7 @@ export function readCapabilities(fn: ConfigSpace): Capabilities {
       msix ??= { at, vectors: (fn.readConfig(at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_QSIZE) + 1 };
     }
     if (id !== PCI_CAP_ID_VNDR) continue;
-    // other types exist (PCI configuration access, shared memory) and more may come: not ours
+    // other types exist (PCI configuration access, shared memory), and more may be added: not used here
     const type = TYPES.get(fn.readConfig(at + VIRTIO_PCI_CAP_CFG_TYPE, 1));
     if (type === undefined || found[type.key] !== undefined) continue;
     const structure = readStructure(fn, at, type);
@@ -122,7 +123,7 @@ export function msixEnabled(fn: Pick<ConfigSpace, 'readConfig'>, msix: Capabilit
   return msix !== undefined && (fn.readConfig(msix.at + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_ENABLE) !== 0;
 }
 
-/** Positions of the capabilities, in their order. The list ends at the first link that cannot be one. */
+/** Offsets of the capabilities, in the order of the list, which ends at the first invalid link. */
 function listCapabilities(fn: ConfigSpace, rejected: string[]): Iterable<number> {
   const list = new Set<number>();
   if ((fn.readConfig(PCI_STATUS, 2) & PCI_STATUS_CAP_LIST) === 0) return list;
@@ -142,7 +143,10 @@ function listCapabilities(fn: ConfigSpace, rejected: string[]): Iterable<number>
   return list;
 }
 
-/** The structure that the capability at `at` describes, or what is wrong with it; in DPDK's words and order. */
+/**
+ * The structure that the capability at `at` describes, or a sentence about what is wrong; DPDK's checks, in its words and
+ * order.
+ */
 function readStructure(fn: ConfigSpace, at: number, type: StructureType): NotifyStructure | string {
   const size = type.key === 'notify' ? VIRTIO_PCI_NOTIFY_CAP_SIZEOF : VIRTIO_PCI_CAP_SIZEOF;
   const capLength = fn.readConfig(at + VIRTIO_PCI_CAP_LEN, 1);

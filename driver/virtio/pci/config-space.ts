@@ -1,10 +1,10 @@
-/** What the bus drivers themselves need of a function's configuration space. */
+/** What the bus drivers need of a function's configuration space (PCI Local Bus specification). */
 import * as P from '../../wire/linux/pci-regs.js';
 import type { PciFunction } from './function.js';
 
 type Config = Pick<PciFunction, 'readConfig' | 'writeConfig'>;
 
-/** Sets and clears bits of the command register. */
+/** Sets and clears bits of the command register (PCI_COMMAND_*). */
 export function changeCommand(config: Config, set: number, clear = 0): void {
   const command = config.readConfig(P.PCI_COMMAND, 2);
   config.writeConfig(P.PCI_COMMAND, 2, (command | set) & ~clear & 0xffff);
@@ -14,17 +14,17 @@ export function isIoBar(config: Config, bar: number): boolean {
   return (config.readConfig(P.PCI_BASE_ADDRESS_0 + 4 * bar, 4) & P.PCI_BASE_ADDRESS_SPACE_IO) !== 0;
 }
 
-/** Where the vectors of MSI-X lie, which are the kernel's business. */
+/** Where the table of MSI-X vectors is, which the kernel manages. */
 export interface MsixTable {
   readonly bar: number;
   readonly first: number;
   readonly end: number;
 }
 
-/** Capabilities lie behind the header, at multiples of 4: there is no room for more. */
+/** The most capabilities that there is room for: they come after the header, at multiples of 4. */
 const MOST_CAPABILITIES = (P.PCI_CFG_SPACE_SIZE - P.PCI_STD_HEADER_SIZEOF) / 4;
 
-/** Undefined when the function has no MSI-X. */
+/** The table of a function; undefined when it has no MSI-X. */
 export function findMsixTable(config: Config): MsixTable | undefined {
   if ((config.readConfig(P.PCI_STATUS, 2) & P.PCI_STATUS_CAP_LIST) === 0) return undefined;
   let at = config.readConfig(P.PCI_CAPABILITY_LIST, 1) & ~3;

@@ -1,9 +1,9 @@
 /**
- * A virtio-net device on PCI: the Transport over either register layout, whatever bus the function is reached through.
+ * A virtio-net device on PCI: the Transport over either register layout, on any bus.
  *
- * Queues and vectors are only noted down until DRIVER_OK is written; then the device is told about memory, vectors and
- * queues at once. A device that has gone reads all ones: after every exchange with the registers the status says whether
- * the answer was one.
+ * Queues and vectors are only recorded until DRIVER_OK is written; then the device is told of memory, vectors and queues at once.
+ * A device that is gone reads all ones: after every access to the registers the status is read too, and tells whether the
+ * answer is valid.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { createEventFd, drainFd } from '../../../native/event.js';
@@ -25,14 +25,15 @@ import type { PciFunction } from './function.js';
 import { driverPosition } from './notification-data.js';
 import type { VirtioRegisters } from './registers.js';
 
-/** A status that no device has: nobody answers. */
+/** A status that no device has: the device is gone. */
 const ALL_ONES = 0xff;
 const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 /** VIRTIO_MAX_RX_QUEUES */
 const MOST_PAIRS = 128;
-/** Milliseconds that a device may take to be reset for the last time. */
+/** Reads of the status, 1 ms apart, that the last reset may take. */
 const CLOSE_RESET_ATTEMPTS = 100;
 
+/** The transport of a PCI device. */
 export class VirtioPci implements Transport {
   readonly driverName = 'net_virtio';
   readonly finalLoss = 'was removed: detach the port, and attach the device again once it is back';
@@ -40,9 +41,9 @@ export class VirtioPci implements Transport {
 
   private gone = false;
   private closed = false;
-  /** max_virtqueue_pairs: the control queue comes behind that many, even if fewer can be used. */
+  /** max_virtqueue_pairs: the control queue comes after that many, even if fewer can be used (virtio 1.2 section 5.1.2). */
   private devicePairs = 1;
-  /** Sizes of the data virtqueues, as the survey found them. */
+  /** Sizes of the data virtqueues in descriptors, as `survey` found them. */
   private readonly sizes: number[] = [];
   private readonly withheld = new Map<bigint, string>();
 
@@ -53,9 +54,9 @@ export class VirtioPci implements Transport {
   private readonly queues = new Map<number, QueueSetup>();
   private controlQueue: { readonly queue: ControlQueue; readonly setup: QueueSetup } | undefined;
 
-  /** By vector. Kept for the device's life, because other threads may be waiting on them. */
+  /** By vector. Kept as long as the device, because other threads may wait for them. */
   private readonly eventFds: number[] = [];
-  /** Vectors in use: 0, or one for configuration changes and one for each of the first Rx queues. */
+  /** Number of vectors in use: 0, or one for configuration changes and one for each of the first Rx queues. */
   private vectors = 0;
 
   constructor(
@@ -67,8 +68,9 @@ export class VirtioPci implements Transport {
   }
 
   /**
-   * Learns, once, which virtqueues there are, and leaves the device reset. QEMU lays its virtqueues out anew by the
-   * features that were written last, say by a firmware's driver without MQ; so all features are written first.
+   * Finds out, once, which virtqueues there are, and leaves the device reset. QEMU arranges its virtqueues by the features that
+   * were written last, perhaps by the driver of a firmware, without MQ; so all features are written first.
+   * @param resetAttempts reads of the status, 1 ms apart, before a reset counts as failed
    * @throws VirtioPmdError EPEER, ETIMEOUT: the device cannot be used
    */
   survey(resetAttempts?: number): void {
@@ -86,7 +88,7 @@ export class VirtioPci implements Transport {
       else this.withhold(several, why);
     }
     const data = offered & this.supported & F.VIRTIO_F_NOTIFICATION_DATA;
-    // not every bus has registers that a data path can store 4 bytes to
+    // not on every bus a data path can store 4 bytes to a register
     const whyNoData = data === 0n ? undefined : reasonOf(() => this.doorbell(0, data));
     if (whyNoData !== undefined) this.withhold(data, whyNoData);
     const most = 2 * Math.min(this.devicePairs, MOST_PAIRS);
@@ -103,7 +105,7 @@ export class VirtioPci implements Transport {
     for (const feature of bitsOf(features)) this.withheld.set(feature, why);
   }
 
-  /** Why the device cannot have several queue pairs although it offers them, if so. */
+  /** Why only one queue pair can be used although the device offers several; undefined when several can. */
   private whyOnePair(pairs: number, offered: bigint): string | undefined {
     if (pairs < 1 || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX) return `the device says max_virtqueue_pairs is ${pairs}`;
     if (!has(offered, F.VIRTIO_NET_F_CTRL_VQ) || this.ask(() => this.queueSize(2 * pairs)) > 0) return undefined;
@@ -140,7 +142,7 @@ export class VirtioPci implements Transport {
     return isr !== ALL_ONES && (isr & VIRTIO_PCI_ISR_CONFIG) !== 0;
   }
 
-  /** An exchange with the registers. Whatever comes of it, when nobody answers any more that is what went wrong. */
+  /** Accesses the registers. When the device is gone afterwards, that is the error, whatever the result was. */
   private ask<T>(question: () => T): T {
     if (this.gone) throw this.removed();
     try {
@@ -152,7 +154,10 @@ export class VirtioPci implements Transport {
     throw this.removed();
   }
 
-  /** For good. A device that did not even take its reset must not write to memory that is someone else's from now on. */
+  /**
+   * Gives the device up for good. One that does not take its reset must not access the packet memory any more: no bus
+   * mastering.
+   */
   disconnect(): void {
     if (this.gone) return;
     this.gone = true;
@@ -220,7 +225,7 @@ export class VirtioPci implements Transport {
   setInterrupts(rxQueues: number): void {
     const { name, vectors } = this.fn;
     const wanted = rxQueues + 1;
-    if (wanted === this.vectors || (rxQueues === 0 && vectors === 0)) return; // without vectors, changes are asked for
+    if (wanted === this.vectors || (rxQueues === 0 && vectors === 0)) return; // without vectors, `poll` asks for changes
     if (vectors === 0) {
       throw new VirtioPmdError(
         'ECONFIG',
@@ -285,7 +290,7 @@ export class VirtioPci implements Transport {
     return this.ask(() => control.queue.send(command));
   }
 
-  /** @throws VirtioPmdError EPEER for a size that no ring can have */
+  /** Descriptors of a virtqueue; 0: there is none. @throws VirtioPmdError EPEER for an invalid size */
   private queueSize(index: number): number {
     const size = this.registers.queueSize(index);
     if (size <= MAX_QUEUE_SIZE) return size;
@@ -294,7 +299,7 @@ export class VirtioPci implements Transport {
     );
   }
 
-  /** Everything that the device has to know before DRIVER_OK. */
+  /** Tells the device all that it has to know before DRIVER_OK. */
   private handOver(): void {
     const { eal, fn } = this;
     if (has(this.acknowledged, F.VIRTIO_NET_F_CTRL_VQ)) this.makeControlQueue();
@@ -350,7 +355,7 @@ export class VirtioPci implements Transport {
     );
   }
 
-  /** Anew at each initialisation, as size, place and format go with the features (section 5.1.2). */
+  /** Made again at each initialisation, as size, index and format depend on the features (virtio 1.2 section 5.1.2). */
   private makeControlQueue(): void {
     const { eal, acknowledged } = this;
     this.controlQueue?.queue.close();
@@ -363,14 +368,14 @@ export class VirtioPci implements Transport {
       packed: has(acknowledged, F.VIRTIO_F_RING_PACKED),
       size: this.splitOrPackedSize(index),
       eventIdx: has(acknowledged, F.VIRTIO_F_EVENT_IDX),
-      // asked for, as the queue would wait for a device that has gone until its time is up
+      // read first, as the queue would wait for its whole time-out when the device is gone
       notify: (position) => this.ask(() => this.registers.notify(index, withData ? position : undefined)),
     });
     this.controlQueue = { queue, setup: queue.queueSetup(index) };
   }
 }
 
-/** Why `action` cannot be done, if so. */
+/** The message of the error that `action` throws; undefined when it throws none. */
 function reasonOf(action: () => void): string | undefined {
   try {
     action();
@@ -380,7 +385,7 @@ function reasonOf(action: () => void): string | undefined {
   }
 }
 
-/** For a device that is being given up: there is nothing left to do about it. */
+/** Carries out a step of giving a device up, and ignores its errors. */
 function quietly(action: () => void): void {
   reasonOf(action);
 }

@@ -61,7 +61,7 @@ export class LegacyRegisters implements VirtioRegisters {
     this.bar.write(VIRTIO_PCI_GUEST_FEATURES, 4, Number(bits));
   }
 
-  /** A legacy device has no generation to tell that it changed meanwhile: what reads the same twice will do. */
+  /** A legacy device has no generation counter that shows a change: bytes that read the same twice are valid. */
   readConfig(offset: number, length: number): Uint8Array {
     const config = this.config();
     let last = readFields(config, offset, length);
@@ -86,7 +86,10 @@ export class LegacyRegisters implements VirtioRegisters {
     return this.bar.read(VIRTIO_PCI_QUEUE_NUM, 2);
   }
 
-  /** The device is told one page number and finds the rest of the ring by the legacy layout, which paths/layout.ts has. */
+  /**
+   * The device is told one page number and derives the rest of the ring by the legacy layout (virtio 1.2 section 2.7.2), as
+   * paths/layout.ts does.
+   */
   setupQueue({ index, size, desc, driver, device }: QueueAddresses): void {
     const layout = splitLayout(size);
     const contiguous = driver - desc === BigInt(layout.driver) && device - desc === BigInt(layout.device);

@@ -34,6 +34,7 @@ import {
   type VirtioRegisters,
 } from './registers.js';
 
+/** The registers of a modern device. */
 export class ModernRegisters implements VirtioRegisters {
   readonly supported = PCI_FEATURES;
 
@@ -43,7 +44,7 @@ export class ModernRegisters implements VirtioRegisters {
   private readonly isr: Window;
   private readonly device: Window;
 
-  /** @param layout has passed the checks of capabilities.ts, so that its BARs are there and large enough */
+  /** @param layout has passed the checks of capabilities.ts: its BARs exist and are large enough */
   constructor(fn: PciFunction, layout: ModernLayout) {
     const window = ({ bar, offset, length }: Structure) => new Window(fn.bar(bar)!, offset, length);
     this.common = window(layout.common);
@@ -146,7 +147,10 @@ export class ModernRegisters implements VirtioRegisters {
     this.common.write(low + 4, 4, Number(address >> 32n));
   }
 
-  /** Where in its structure a virtqueue's notification register is. DPDK trusts the device with that; a stray store would hit another register. */
+  /**
+   * Offset of a virtqueue's notification register in its structure. It is checked, unlike in DPDK: a wrong one would hit
+   * another register.
+   */
   private notifyOffset(index: number, width: 2 | 4): number {
     this.select(index);
     const at = this.common.read(VIRTIO_PCI_COMMON_Q_NOFF, 2) * this.multiplier;

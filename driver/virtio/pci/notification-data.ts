@@ -1,4 +1,4 @@
-/** Where the driver stands in a ring, read off the ring: what NOTIFICATION_DATA tells the device (virtio 1.2 section 2.9). */
+/** The driver's position in a ring, read from the ring, for NOTIFICATION_DATA (virtio 1.2 section 2.9). */
 import { viewsOf, type Mapping } from '../../../native/region.js';
 import { DESC_F_AVAIL, DESC_SIZE } from '../../../paths/layout.js';
 import { vring_packed_desc } from '../../wire/linux/virtio-ring.js';
@@ -7,8 +7,8 @@ import type { QueueSetup } from '../transport.js';
 const WRAP = 0x8000;
 
 /**
- * Split: the avail index. Packed: the next descriptor to be made available, and in bit 15 the wrap counter for it. Looks
- * at the whole ring, so it is for the control plane; data paths know where they are.
+ * Split: the avail index. Packed: the next descriptor to be made available, with its wrap counter in bit 15. This reads the whole
+ * ring, so it is for the control plane; data paths keep their position.
  */
 export function driverPosition(memory: Mapping, queue: QueueSetup, packed: boolean): number {
   const { u16 } = viewsOf(memory);

@@ -1,4 +1,4 @@
-/** From a PCI address to a function that can be driven: by the kernel driver it is bound to, or a sentence why not. */
+/** Opens the function at a PCI address, by the kernel driver that it is bound to. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Log } from '../../eal/types.js';
 import { checkAddress } from './address.js';
@@ -14,9 +14,10 @@ import { Vfio } from './vfio/group.js';
 const processVfio = new Vfio(systemAt());
 
 /**
+ * Opens a function.
  * @param text an address, with its domain or without.
- * @param vfio another system than this machine's, in tests.
- * @throws VirtioPmdError EDEVARGS, ECONFIG, ESYSTEM which says what is in the way and what to do
+ * @param vfio tests pass one with a mock kernel.
+ * @throws VirtioPmdError EDEVARGS, ECONFIG, ESYSTEM with the reason and what to do
  */
 export function openPciFunction(text: string, log: Log, vfio = processVfio): PciFunction {
   const address = checkAddress(text);

@@ -15,7 +15,7 @@ import { openQtest } from './qtest/qtest.js';
 import { busOf, listVirtioNet } from './sysfs.js';
 import { probeVirtioPci } from './virtio-pci.js';
 
-/** DPDK takes the name of the bus in front of an address. */
+/** DPDK accepts the name of the bus before an address. */
 const addressOf = (name: string) => name.replace(/^pci:/, '');
 
 /** True for `0000:00:03.0,...` and `qtest:SOCKET,...`. */
@@ -25,7 +25,7 @@ export function isPci(devargs: string): boolean {
   return isQtest(name) || name.startsWith('pci:') || canonicalAddress(name) !== undefined;
 }
 
-/** @throws VirtioPmdError EDEVARGS */
+/** The arguments of a PCI device, on any bus. @throws VirtioPmdError EDEVARGS */
 export function parsePci(devargs: string): PciDevargs {
   checkArgument('parsePci', 'devargs', devargs, aString);
   if (isQtest(devargs)) return parseQtest(devargs);
@@ -34,12 +34,12 @@ export function parsePci(devargs: string): PciDevargs {
   return pciArgs(address, parseDevargs(args, pciSchema, address));
 }
 
-/** True when `devargs` leave the device to a vDPA driver (vdpa=1), as DPDK's driver then does. */
+/** True when `devargs` reserve the device for a vDPA driver (vdpa=1), as in DPDK. */
 export function leftToVdpa(devargs: string): boolean {
   return isPci(devargs) && parsePci(devargs).vdpa;
 }
 
-/** Addresses of the virtio-net functions that are bound to vfio-pci or uio, without those of `blocked`. */
+/** Addresses of the virtio-net functions that are bound to vfio-pci or uio, except for those of `blocked`. */
 export function boundPciDevices(blocked: readonly string[]): string[] {
   const leaveOut = blocked.map((text) => checkAddress(addressOf(splitDevargs(text).name)));
   return listVirtioNet()
@@ -47,7 +47,10 @@ export function boundPciDevices(blocked: readonly string[]): string[] {
     .map((device) => device.address);
 }
 
-/** @throws VirtioPmdError EDEVARGS, ECONFIG, EMEMORY, EPEER, ESOCKET, ESTATE, ESYSTEM, ETIMEOUT */
+/**
+ * Opens the device and finds out what it has; it is reset then.
+ * @throws VirtioPmdError EDEVARGS, ECONFIG, EMEMORY, EPEER, ESOCKET, ESTATE, ESYSTEM, ETIMEOUT
+ */
 export async function probePci(eal: Eal, devargs: string, log: Log): Promise<Transport> {
   if (leftToVdpa(devargs)) {
     throw new VirtioPmdError(
@@ -68,8 +71,8 @@ export async function probePci(eal: Eal, devargs: string, log: Log): Promise<Tra
 }
 
 /**
- * A device that does not offer IOMMU_PLATFORM (every legacy one) may go around the IOMMU: QEMU's does (virtio 1.2 section
- * 6.1). Physical addresses are right either way, as vfio maps them to themselves.
+ * A device that does not offer IOMMU_PLATFORM (every legacy one) may bypass the IOMMU, and QEMU's does (virtio 1.2 section 6.1).
+ * Physical addresses work in both cases, as vfio maps them to themselves.
  */
 export function addressingOf({ addressing }: Pick<PciFunction, 'addressing'>, offered: bigint): Addressing {
   return addressing.kind === 'iova' && !has(offered, VIRTIO_F_IOMMU_PLATFORM) ? { kind: 'physical' } : addressing;

@@ -1,11 +1,11 @@
-/** What the two register layouts of a virtio PCI device have in common: modern.ts and legacy.ts implement it. */
+/** The interface of the two register layouts of a virtio PCI device, which modern.ts and legacy.ts implement. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Doorbell } from '../../../paths/guest/queue.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
 import * as F from '../../wire/virtio-features.js';
 import type { Bar, Width } from './function.js';
 
-/** DPDK's: what is asked of every device, what offloads ask for; and EVENT_IDX, which is ours. */
+/** Features that the driver supports on PCI: DPDK's, and EVENT_IDX. */
 export const PCI_FEATURES =
   F.VIRTIO_NET_F_MAC |
   F.VIRTIO_NET_F_STATUS |
@@ -35,7 +35,7 @@ export const PCI_FEATURES =
   F.VIRTIO_F_ORDER_PLATFORM |
   F.VIRTIO_F_NOTIFICATION_DATA;
 
-/** A virtqueue as the device is told about it. */
+/** A virtqueue as the device is told of it: index, descriptors, addresses. */
 export interface QueueAddresses {
   readonly index: number;
   readonly size: number;
@@ -46,30 +46,30 @@ export interface QueueAddresses {
 }
 
 /**
- * Registers, read and written. A device that has gone reads all ones everywhere; that is for the caller to notice.
- * @throws VirtioPmdError EPEER, ETIMEOUT where a device contradicts itself
+ * Reads and writes of registers. A device that is gone reads all ones everywhere; the caller checks that.
+ * @throws VirtioPmdError EPEER, ETIMEOUT where the answers of a device are inconsistent
  */
 export interface VirtioRegisters {
-  /** Feature bits that the layout can carry. */
+  /** Feature bits that the driver supports with this layout. */
   readonly supported: bigint;
   readStatus(): number;
   writeStatus(status: number): void;
   readFeatures(): bigint;
   writeFeatures(bits: bigint): void;
-  /** Bytes of virtio_net_config as they were at one moment; all ones beyond its end. */
+  /** Bytes of virtio_net_config, all of the same moment; all ones beyond its end. */
   readConfig(offset: number, length: number): Uint8Array;
   writeConfig(offset: number, bytes: Uint8Array): void;
   /** Interrupt status; reading it clears it. */
   readIsr(): number;
   /** Descriptors of virtqueue `index`; 0: there is no such queue. */
   queueSize(index: number): number;
-  /** Hands over a virtqueue; after its vector. */
+  /** Tells the device of a virtqueue and enables it; call it after the vector is set. */
   setupQueue(queue: QueueAddresses): void;
-  /** Maps an MSI-X vector, or none: VIRTIO_MSI_NO_VECTOR. @returns false when the device refuses */
+  /** Assigns an MSI-X vector, or none (VIRTIO_MSI_NO_VECTOR). @returns false when the device refuses */
   setConfigVector(vector: number): boolean;
   setQueueVector(index: number, vector: number): boolean;
   doorbell(index: number, notificationData: boolean): Doorbell;
-  /** Notifies at once. @param position where the driver is, with NOTIFICATION_DATA */
+  /** Notifies the device at once. @param position the driver's position, with NOTIFICATION_DATA */
   notify(index: number, position: number | undefined): void;
 }
 
@@ -120,7 +120,10 @@ export function readFields(config: Window, offset: number, length: number): Uint
   return bytes;
 }
 
-/** Writes part of the device configuration: in bytes, as the only field that was ever writable is the MAC address. */
+/**
+ * Writes a part of the device configuration, byte by byte, as only the MAC address is writable.
+ * @throws VirtioPmdError ECONFIG beyond its end
+ */
 export function writeFields(config: Window, offset: number, bytes: Uint8Array): void {
   if (offset + bytes.length > config.length) {
     throw new VirtioPmdError(
@@ -131,7 +134,7 @@ export function writeFields(config: Window, offset: number, bytes: Uint8Array): 
   bytes.forEach((byte, i) => config.write(offset + i, 1, byte));
 }
 
-/** Attempts at reading the device configuration while it does not change. */
+/** Attempts at reading the device configuration, each of which fails when it changes meanwhile. */
 export const CONFIG_ATTEMPTS = 100;
 
 export function unstableConfig(): VirtioPmdError {

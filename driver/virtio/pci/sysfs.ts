@@ -1,6 +1,6 @@
 /**
- * What the kernel's sysfs says about PCI functions. Read at every call: it changes with devbind and hot-plug.
- * `root` is where / is: '' but in tests.
+ * What the kernel's sysfs says about PCI functions (the kernel's Documentation/ABI/testing/sysfs-bus-pci). It is read at every
+ * call, as devbind and hot-plug change it. `root` is the path of the root folder: '' except in tests.
  */
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -14,7 +14,7 @@ export interface PciDevice {
   readonly device: number;
   /** 24 bits: base class, subclass, programming interface. */
   readonly classCode: number;
-  /** Undefined where the machine says nothing about it. */
+  /** Undefined when the machine does not report one. */
   readonly numaNode: number | undefined;
   /** Name of the kernel driver it is bound to. */
   readonly driver: string | undefined;
@@ -22,7 +22,7 @@ export interface PciDevice {
   readonly iommuGroup: string | undefined;
 }
 
-/** One base address register, as the kernel has assigned it. */
+/** The addresses of one base address register, as the kernel has assigned them. */
 export interface PciResource {
   readonly kind: 'memory' | 'io';
   readonly byteLength: number;
@@ -37,7 +37,7 @@ function text(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch {
-    return undefined; // a function may be unplugged between two reads
+    return undefined; // the function may have been unplugged between two reads
   }
 }
 
@@ -57,7 +57,7 @@ function names(folder: string): string[] {
   }
 }
 
-/** Undefined when there is no such function. */
+/** A function by its address; undefined when there is none. */
 export function readPciDevice(address: string, root = ''): PciDevice | undefined {
   const folder = `${devices(root)}/${address}`;
   const number = (file: string) => Number(text(`${folder}/${file}`) ?? NaN);
@@ -84,7 +84,7 @@ export function listVirtioNet(root = ''): PciDevice[] {
     .filter(isVirtioNet);
 }
 
-/** Which of our bus drivers reaches a function; undefined: none, as it is bound to another driver, or to none. */
+/** The bus driver for a function, by the kernel driver that it is bound to; undefined when there is none. */
 export function busOf(device: Pick<PciDevice, 'driver'>): 'vfio' | 'uio' | undefined {
   switch (device.driver) {
     case 'vfio-pci':
@@ -114,7 +114,7 @@ function parseResource(line: string): PciResource | undefined {
 
 export const pciFile = (address: string, file: string) => `/sys/bus/pci/devices/${address}/${file}`;
 
-/** uio0 */
+/** The name of a function's uio device, as uio0; undefined when it has none. */
 export function uioName(address: string, root = ''): string | undefined {
   return names(`${devices(root)}/${address}/uio`).find((name) => /^uio\d+$/.test(name));
 }

@@ -1,4 +1,4 @@
-/** The system calls under the bus drivers, as one object: tests put a kernel of their own in its place. */
+/** The system calls of the bus drivers, as one object that tests replace by a mock kernel. */
 import * as file from '../../../native/device-file.js';
 import { SystemError } from '../../../native/errors.js';
 import { createEventFd, drainFd } from '../../../native/event.js';
@@ -22,34 +22,34 @@ export type VfioRequest =
   | 'VFIO_IOMMU_MAP_DMA'
   | 'VFIO_IOMMU_UNMAP_DMA';
 
-/** Every call throws a SystemError when it fails, but those of which something else is said. */
+/** Calls throw a SystemError when they fail, unless their comment says otherwise. */
 export interface PciSystem {
-  /** Where / is: '' but in tests. */
+  /** Path of the root folder: '' except in tests. */
   readonly root: string;
-  /** For reading and writing, without waiting. `path` is absolute, below `root`. */
+  /** Opens a file for reading and writing (O_RDWR, O_NONBLOCK). @param path absolute, within `root`. */
   open(path: string): number;
   /** Never fails. */
   close(fd: number): void;
-  /** @returns how many bytes there were */
+  /** @returns the number of bytes read */
   readAt(fd: number, bytes: Uint8Array, position: number): number;
   writeAt(fd: number, bytes: Uint8Array, position: number): number;
-  /** @returns how many bytes there were, 0 when there are none yet */
+  /** @returns the number of bytes read, 0 when there are none yet */
   read(fd: number, bytes: Uint8Array): number;
   write(fd: number, bytes: Uint8Array): void;
   ioctl(fd: number, request: VfioRequest, argument: number | Uint8Array): number;
   map(fd: number, byteLength: number, position: number): Mapping;
   unmap(mapping: Mapping): void;
-  /** Gives up a file, or a mapping, that other threads may still use. See native/device-file.ts. */
+  /** Releases a file, or a mapping, that other threads may still use. See native/device-file.ts. */
   hollowOut(fd: number): void;
   hollowOutMapping(mapping: Mapping): void;
   createEventFd(): number;
-  /** Reads an eventfd empty. @returns whether it had been signalled */
+  /** Resets an eventfd to 0. @returns whether it had been signalled */
   drain(fd: number): boolean;
-  /** Milliseconds from some moment on. */
+  /** A clock in milliseconds. */
   now(): number;
 }
 
-/** The system as it is, or with / elsewhere. */
+/** The real system, with another root folder if one is given. */
 export function systemAt(root = ''): PciSystem {
   return {
     root,
@@ -74,23 +74,23 @@ export function systemAt(root = ''): PciSystem {
   };
 }
 
-/** Name of the errno behind an error; '' when it is no system call's. */
+/** The errno of a SystemError by name; '' for other errors. */
 export function errnoOf(error: unknown): string {
   return error instanceof SystemError ? error.errno : '';
 }
 
-/** What an error says, to go into another's sentence. */
+/** The message of an error, for use in another one. */
 export function words(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Runs the steps of a clean-up, each of them even if one before it fails. */
+/** Runs all steps of a clean-up, also after one that fails. Never throws. */
 export function attempt(...steps: (() => void)[]): void {
   for (const step of steps) {
     try {
       step();
     } catch {
-      // the device may be gone, and with it what there was to give back
+      // the device may be gone, and its resources with it
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * A PCI function that is bound to uio_pci_generic or igb_uio. All but the interrupt is in sysfs: the configuration space and
- * the resources, which are mapped, or read and written where they are I/O ports (so that nobody needs iopl).
+ * A PCI function that is bound to uio_pci_generic or igb_uio. The interrupt is in /dev/uioN, all else in sysfs: the configuration
+ * space and the resources. Memory resources are mapped; I/O ports are read and written through the file, so iopl is not needed.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Log } from '../../eal/types.js';
@@ -13,10 +13,10 @@ import { pciFile, readResources, uioName, type PciDevice, type PciResource } fro
 import { attempt, errnoOf, words, type PciSystem } from './system.js';
 
 const CONFIG_SIZE = 4096;
-/** How long an answer to "is it still there?" is good for. */
+/** Milliseconds for which an answer that the function is present is used again. */
 const LOOK_EVERY_MS = 200;
 
-/** @throws VirtioPmdError which says what is in the way */
+/** Opens a function. @throws VirtioPmdError with the reason and what to do */
 export function openUio(device: PciDevice, system: PciSystem, log: Log): PciFunction {
   const { address, driver } = device;
   const uio = uioName(address, system.root);
@@ -53,7 +53,7 @@ class UioFunction implements PciFunction {
   readonly name: string;
   readonly bus = 'uio';
   readonly addressing = { kind: 'physical' } as const;
-  /** uio_pci_generic has none; of igb_uio's, one at most, no use is made. */
+  /** uio_pci_generic has none; the one of igb_uio is not used. */
   readonly vectors = 0;
   private readonly config: FileRegisters;
   private readonly resources: readonly (PciResource | undefined)[];
@@ -87,7 +87,7 @@ class UioFunction implements PciFunction {
     const now = this.system.now();
     if (now - this.lastLook < LOOK_EVERY_MS) return true;
     this.lastLook = now;
-    // sysfs reads as all ones here when the kernel has taken the function away
+    // sysfs reads as all ones here when the kernel has removed the function
     const vanished = this.readConfig(P.PCI_VENDOR_ID, 2) === allOnes(2);
     if (!vanished && !this.bars.lost) return true;
     this.gone = true;
@@ -131,7 +131,7 @@ class UioFunction implements PciFunction {
 
   // ---- DMA and interrupts ------------------------------------------------------------------------------------------------
 
-  /** There is no IOMMU to tell. */
+  /** Nothing to do: there is no IOMMU. */
   mapDma(): void {}
 
   setVectors(fds: readonly number[]): void {
@@ -153,7 +153,7 @@ class UioFunction implements PciFunction {
     }
   }
 
-  /** Both drivers mask the interrupt when it fires: one by the command register, the other by means of its own. */
+  /** Both kernel drivers mask the interrupt when it fires: uio_pci_generic in the command register, igb_uio in its own way. */
   private enableLine(): void {
     if (this.generic) changeCommand(this, 0, P.PCI_COMMAND_INTX_DISABLE);
     else attempt(() => this.system.write(this.uioFd, new Uint8Array(Int32Array.of(1).buffer)));

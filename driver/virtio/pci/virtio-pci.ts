@@ -1,4 +1,7 @@
-/** From a PCI function to a virtio-net device: which register layout it has, or why it has none that can be used. */
+/**
+ * From a PCI function to a virtio-net device: which register layout it has, or why none of them can be used (virtio 1.2
+ * section 4.1).
+ */
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Eal } from '../../eal/eal.js';
 import type { Log } from '../../eal/types.js';
@@ -24,7 +27,7 @@ export interface PciProbeOptions {
 }
 
 /**
- * Makes a device of a function, which belongs to the device from here on: it is closed with it, and when this throws.
+ * Makes a device of a function. The device closes the function; when this throws, the function is closed too.
  * @throws VirtioPmdError ECONFIG: not a virtio-net device; EPEER, ETIMEOUT: one that cannot be used
  */
 export function probeVirtioPci(eal: Eal, fn: PciFunction, options: PciProbeOptions): Transport {

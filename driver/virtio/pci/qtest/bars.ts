@@ -1,6 +1,6 @@
 /**
- * Gives the BARs of a PCI function their addresses, which is firmware's work elsewhere: an emulated machine that only
- * halts has none. Decisions over configuration space alone.
+ * Assigns addresses to the BARs of a PCI function. On other machines the firmware does that, but an emulated machine that only
+ * halts has none. It uses the configuration space only.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as P from '../../../wire/linux/pci-regs.js';
@@ -19,7 +19,7 @@ export interface BarRegion {
   readonly byteLength: number;
 }
 
-/** Where there is room for the BARs of a function. */
+/** The addresses that are free for the BARs of a function. */
 export interface Window {
   readonly memory: number;
   readonly memoryBytes: number;
@@ -28,12 +28,12 @@ export interface Window {
 }
 
 /**
- * Assigns all BARs and switches decoding and bus mastering on.
- * @returns by BAR number; undefined for what is not there, and for the upper half of a 64-bit BAR.
+ * Assigns all BARs, and enables decoding and bus mastering.
+ * @returns by BAR number; undefined for a BAR that does not exist, and for the upper half of a 64-bit BAR.
  * @throws VirtioPmdError ECONFIG when they need more room
  */
 export function assignBars(config: ConfigSpace, window: Window, name: string): (BarRegion | undefined)[] {
-  config.writeConfig(P.PCI_COMMAND, 2, 0); // not while they are nowhere in particular
+  config.writeConfig(P.PCI_COMMAND, 2, 0); // no decoding while the addresses change
   const regions: (BarRegion | undefined)[] = Array.from({ length: P.PCI_STD_NUM_BARS });
   const next = { memory: window.memory, io: window.io };
   const end = { memory: window.memory + window.memoryBytes, io: window.io + window.ioBytes };

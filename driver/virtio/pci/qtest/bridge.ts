@@ -1,9 +1,9 @@
 /**
- * The thread between eventfds and an emulated machine, which has neither: it writes to the notification register of a queue
- * whose eventfd was signalled, and signals the eventfd of an MSI-X vector whose message has arrived in its word of RAM.
+ * The thread between eventfds and an emulated machine, which does not know them. It writes to the notification register of a
+ * queue whose eventfd was signalled, and signals the eventfd of an MSI-X vector whose message has arrived in its word of RAM.
  *
- * It looks every millisecond, and more often for a while after it found something. It ends when it is told to, and when QEMU
- * is gone.
+ * It polls every millisecond, and more often for a while after it found work. It ends when it is told to, and when QEMU is
+ * gone.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { drainFd, signalFd } from '../../../../native/event.js';
@@ -30,7 +30,7 @@ export interface BridgeData {
 
 const IDLE_MS = 1;
 const BUSY_MS = 0.1;
-/** Turns without anything to do before it looks less often. */
+/** Turns without work before it polls less often. */
 const PATIENCE = 100;
 
 parentPort!.postMessage('loaded');
@@ -42,7 +42,7 @@ const lock = new SharedMutex(words, TABLE_LOCK);
 const socket = new QtestSocket(link);
 const ram = viewsOf(messages).i32;
 
-/** @returns whether there was anything to do */
+/** One turn. @returns whether there was work */
 function turn(): boolean {
   let busy = false;
   for (let slot = 0; slot < MAX_FUNCTIONS; slot++) {
@@ -55,7 +55,7 @@ function turn(): boolean {
     for (let i = 0; i < table.vectorCount(slot); i++) {
       const at = slot * MAX_VECTORS + i;
       if (Atomics.load(ram, at) === 0) continue;
-      // taken before it is told of, so that a message that comes now is not lost
+      // cleared before the signal, so that a message that comes now is not lost
       Atomics.store(ram, at, 0);
       const fd = table.vectorFd(slot, i);
       if (fd >= 0) signalFd(fd);
@@ -65,7 +65,7 @@ function turn(): boolean {
   return busy;
 }
 
-// whoever closes the machine before this thread has loaded, sets ENDED: then nothing of it may be touched any more
+// ENDED means that the machine was closed before this thread had loaded: then nothing of it may be accessed any more
 if (Atomics.compareExchange(words, BRIDGE, STARTING, RUNNING) === STARTING) {
   try {
     let idle = 0;

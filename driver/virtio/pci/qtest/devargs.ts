@@ -1,6 +1,6 @@
 /**
- * The arguments of a device on the qtest bus: `qtest:SOCKET,ram=FILE[,addr=SS.F]` and those of every PCI device; and what a
- * QEMU is started with when there is none at SOCKET: `[,qemu=OPTIONS][,netdev=OPTIONS][,nics=N][,machine=NAME]`. No I/O.
+ * The arguments of a device on the qtest bus: `qtest:SOCKET,ram=FILE[,addr=SS.F]` and those of every PCI device. When there is no
+ * QEMU at SOCKET, one is started with `[,qemu=OPTIONS][,netdev=OPTIONS][,nics=N][,machine=NAME]`. No I/O.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { pciArgs, pciSchema, type PciDevargs } from '../../../devargs/devargs.js';
@@ -12,16 +12,16 @@ export interface QtestDevargs extends PciDevargs {
   readonly socket: string;
   /** Path of the file that is the machine's RAM. */
   readonly ram: string;
-  /** Device and function number on bus 0, as in `04.0`; undefined: the first network function that nobody uses. */
+  /** Device and function number on bus 0, as in `04.0`; undefined: the first network function that no port uses. */
   readonly address: string | undefined;
-  /** What a QEMU is started with. */
+  /** The options of a QEMU that is started. */
   readonly qemu: { readonly machine: 'q35' | 'pc'; readonly nics: readonly QemuDevice[] };
   /** True when one of the keys for starting a QEMU was given. */
   readonly startsQemu: boolean;
 }
 
 const PREFIX = 'qtest:';
-/** Network functions of a QEMU that we start are joined by a hub, unless `netdev=` says what is at the other end. */
+/** The network functions of a QEMU that we start are connected by a hub, unless `netdev=` names something else. */
 const DEFAULT_NETDEV = 'hubport,hubid=0';
 
 const addressKey: DevargKey<string | undefined> = {
@@ -33,7 +33,7 @@ const addressKey: DevargKey<string | undefined> = {
   fallback: undefined,
 };
 
-/** A list for QEMU, in which a comma would end the devarg. */
+/** A list for QEMU, with `;` in place of `,`, as a comma would end the devarg. */
 function qemuKey(what: string): DevargKey<string | undefined> {
   const text = textKey(`${what}, with ; between them`);
   return { ...text, parse: (value) => text.parse(value)?.replaceAll(';', ',') };
@@ -59,7 +59,7 @@ export function isQtest(text: string): boolean {
   return text.startsWith(PREFIX);
 }
 
-/** @throws VirtioPmdError EDEVARGS */
+/** Reads the arguments. @throws VirtioPmdError EDEVARGS */
 export function parseQtest(text: string): QtestDevargs {
   const { name, args } = splitDevargs(text);
   const socket = name.slice(PREFIX.length);

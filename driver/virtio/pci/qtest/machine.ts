@@ -1,9 +1,9 @@
 /**
  * One emulated machine: the connection to QEMU's qtest socket, the file that is its RAM, the network functions on its bus 0
- * and who uses them, and the bridge. QEMU serves one connection at a time, so all functions of a machine share one object.
+ * with their users, and the bridge. QEMU serves one connection at a time, so all functions of a machine share one object.
  *
- * RAM below 16 MiB is left alone but for the words that MSI-X messages go to: what a firmware keeps, and the VGA hole,
- * are there. From 16 MiB on all of it is packet memory.
+ * RAM below 16 MiB is not used, as firmware data and the VGA hole are there; only the words for MSI-X messages are. From 16 MiB
+ * on all of it is packet memory.
  */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
@@ -36,26 +36,26 @@ import {
 } from './shared.js';
 
 /**
- * Bridges that have not loaded yet. They keep the process alive, as one that ends meanwhile crashes: Node stops the thread, and
- * koffi aborts when it is loaded by a thread that is being stopped.
+ * Bridges that have not loaded yet. They keep the process alive, as ending it meanwhile would crash: Node stops the thread, and
+ * koffi aborts when a thread that is being stopped loads it.
  */
 const loading = new Set<Worker>();
 
-/** Resolves when every bridge has loaded: for those who leave by process.exit(). */
+/** Resolves when every bridge has loaded: await it before process.exit(). */
 export async function bridgesLoaded(): Promise<void> {
   while (loading.size > 0) await sleep(1);
 }
 
 const MIB = 1024 * 1024;
-/** Where MSI-X messages go: a page for each function. */
+/** Address in RAM of the MSI-X messages: a page for each function. */
 const MESSAGES = MIB;
 const MESSAGES_BYTES = MAX_FUNCTIONS * MAX_VECTORS * 4;
 const PACKET_MEMORY = 16 * MIB;
 const LEAST_RAM = 32 * MIB;
-/** Above, RAM may go on at another address than in the file. */
+/** Above this size a part of the RAM may be at another address than in the file. */
 const MOST_RAM = 2048 * MIB;
 
-/** PCI's hole below 4 GiB, and the I/O ports that firmware gives to PCI. */
+/** The PCI hole below 4 GiB, and the I/O ports that firmware assigns to PCI. */
 const MEMORY_WINDOW = { at: 0xe0000000, byteLength: 32 * MIB };
 const IO_WINDOW = { at: 0xc000, byteLength: 0x400 };
 
@@ -69,7 +69,7 @@ const CLOSE_TIMEOUT_MS = 2000;
 const DEFAULT_TIMEOUT_MS = 5000;
 
 export interface MachineOptions {
-  /** How long one answer of QEMU may take. */
+  /** Milliseconds that one answer of QEMU may take. Default 5000. */
   readonly timeoutMs?: number;
   readonly log?: (line: string) => void;
 }
@@ -84,10 +84,11 @@ export interface Claim {
   readonly address: string;
   readonly config: ConfigSpace;
   readonly window: Window;
-  /** Address, and words in this process, that the function's MSI-X messages may go to. */
+  /** The words for the function's MSI-X messages: their address for the device, and in this process. */
   readonly messages: { readonly address: number; readonly words: Int32Array };
 }
 
+/** A machine; `QtestMachine` objects are shared by all functions of one socket. */
 export class QtestMachine {
   readonly ram: RamFile;
   private readonly socket: QtestSocket;
@@ -98,12 +99,12 @@ export class QtestMachine {
   private readonly messages: Mapping;
   /** By slot: the address of the function that uses it. */
   private readonly claims: (string | undefined)[] = Array.from({ length: MAX_FUNCTIONS });
-  /** Whom to tell at the end. */
+  /** Called at the end. */
   private readonly undo: (() => void)[] = [];
   private closed = false;
 
   /**
-   * The machine behind `socketPath`: the one that is in use already, or a new connection.
+   * The machine behind `socketPath`: the one that this process uses already, or a new connection.
    * @throws VirtioPmdError ESOCKET, ESYSTEM, ECONFIG, EPEER
    */
   static open(socketPath: string, ramPath: string, options: MachineOptions = {}): QtestMachine {
@@ -137,7 +138,7 @@ export class QtestMachine {
       this.messages = { address, byteLength: MESSAGES_BYTES, holders: newHolders() };
       this.undo.push(() => unmap(this.messages));
       this.checkRam();
-      // what an earlier program left switched on could be where another function will be put
+      // functions that an earlier program left enabled might overlap the new addresses of another
       for (const address of this.networkFunctions()) this.config(address).writeConfig(P.PCI_COMMAND, 2, 0);
       if (this.gone) throw this.goneError();
     } catch (error) {
@@ -159,7 +160,7 @@ export class QtestMachine {
     if (!this.closed) this.socket.write(space, address, width, value);
   }
 
-  /** Done when the machine is not used any more, last thing first. */
+  /** Calls `undo` once no port uses the machine, after the machine itself has been closed. */
   atEnd(undo: () => void): void {
     this.undo.unshift(undo);
   }
@@ -167,7 +168,7 @@ export class QtestMachine {
   // ---- functions -----------------------------------------------------------------------------------------------------
 
   /**
-   * Takes the network function at `address` (as in `04.0`), or the first that nobody has.
+   * Takes the network function at `address` (as in `04.0`), or the first that no port uses.
    * @throws VirtioPmdError ECONFIG when there is none; EPEER when QEMU is gone
    */
   claim(address?: string): Claim {
@@ -202,7 +203,7 @@ export class QtestMachine {
     };
   }
 
-  /** Gives a function back; the last one closes the machine. Its doorbells must not be rung any more. */
+  /** Releases a function; the last one closes the machine. Its doorbells must not be used any more. */
   unclaim({ slot }: Claim): void {
     if (this.closed || this.claims[slot] === undefined) return;
     this.claims[slot] = undefined;
@@ -210,7 +211,7 @@ export class QtestMachine {
     this.closeIfUnused();
   }
 
-  /** Network functions on bus 0, by address. */
+  /** Network functions on bus 0, ordered by address. */
   private networkFunctions(): string[] {
     const found: string[] = [];
     for (let device = 0; device < 32; device++) {
@@ -287,7 +288,7 @@ export class QtestMachine {
   private stopBridge(): void {
     Atomics.store(this.words, STOP, 1);
     Atomics.notify(this.words, STOP);
-    // one that has not loaded yet will find that it is too late
+    // a bridge that has not loaded yet ends as soon as it has
     if (Atomics.compareExchange(this.words, BRIDGE, STARTING, ENDED) === STARTING) return;
     const deadline = performance.now() + CLOSE_TIMEOUT_MS + this.link.timeoutMs;
     for (;;) {
@@ -321,7 +322,7 @@ export class QtestMachine {
     );
   }
 
-  /** That the file is the machine's memory, and not a copy: what QEMU writes must be seen in it. */
+  /** Checks that the file is the machine's memory and not a copy: a write of QEMU must be visible in it. */
   private checkRam(): void {
     const words = viewsOf(this.messages).u32;
     const token = (words[0]! ^ 0x5a17ab1e) >>> 0;

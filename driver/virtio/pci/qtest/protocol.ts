@@ -1,10 +1,11 @@
 /**
- * QEMU's qtest protocol: a line asked, a line answered, over a Unix socket. It reads and writes the memory and the I/O ports
- * of an emulated machine as its processor would; about 0.1 ms each, so for the control plane only.
+ * QEMU's qtest protocol (QEMU's system/qtest.c): each request is a line over a Unix socket, and so is its answer. It reads and
+ * writes the memory and the I/O ports of an emulated machine as its processor would. A request takes about 0.1 ms, so it is for
+ * the control plane only.
  *
- * Two threads use the one socket, control plane and bridge, each for a whole exchange at a time: a mutex in shared memory
- * sees to that. The bridge alone would be the other choice; but then nothing could be asked before its thread has loaded,
- * nor after it has ended, and every answer would cost two more changes of threads.
+ * Two threads use the one socket, control plane and bridge. A mutex in shared memory gives it to one of them for a whole
+ * exchange. If the bridge alone used it, no request would be possible before its thread has loaded or after it has ended, and
+ * every answer would cost two more switches between threads.
  */
 import { SystemError, VirtioPmdError, isVirtioPmdError } from '../../../../native/errors.js';
 import { pollFd, POLLIN } from '../../../../native/event.js';
@@ -20,7 +21,7 @@ export type Space = 'memory' | 'io';
 export interface QtestLink {
   readonly fd: number;
   readonly shared: SharedArrayBuffer;
-  /** How long one answer may take. */
+  /** Milliseconds that one answer may take. */
   readonly timeoutMs: number;
 }
 
@@ -41,20 +42,23 @@ export class QtestSocket {
     this.lock = new SharedMutex(this.words, SOCKET_LOCK);
   }
 
-  /** True once QEMU has hung up or stopped answering; for ever then, as answers could no longer be told apart. */
+  /**
+   * True once QEMU has closed the socket or stopped answering. It stays true, as late answers could not be matched with
+   * requests.
+   */
   get gone(): boolean {
     if (this.words[GONE] === PRESENT && peerHasClosed(this.link.fd)) this.lose(HUNG_UP);
     return Atomics.load(this.words, GONE) !== PRESENT;
   }
 
-  /** Why it is gone, in words. */
+  /** Why QEMU is gone, for a message. */
   get whyGone(): string {
     return Atomics.load(this.words, GONE) === SILENT
       ? `it does not answer (${this.link.timeoutMs} ms waited)`
       : 'it has closed its socket';
   }
 
-  /** All ones when QEMU is gone. @throws VirtioPmdError EPEER when what answers is no QEMU */
+  /** Reads; all ones when QEMU is gone. @throws VirtioPmdError EPEER when the answer is not QEMU's */
   read(space: Space, address: number, width: Width): number {
     const answer = this.request(`${reads[space][width]} ${hex(address)}`);
     if (answer === undefined) return allOnes(width);
@@ -62,12 +66,12 @@ export class QtestSocket {
     return Number(BigInt.asUintN(8 * width, BigInt(answer)));
   }
 
-  /** Lost when QEMU is gone. @throws VirtioPmdError EPEER when what answers is no QEMU */
+  /** Writes; without effect when QEMU is gone. @throws VirtioPmdError EPEER when the answer is not QEMU's */
   write(space: Space, address: number, width: Width, value: number): void {
     this.request(`${writes[space][width]} ${hex(address)} ${hex(value)}`);
   }
 
-  /** Sends a line. @returns what its answer says behind "OK", or undefined when QEMU is gone. */
+  /** Sends a line. @returns the text after "OK" of its answer, or undefined when QEMU is gone. */
   private request(line: string): string | undefined {
     return this.lock.run(() => {
       if (Atomics.load(this.words, GONE) !== PRESENT) return undefined;
@@ -87,7 +91,7 @@ export class QtestSocket {
     });
   }
 
-  /** The next line but those that tell of interrupts, which nobody has asked for. */
+  /** The next line that does not report an interrupt. */
   private receive(): string | undefined {
     const { fd, timeoutMs } = this.link;
     const deadline = performance.now() + timeoutMs;

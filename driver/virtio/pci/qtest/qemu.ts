@@ -1,6 +1,6 @@
 /**
- * Starts a QEMU for the qtest bus: a machine whose RAM is a file and whose processor halts at its first instruction. All that
- * happens in it is what its devices do.
+ * Starts a QEMU for the qtest bus: a machine whose RAM is a file and whose processor halts at its first instruction. Only its
+ * devices run.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VirtioPmdError } from '../../../../native/errors.js';
 
-/** One virtio-net-pci and what it is connected to, in QEMU's own words. */
+/** One virtio-net-pci and what it is connected to, as QEMU's options. */
 export interface QemuDevice {
   /** Options of the device, such as `packed=on,mq=on`; empty: none. */
   readonly device: string;
@@ -21,22 +21,22 @@ export interface QemuDevice {
 export interface QemuOptions {
   /** Path of the qtest socket, which must not exist. */
   readonly socket: string;
-  /** Path of the file that will be the machine's RAM. One that exists is used. */
+  /** Path of the file for the machine's RAM. An existing file is used. */
   readonly ram: string;
   readonly ramMiB?: number;
   readonly machine?: 'q35' | 'pc';
   readonly nics: readonly QemuDevice[];
-  /** More of a command line. */
+  /** Further arguments of the command line. */
   readonly args?: readonly string[];
-  /** What QEMU is started by, such as `unshare --net`: a program that becomes QEMU. */
+  /** A command that executes QEMU, such as `unshare --net`. */
   readonly launcher?: readonly string[];
-  /** Until QEMU answers. */
+  /** Milliseconds until QEMU has to answer. */
   readonly timeoutMs?: number;
 }
 
 export interface QtestQemu {
   readonly pid: number;
-  /** What it has complained of so far. */
+  /** Its output on stderr so far. */
   readonly log: string;
   /** Kills it and removes its files, once. */
   kill(): void;
@@ -45,22 +45,22 @@ export interface QtestQemu {
 const PROGRAM = 'qemu-system-x86_64';
 const DEFAULT_RAM_MIB = 256;
 const START_TIMEOUT_MS = 20_000;
-/** The first of the device numbers that functions are given, so that the first function is 04.0. */
+/** Device number of the first function, which is 04.0. */
 const FIRST_DEVICE = 4;
 
-/** 64 KiB of firmware; a processor begins 16 bytes before the end: cli, hlt, and hlt again should anything wake it. */
+/** 64 KiB of firmware. A processor begins 16 bytes before its end: cli, hlt, and a jump back to hlt in case something wakes it. */
 function haltingFirmware(): Uint8Array {
   const image = new Uint8Array(0x10000);
   image.set([0xfa, 0xf4, 0xeb, 0xfd], 0xfff0);
   return image;
 }
 
-/** Why nobody can be reached at `socket`: there is no such file; or '' when there is. */
+/** A sentence when there is no file `socket`, else ''. */
 export function whyNoSocket(socket: string): string {
   return existsSync(socket) ? '' : `there is no ${socket}`;
 }
 
-/** However this process ends, a QEMU of its own ends with it. */
+/** Functions that kill the QEMU processes which were started here: called however this process ends. */
 const running = new Set<() => void>();
 process.on('exit', () => running.forEach((kill) => kill()));
 
@@ -70,10 +70,10 @@ export function qemuArguments(options: QemuOptions, firmware: string): string[] 
     ...['-M', `${machine},memory-backend=m`, '-accel', 'tcg', '-m', String(ramMiB)],
     ...['-object', `memory-backend-file,id=m,size=${ramMiB}M,mem-path=${ram},share=on`],
     ...['-nodefaults', '-display', 'none', '-no-user-config', '-bios', firmware],
-    // the log of all that is asked would go to stderr otherwise
+    // otherwise the log of all requests goes to stderr
     ...['-qtest', `unix:${socket},server=on,wait=off`, '-qtest-log', '/dev/null'],
     ...nics.flatMap(({ device, netdev }, i) => {
-      // an address of the user's own goes before ours
+      // an address in the user's options takes precedence
       const address = /(^|,)(addr|bus)=/.test(device) ? '' : `,addr=${(FIRST_DEVICE + i).toString(16)}`;
       const [kind, ...rest] = netdev.split(',');
       const more = device === '' ? '' : `,${device}`;
@@ -88,7 +88,7 @@ export function qemuArguments(options: QemuOptions, firmware: string): string[] 
 
 /**
  * Starts QEMU and waits until it answers.
- * @throws VirtioPmdError ECONFIG with QEMU's own words when it ends; ETIMEOUT
+ * @throws VirtioPmdError ECONFIG with QEMU's own message when it ends; ETIMEOUT
  */
 export async function startQtestQemu(options: QemuOptions): Promise<QtestQemu> {
   const directory = mkdtempSync(join(tmpdir(), 'vpmd-qemu-'));
@@ -137,7 +137,7 @@ function endChild(child: ChildProcess): void {
   if (child.pid !== undefined) child.kill('SIGKILL');
 }
 
-/** The socket is there before QEMU has looked at all of its options: what counts is that it answers. */
+/** Waits until QEMU answers: its socket exists before it has read all of its options. */
 async function answering(options: QemuOptions, ended: () => string | undefined, log: () => string): Promise<void> {
   const { socket, timeoutMs = START_TIMEOUT_MS } = options;
   const deadline = performance.now() + timeoutMs;
@@ -153,7 +153,7 @@ async function answering(options: QemuOptions, ended: () => string | undefined, 
   }
 }
 
-/** Whether an answer comes before the connection ends, or the time. */
+/** Whether an answer comes before the connection ends or the time is over. */
 function answers(socket: string, ms: number): Promise<boolean> {
   return new Promise((resolve) => {
     const connection = createConnection(socket, () => connection.write('readb 0x0\n'));

@@ -1,7 +1,7 @@
 /**
- * The qtest bus: QEMU's own virtio-net-pci as a PCI function of ours, without a guest, an IOMMU or a real device. QEMU emulates
- * a machine whose processor has halted; configuration space and registers are reached through its qtest socket, and its RAM
- * is a file that we map.
+ * The qtest bus: QEMU's own virtio-net-pci as a PCI function for our driver, without a guest, an IOMMU or real hardware. QEMU
+ * emulates a machine whose processor has halted. Configuration space and registers are accessed through its qtest socket, and
+ * its RAM is a file that we map.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import type { Doorbell } from '../../../../paths/guest/queue.js';
@@ -16,8 +16,8 @@ import { startQtestQemu, whyNoSocket } from './qemu.js';
 import { MAX_VECTORS } from './shared.js';
 
 /**
- * The function that devargs ask for. When there is no file at its socket's path a QEMU is started, which ends with the last of
- * its functions, or with this process.
+ * Opens the function that the devargs name. When the file of the socket does not exist, a QEMU is started, which ends with the
+ * last of its functions, or with this process.
  * @throws VirtioPmdError ESOCKET, ECONFIG, EPEER, ETIMEOUT
  */
 export async function openQtest(args: QtestDevargs, options: MachineOptions = {}): Promise<QtestFunction> {
@@ -41,6 +41,7 @@ export async function openQtest(args: QtestDevargs, options: MachineOptions = {}
   }
 }
 
+/** A function of an emulated machine. */
 export class QtestFunction implements PciFunction {
   readonly name: string;
   readonly bus = 'qtest';
@@ -49,12 +50,12 @@ export class QtestFunction implements PciFunction {
 
   private readonly regions: readonly (BarRegion | undefined)[];
   private readonly msix: Capabilities['msix'];
-  /** By register: a doorbell stays the same for the function's whole life. */
+  /** By register. A doorbell stays the same as long as the function is open. */
   private readonly doorbells = new Map<string, Doorbell>();
   private removed = false;
   private closed = false;
 
-  /** Use `openQtest`. @throws VirtioPmdError ECONFIG, EPEER; the claim is given back then */
+  /** Use `openQtest`. @throws VirtioPmdError ECONFIG, EPEER; the claim is released then */
   constructor(
     private readonly machine: QtestMachine,
     private readonly claim: Claim,
@@ -116,7 +117,7 @@ export class QtestFunction implements PciFunction {
   private read(kind: Bar['kind'], address: number, width: Width): number {
     if (!this.present) return allOnes(width);
     const value = this.machine.read(kind, address, width);
-    // where nothing is QEMU reads 0 from memory, and only the configuration space knows better
+    // at addresses without a device QEMU reads 0 from memory; only the configuration space shows that the function is gone
     if (value === 0 || value === allOnes(width)) this.lookWhetherThere();
     return this.present ? value : allOnes(width);
   }
@@ -169,7 +170,7 @@ export class QtestFunction implements PciFunction {
       const used = i < fds.length && fds[i]! >= 0;
       table.write(entry + P.PCI_MSIX_ENTRY_LOWER_ADDR, 4, claim.messages.address + 4 * i);
       table.write(entry + P.PCI_MSIX_ENTRY_UPPER_ADDR, 4, 0);
-      table.write(entry + P.PCI_MSIX_ENTRY_DATA, 4, i + 1); // anything but 0
+      table.write(entry + P.PCI_MSIX_ENTRY_DATA, 4, i + 1); // any value but 0
       table.write(entry + P.PCI_MSIX_ENTRY_VECTOR_CTRL, 4, used ? 0 : P.PCI_MSIX_ENTRY_CTRL_MASKBIT);
     }
     this.writeConfig(flags, 2, off | P.PCI_MSIX_FLAGS_ENABLE);
@@ -186,7 +187,7 @@ export class QtestFunction implements PciFunction {
       this.setVectors([]);
       this.writeConfig(P.PCI_COMMAND, 2, 0);
     } catch {
-      // QEMU has answered what it never answers: it is given up, and there is nothing to switch off
+      // QEMU has sent an invalid answer: it is given up, and there is nothing to disable
     }
     this.machine.unclaim(this.claim);
   }

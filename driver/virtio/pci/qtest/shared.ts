@@ -1,22 +1,22 @@
 /**
- * The memory that the control plane and the bridge of one emulated machine share: two mutexes, the state of both sides, and
- * for each function a table of doorbells (eventfd -> register) and one of interrupt vectors (word of RAM -> eventfd).
+ * The memory that the control plane and the bridge of one emulated machine share: two mutexes, the state of both sides, and for
+ * each function a table of doorbells (from eventfd to register) and one of interrupt vectors (from word of RAM to eventfd).
  */
 
 /** Functions of one machine that may be attached at a time. */
 export const MAX_FUNCTIONS = 8;
-/** 128 queue pairs and a control queue, and then some. */
+/** Doorbells of one function: more than 128 queue pairs and a control queue have. */
 export const MAX_DOORBELLS = 512;
-/** A page of words. */
+/** Vectors of one function: a page of words. */
 export const MAX_VECTORS = 1024;
 
 export const SOCKET_LOCK = 0;
 export const TABLE_LOCK = 1;
-/** Whether QEMU answers: PRESENT, or why not. */
+/** Word: whether QEMU answers: PRESENT, HUNG_UP or SILENT. */
 export const GONE = 2;
-/** Where the bridge is: NOT_STARTED to ENDED. */
+/** Word: the state of the bridge, NOT_STARTED to ENDED. */
 export const BRIDGE = 3;
-/** Not 0: the bridge shall end. It sleeps on this word. */
+/** Word: not 0 when the bridge is to end. The bridge sleeps on this word. */
 export const STOP = 4;
 
 export const PRESENT = 0;
@@ -31,12 +31,12 @@ export const ENDED = 3;
 const HEADER_WORDS = 8;
 /** A doorbell: eventfd, address space (0 memory, 1 I/O), address, value. */
 const DOORBELL_WORDS = 4;
-/** Of a function: how many doorbells and vectors, then both tables. */
+/** For a function: the numbers of doorbells and vectors, then both tables. */
 const FUNCTION_WORDS = 2 + MAX_DOORBELLS * DOORBELL_WORDS + MAX_VECTORS;
 
 export const sharedBytes = (HEADER_WORDS + MAX_FUNCTIONS * FUNCTION_WORDS) * 4;
 
-/** A register that is written to when an eventfd has been signalled. */
+/** A register that the bridge writes to when an eventfd has been signalled. */
 export interface BridgeDoorbell {
   readonly fd: number;
   readonly space: 'memory' | 'io';
@@ -86,7 +86,7 @@ export class BridgeTable {
     this.words[base(slot) + 1] = fds.length;
   }
 
-  /** Forgets all of a function. @returns the eventfds of its doorbells */
+  /** Removes all entries of a function. @returns the eventfds of its doorbells */
   clear(slot: number): number[] {
     const fds = Array.from({ length: this.doorbellCount(slot) }, (_, i) => this.doorbellFd(slot, i));
     this.words[base(slot)] = 0;
@@ -103,7 +103,7 @@ const FREE = 0;
 const HELD = 1;
 const WAITED_FOR = 2;
 
-/** A mutex between threads, in one word of shared memory. Not to be taken twice by one thread. */
+/** A mutex between threads, in one word of shared memory. One thread must not take it twice. */
 export class SharedMutex {
   constructor(
     private readonly words: Int32Array,

@@ -1,4 +1,7 @@
-/** A container of vfio: an IOMMU's address space, or none, for the groups that are put into it. */
+/**
+ * A vfio container: the address space of an IOMMU, or none in no-IOMMU mode, for the groups in it (the kernel's
+ * Documentation/driver-api/vfio.rst).
+ */
 import { SystemError, VirtioPmdError } from '../../../../native/errors.js';
 import { formatMiB } from '../../../../native/sizes.js';
 import type { AddressRange } from '../../../eal/addressing.js';
@@ -13,7 +16,7 @@ interface DmaMapping {
   readonly byteLength: number;
   readonly userAddress: bigint;
   readonly deviceAddress: bigint;
-  /** Devices that have asked for it. */
+  /** The number of devices that use the mapping. */
   users: number;
 }
 
@@ -29,7 +32,7 @@ export class VfioContainer {
     private readonly noIommu: boolean,
   ) {}
 
-  /** @throws VirtioPmdError when there is no vfio, or not one that we know */
+  /** @throws VirtioPmdError when there is no vfio, or none of a supported version */
   static open(system: PciSystem, noIommu: boolean): VfioContainer {
     const fd = openContainer(system);
     try {
@@ -45,7 +48,7 @@ export class VfioContainer {
     }
   }
 
-  /** Puts a group in. The first one sets what kind of IOMMU it is. @throws SystemError, VirtioPmdError ECONFIG */
+  /** Adds a group. The first one determines the kind of IOMMU. @throws SystemError, VirtioPmdError ECONFIG */
   add(groupFd: number): void {
     const { system } = this;
     system.ioctl(groupFd, 'VFIO_GROUP_SET_CONTAINER', int32(this.fd));
@@ -58,7 +61,7 @@ export class VfioContainer {
     this.groups++;
   }
 
-  /** Takes a group out, whose devices are closed. @returns true when it was the last; the container is closed then */
+  /** Removes a group, whose devices must be closed. @returns true when it was the last; the container is closed then */
   remove(groupFd: number): boolean {
     attempt(() => this.system.ioctl(groupFd, 'VFIO_GROUP_UNSET_CONTAINER', 0));
     this.groups--;
@@ -88,14 +91,14 @@ export class VfioContainer {
     );
   }
 
-  /** Addresses that all groups in it can be given. Asked anew, as each further group may reserve some. */
+  /** Addresses that all groups in it can use. They are asked for each time, as a further group may reserve some. */
   ranges(): readonly AddressRange[] {
     return askRanges((bytes) => this.system.ioctl(this.fd, 'VFIO_IOMMU_GET_INFO', bytes));
   }
 
   /**
-   * Makes memory the devices', once for all of them.
-   * @returns what undoes it, and never throws
+   * Maps memory for the devices, once for all of them.
+   * @returns a function that undoes it and never throws
    * @throws VirtioPmdError EMEMORY
    */
   map(userAddress: bigint, byteLength: number, deviceAddress: bigint): () => void {

@@ -1,7 +1,7 @@
 /**
- * vfio as one process has it: a container that all groups share, so that packet memory is mapped once for all devices;
- * groups behind which there is no IOMMU have a container of their own. The kernel opens a group once, so devices of one
- * group share that too.
+ * The vfio groups and containers of one process. All groups with an IOMMU share a container, so that packet memory is mapped
+ * once for all devices; groups without an IOMMU have another one. The kernel opens a group only once, so the devices of one
+ * group share it too.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as V from '../../../wire/linux/vfio.js';
@@ -15,18 +15,21 @@ interface Group {
   readonly fd: number;
   readonly noIommu: boolean;
   readonly container: VfioContainer;
-  /** Addresses of those that are open. */
+  /** Addresses of the open devices. */
   readonly devices: Set<string>;
 }
 
-/** A device that is open. */
+/** An open device. */
 export interface VfioHandle {
   readonly fd: number;
   readonly noIommu: boolean;
   readonly container: VfioContainer;
-  /** Gives the device back, and what nobody else uses; the descriptor stays, and leads nowhere. @throws SystemError */
+  /**
+   * Releases the device, and what no other device uses. The descriptor stays open, but has no device any more.
+   * @throws SystemError
+   */
   release(): void;
-  /** The same, and closes the descriptor. Never throws. */
+  /** Releases the device and closes the descriptor. Never throws. */
   close(): void;
 }
 
@@ -36,7 +39,7 @@ export class Vfio {
 
   constructor(readonly system: PciSystem) {}
 
-  /** @throws VirtioPmdError which says what is in the way */
+  /** Opens a device. @throws VirtioPmdError with the reason and what to do */
   open(device: PciDevice): VfioHandle {
     const { address } = device;
     const group = this.join(device);
@@ -98,7 +101,7 @@ export class Vfio {
     }
   }
 
-  /** Gives up a group that has no open device any more. */
+  /** Closes a group that has no open device any more. */
   private leave(group: Group): void {
     if (group.devices.size > 0) return;
     this.groups.delete(group.number);
@@ -120,7 +123,7 @@ export class Vfio {
     );
   }
 
-  /** Puts a group into the container for its kind, which is made when there is none. */
+  /** Adds a group to the container of its kind, which is made if there is none. */
   private enter(groupFd: number, noIommu: boolean): VfioContainer {
     const container = this.containers.get(noIommu) ?? VfioContainer.open(this.system, noIommu);
     try {
@@ -135,7 +138,7 @@ export class Vfio {
   }
 }
 
-/** Drivers that do no DMA of their own, beside which vfio lets a group be used. */
+/** Kernel drivers that do no DMA: vfio allows other devices of the group to be bound to them. */
 function isHarmless(driver: string | undefined): boolean {
   return driver === undefined || driver === 'pci-stub' || driver === 'pcieport' || /^vfio/.test(driver);
 }

@@ -1,6 +1,6 @@
 /**
- * The structures that vfio's requests read and fill (linux/vfio.h). Those that tell something may be longer than what was
- * asked with, and end in a chain of capabilities; what is in them is checked before it is used, as is all from outside.
+ * The structures that vfio's requests read and fill (linux/vfio.h). An answer may be longer than the request's structure, and
+ * end in a chain of capabilities. All values are checked before they are used.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { PAGE_SIZE } from '../../../../native/region.js';
@@ -9,7 +9,7 @@ import * as V from '../../../wire/linux/vfio.js';
 import { MAX_MAPPED } from '../bar.js';
 import type { MsixTable } from '../config-space.js';
 
-/** No answer is longer: an IOMMU may have thousands of ranges, each of 16 bytes. */
+/** The most bytes of an answer: an IOMMU may have thousands of ranges of 16 bytes. */
 const MOST = 1 << 20;
 
 function garbled(what: string): VirtioPmdError {
@@ -22,9 +22,9 @@ function garbled(what: string): VirtioPmdError {
 const bytesOf = (view: DataView) => new Uint8Array(view.buffer);
 
 /**
- * Asks with a structure of `size` bytes, and once more when the answer is longer.
- * @param fill writes what the request wants to know beside argsz, which begins every such structure.
- * @throws VirtioPmdError EPEER; what `ask` throws
+ * Makes a request with a structure of `size` bytes, and once more when the answer is longer.
+ * @param fill writes the arguments of the request; every such structure begins with argsz, which is written here.
+ * @throws VirtioPmdError EPEER for an invalid answer; the errors of `ask`
  */
 function askInfo(size: number, ask: (bytes: Uint8Array) => void, fill: (view: DataView) => void = () => {}) {
   let length = size;
@@ -56,7 +56,7 @@ function capabilities(view: DataView, first: number): Map<number, number> {
   return found;
 }
 
-/** The pairs of 64 bits behind a capability's own `count`. */
+/** The pairs of 64-bit values that follow the `count` of a capability. */
 function pairs(view: DataView, from: number, count: number): [bigint, bigint][] {
   if (from + count * 16 > view.byteLength) throw garbled(`a list of ${count} entries, longer than itself`);
   return Array.from({ length: count }, (_, i) => [
@@ -69,13 +69,13 @@ function pairs(view: DataView, from: number, count: number): [bigint, bigint][] 
 
 export interface Region {
   readonly byteLength: number;
-  /** Where it begins in the device's file. */
+  /** Its offset in the device's file. */
   readonly offset: number;
-  /** Parts that can be mapped, by their first and last byte + 1; ascending. */
+  /** Parts that can be mapped: offset of the first byte, and of the byte behind the last; ascending. */
   readonly mappable: readonly (readonly [first: number, end: number])[];
 }
 
-/** @param msix the table of MSI-X, which may be in this region. @throws VirtioPmdError EPEER */
+/** Asks for a region. @param msix the table of MSI-X, which may be in this region. @throws VirtioPmdError EPEER */
 export function askRegion(index: number, msix: MsixTable | undefined, ask: (bytes: Uint8Array) => void): Region {
   const struct = V.vfio_region_info;
   const view = askInfo(struct.sizeof, ask, (asked) => struct.index.set(asked, index));
@@ -102,7 +102,7 @@ function sparseAreas(view: DataView, at: number): [number, number][] {
   return pairs(view, at + struct.sizeof, count).map(([offset, size]) => [safe(offset), safe(offset + size)]);
 }
 
-/** What is left of a BAR without the pages of the table, which an old vfio does not map. */
+/** The parts of a BAR without the pages of the table, which an old vfio does not map. */
 function around({ first, end }: MsixTable, byteLength: number): [number, number][] {
   const up = (at: number) => Math.ceil(at / PAGE_SIZE) * PAGE_SIZE;
   return [
@@ -111,7 +111,7 @@ function around({ first, end }: MsixTable, byteLength: number): [number, number]
   ];
 }
 
-/** Only what lies in the region, in whole pages at its beginning, and no more than we would map. */
+/** Limits the parts to the region, to whole pages, and to the most that is mapped. */
 function clip(areas: readonly [number, number][], byteLength: number): [number, number][] {
   return areas
     .map(([first, end]): [number, number] => [first, Math.min(end, byteLength, first + MAX_MAPPED)])
@@ -122,8 +122,8 @@ function clip(areas: readonly [number, number][], byteLength: number): [number, 
 // ---- the IOMMU -----------------------------------------------------------------------------------------------------------
 
 /**
- * What a kernel older than 5.7 does not tell: 39 bits, the least that an IOMMU has, but for the addresses to which
- * interrupts are written on x86.
+ * The ranges for a kernel older than 5.7, which does not report them: 39 bits, the least that an IOMMU has, without the addresses
+ * of interrupt messages on x86.
  */
 const UNTOLD: readonly AddressRange[] = [
   [0n, 0xfedf_ffffn],
@@ -175,7 +175,7 @@ export function askDevice(ask: (bytes: Uint8Array) => void): { flags: number; ir
   return { flags: struct.flags.get(view), irqs: struct.num_irqs.get(view) };
 }
 
-/** How many interrupts of a kind there are that an eventfd can stand for. */
+/** The number of interrupts of a kind that can signal an eventfd. */
 export function askIrqs(index: number, ask: (bytes: Uint8Array) => void): number {
   const struct = V.vfio_irq_info;
   const view = askInfo(struct.sizeof, ask, (asked) => struct.index.set(asked, index));
@@ -183,7 +183,7 @@ export function askIrqs(index: number, ask: (bytes: Uint8Array) => void): number
 }
 
 /**
- * Sets eventfds for the interrupts of a kind, from the first on; none: the kind is switched off.
+ * Sets the eventfds of the interrupts of a kind, from the first on. An empty list disables the kind.
  * @param action VFIO_IRQ_SET_ACTION_*
  */
 export function irqSet(index: number, action: number, fds: readonly number[]): Uint8Array {
@@ -197,7 +197,7 @@ export function irqSet(index: number, action: number, fds: readonly number[]): U
   return bytesOf(view);
 }
 
-/** Lets the first interrupt of a kind, which is masked when it fires, fire again. */
+/** Unmasks the first interrupt of a kind, which the kernel masks when it fires. */
 export function irqUnmask(index: number): Uint8Array {
   const struct = V.vfio_irq_set;
   const view = new DataView(new ArrayBuffer(struct.sizeof));

@@ -4,22 +4,23 @@ import * as V from '../../../wire/linux/vfio.js';
 import { attempt, errnoOf, type PciSystem } from '../system.js';
 import { askIrqs, irqSet, irqUnmask } from './info.js';
 
-/** What the bus says of a device by an interrupt of its own, and what it means. */
+/** Interrupts by which the bus reports something about the device, and their meaning. */
 const NOTICES: readonly (readonly [index: number, meaning: string])[] = [
   [V.VFIO_PCI_REQ_IRQ_INDEX, 'the kernel wants the device back: it is being unplugged, or unbound from vfio-pci'],
   [V.VFIO_PCI_ERR_IRQ_INDEX, 'the bus reports an error of the device that cannot be put right'],
 ];
 
+/** The interrupts of one device. */
 export class VfioIrqs {
-  /** Of MSI-X. */
+  /** Number of MSI-X vectors. */
   readonly vectors: number;
   private msix = false;
   private lines: number;
-  /** The line interrupt's, while it is in use. The kernel allows one kind of interrupt at a time. */
+  /** Eventfd of the line interrupt, while it is in use. The kernel allows one kind of interrupt at a time. */
   private lineFd: number | undefined;
   private readonly notices: { readonly fd: number; readonly meaning: string }[] = [];
 
-  /** @param kinds how many kinds of interrupt the device has. @throws SystemError */
+  /** @param kinds number of kinds of interrupt that the device has. @throws SystemError */
   constructor(
     private readonly system: PciSystem,
     private readonly name: string,
@@ -47,7 +48,7 @@ export class VfioIrqs {
     }
   }
 
-  /** @returns what the kernel says: 0, or how many vectors it can give when these are too many */
+  /** @returns the kernel's answer: 0, or the number of vectors that it can provide when these are too many */
   private set(index: number, fds: readonly number[]): number {
     const request = irqSet(index, V.VFIO_IRQ_SET_ACTION_TRIGGER, fds);
     return this.system.ioctl(this.fd, 'VFIO_DEVICE_SET_IRQS', request);
@@ -65,7 +66,7 @@ export class VfioIrqs {
     }
   }
 
-  /** @throws VirtioPmdError ECONFIG, SystemError; MSI-X is off then */
+  /** See PciFunction.setVectors. @throws VirtioPmdError ECONFIG, SystemError; MSI-X is disabled then */
   setVectors(fds: readonly number[]): void {
     if (fds.length > this.vectors) throw this.tooMany(fds.length, this.vectors);
     if (this.msix) {
@@ -86,7 +87,7 @@ export class VfioIrqs {
     );
   }
 
-  /** See PciFunction.lineInterrupt. It is wired up by the first question without MSI-X. */
+  /** See PciFunction.lineInterrupt. The first call without MSI-X enables it. */
   lineInterrupt(): boolean {
     if (this.msix || this.lines === 0) return false;
     try {
@@ -95,7 +96,7 @@ export class VfioIrqs {
       this.system.ioctl(this.fd, 'VFIO_DEVICE_SET_IRQS', irqUnmask(V.VFIO_PCI_INTX_IRQ_INDEX));
       return true;
     } catch {
-      this.lines = 0; // a pin that leads nowhere, or a device that is gone
+      this.lines = 0; // a pin that is not connected, or a device that is gone
       return false;
     }
   }
@@ -110,7 +111,7 @@ export class VfioIrqs {
     );
   }
 
-  /** Why the device must be given up, if so. */
+  /** Why the device must be given up; undefined when it need not. */
   notice(): string | undefined {
     return this.notices.find(({ fd }) => this.system.drain(fd))?.meaning;
   }

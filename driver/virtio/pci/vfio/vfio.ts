@@ -1,4 +1,4 @@
-/** A PCI function that is bound to vfio-pci: the kernel hands it out as a file, from which everything is asked. */
+/** A PCI function that is bound to vfio-pci: a file of the kernel gives access to all of it. */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import type { Log } from '../../../eal/types.js';
 import * as P from '../../../wire/linux/pci-regs.js';
@@ -13,7 +13,7 @@ import type { Vfio, VfioHandle } from './group.js';
 import { askDevice, askRegion, type Region } from './info.js';
 import { VfioIrqs } from './irq.js';
 
-/** @throws VirtioPmdError which says what is in the way */
+/** Opens a function. @throws VirtioPmdError with the reason and what to do */
 export function openVfio(device: PciDevice, vfio: Vfio, log: Log): PciFunction {
   const handle = vfio.open(device);
   try {
@@ -51,7 +51,7 @@ class VfioFunction implements PciFunction {
     this.bars = new FunctionBars(system, (index) => this.openBar(index));
     const region = this.region(V.VFIO_PCI_CONFIG_REGION_INDEX);
     this.config = new FileRegisters(system, fd, region.offset, region.byteLength);
-    // a reset that fails is made up for by virtio's own
+    // if this reset fails, virtio's own reset follows anyway
     if ((info.flags & V.VFIO_DEVICE_FLAGS_RESET) !== 0) attempt(() => system.ioctl(fd, 'VFIO_DEVICE_RESET', 0));
     changeCommand(this, P.PCI_COMMAND_IO | P.PCI_COMMAND_MEMORY | P.PCI_COMMAND_MASTER, P.PCI_COMMAND_INTX_DISABLE);
     this.msix = findMsixTable(this);
@@ -69,7 +69,7 @@ class VfioFunction implements PciFunction {
     return false;
   }
 
-  /** The kernel waits with an unplug until nobody has the device any more, while lcores may still ring its doorbells. */
+  /** Releases the device for an unplug, which the kernel delays until then. Lcores may still write to its doorbells meanwhile. */
   private giveUp(): void {
     attempt(
       () => this.irqs.close(),
