@@ -17,6 +17,7 @@ export interface RamFile {
   readonly base: bigint;
 }
 
+/** The kind of addresses that a device needs. */
 export type Addressing =
   /** An IOMMU translates: any address in `ranges` can be used; no ranges: any address. */
   | { readonly kind: 'iova'; readonly ranges: readonly AddressRange[] }

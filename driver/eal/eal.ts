@@ -82,6 +82,7 @@ export function createEal(options: EalOptions = {}): Eal {
   return new Eal(options);
 }
 
+/** An environment: `createEal` makes it. */
 export class Eal {
   readonly lcores: Lcores;
   readonly log: (line: string) => void;

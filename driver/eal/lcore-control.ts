@@ -28,11 +28,13 @@ export const RUNNING = 2;
 /** The job threw, or its thread died; the error is kept until `wait` reports it. */
 export const FAILED = 3;
 
+/** The shared words of one lcore, as Int32 at the word numbers above. */
 export interface LcoreControl {
   readonly shared: SharedArrayBuffer;
   readonly words: Int32Array;
 }
 
+/** The control of one lcore. @param shared that of another thread, on which it is opened; default: a new one. */
 export function createControl(shared = new SharedArrayBuffer(ERROR_TEXT + ERROR_MAX)): LcoreControl {
   return { shared, words: new Int32Array(shared, 0, 32) };
 }

@@ -51,7 +51,7 @@ function describeFailure(error: unknown, where: string, length: number): Failure
     if (error instanceof Error) return { where, error: describe(error, length, 0) };
     return { where, reason: text(typeof error === 'string' ? error : inspect(error, { depth: 1 }), length) };
   } catch (odd) {
-    return { where, reason: text(`an error that cannot be looked at (${String(odd)})`, length) };
+    return { where, reason: text(`an error that has no text (${String(odd)})`, length) };
   }
 }
 

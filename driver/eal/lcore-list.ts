@@ -9,6 +9,7 @@ import { MAX_LCORES } from '../../paths/mempool.js';
 
 /** lcore id -> CPUs that it may run on, ascending by id. */
 export type LcoreMap = ReadonlyMap<number, readonly number[]>;
+/** Options of the EAL that name lcores. */
 export type LcoreOption = '-l' | '-c' | '--lcores';
 
 /** CPUs of this process when this module was loaded: later the main thread is pinned, and the kernel would name fewer. */

@@ -30,6 +30,7 @@ import {
 import type { LaunchMessage, LcoreWorkerData, Posted } from './lcore-worker.js';
 import { Patience } from './patience.js';
 
+/** idle: no job; failed: its job has thrown, and `wait` or `launch` will throw the error. */
 export type LcoreState = 'idle' | 'running' | 'failed';
 
 /** How often a waiting main thread checks that the thread it waits for is alive. */
@@ -72,6 +73,7 @@ function together(errors: readonly VirtioPmdError[]): VirtioPmdError {
   return new VirtioPmdError(errors[0]!.code, errors.map((error) => error.message).join('; '), { cause: errors });
 }
 
+/** The lcores of an Eal. */
 export class Lcores {
   /** Lcore id of the thread that made the Eal. */
   readonly main: number;

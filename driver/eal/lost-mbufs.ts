@@ -4,6 +4,7 @@ import { isVirtqueue, type PortQueueSpec } from '../port/queue.js';
 import { CheckedMempool } from '../../paths/checked-mempool.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
 
+/** What `recoverMbufs` has found. */
 export interface MbufFindings {
   /** Mbufs that were neither free nor with a device; they are free now. */
   readonly lost: number;

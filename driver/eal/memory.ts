@@ -31,6 +31,7 @@ const HUGE_MINIMUM = 64 * MIB;
 /** Bytes for mempools that come later, when the first reservation is a ring and their size is not known. */
 const UNKNOWN_MEMPOOL = 224 * MIB;
 
+/** The options of EalOptions that concern memory. */
 export interface MemoryOptions {
   readonly memoryMiB?: number | undefined;
   readonly noHuge?: boolean | undefined;
@@ -53,6 +54,7 @@ export interface MemorySystem {
   physicalPages(address: bigint, byteLength: number): bigint[];
 }
 
+/** The packet memory of one Eal. */
 export class Memory {
   private made: Region | undefined;
   private runs: readonly DmaRun[] = [];
@@ -253,7 +255,7 @@ export class Memory {
         return this.system.createRegion(name, byteLength, true);
       } catch (error) {
         if (!isVirtioPmdError(error, 'ESYSTEM')) throw error;
-        why = `${wanted} hugepages of 2 MiB are free but could not be had (${error.message})`;
+        why = `${wanted} hugepages of 2 MiB are free but could not be allocated (${error.message})`;
       }
     }
     const target = total + Math.max(wanted - free, 0);

@@ -10,6 +10,7 @@ const MAX_EXTRA_MS = 60_000;
 /** Milliseconds between two looks at a thread that is runnable and may not have run. */
 const LOOK_MS = 100;
 
+/** CPU time of a thread. */
 export interface ThreadTimes {
   /** Milliseconds on a CPU. */
   readonly ran: number;

@@ -17,7 +17,7 @@ const FRAME = (1n << 55n) - 1n;
 const SMALL_PAGES = HUGEPAGE_SIZE / PAGE_SIZE;
 
 function fail(why: string): VirtioPmdError {
-  return new VirtioPmdError('EMEMORY', `the physical addresses that this device needs cannot be had: ${why}`);
+  return new VirtioPmdError('EMEMORY', `the physical addresses that this device needs are not available: ${why}`);
 }
 
 /**

@@ -60,6 +60,7 @@ export interface VhostCallbacks {
   destroyConnection?(device: VhostDevice): void;
 }
 
+/** The part of `VhostOptions` that a device needs, checked and complete. */
 export interface DeviceOptions {
   /** Feature bits that this device offers. */
   readonly offered: bigint;

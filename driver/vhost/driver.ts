@@ -29,6 +29,7 @@ import { VhostDevice, type VhostCallbacks } from './device.js';
 import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
 import { VhostSession } from './session.js';
 
+/** Options of a socket and its devices. */
 export interface VhostOptions {
   /** Connect to a front-end that listens, instead of listening. Default false. */
   readonly client?: boolean;
@@ -64,6 +65,7 @@ export interface VhostOptions {
   readonly log?: Log;
 }
 
+/** The types of the options, for their checks. */
 export const vhostOptions: OptionKinds<VhostOptions> = {
   client: optional(aBoolean),
   reconnect: optional(aBoolean),

@@ -40,6 +40,7 @@ interface Lane {
   pending: number;
 }
 
+/** Options of a Forwarder. */
 export interface ForwarderOptions {
   readonly mode: VhostMode;
   /** txonly: bytes of a packet, without CRC. Default 64. */

@@ -147,6 +147,7 @@ export class FileRegisters implements Registers {
   }
 }
 
+/** A BAR made of mapped registers and registers in a file. */
 export class RegisterBar implements Bar {
   /** @param parts of the BAR; a register that is in several of them is accessed through the first. */
   constructor(

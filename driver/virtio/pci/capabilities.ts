@@ -42,6 +42,7 @@ export interface Structure {
   readonly length: number;
 }
 
+/** The structure of the notification registers (virtio 1.2 section 4.1.4.4). */
 export interface NotifyStructure extends Structure {
   /** notify_off_multiplier: bytes between the registers of two successive values of queue_notify_off. */
   readonly multiplier: number;
@@ -67,6 +68,7 @@ export interface Capabilities {
   readonly msix: { readonly at: number; readonly vectors: number } | undefined;
 }
 
+/** The part of a function that the walk reads. */
 export type ConfigSpace = Pick<PciFunction, 'readConfig' | 'bar'>;
 
 interface StructureType {

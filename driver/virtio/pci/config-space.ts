@@ -10,6 +10,7 @@ export function changeCommand(config: Config, set: number, clear = 0): void {
   config.writeConfig(P.PCI_COMMAND, 2, (command | set) & ~clear & 0xffff);
 }
 
+/** Whether a BAR has I/O ports. @param bar 0 to 5. */
 export function isIoBar(config: Config, bar: number): boolean {
   return (config.readConfig(P.PCI_BASE_ADDRESS_0 + 4 * bar, 4) & P.PCI_BASE_ADDRESS_SPACE_IO) !== 0;
 }

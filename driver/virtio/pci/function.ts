@@ -8,6 +8,7 @@ import type { Addressing } from '../../eal/addressing.js';
 
 export type { Addressing };
 
+/** Bytes of one access. */
 export type Width = 1 | 2 | 4;
 
 /** The registers of one base address register. All numbers are little-endian and unsigned. */

@@ -137,6 +137,7 @@ export function writeFields(config: Window, offset: number, bytes: Uint8Array): 
 /** Attempts at reading the device configuration, each of which fails when it changes meanwhile. */
 export const CONFIG_ATTEMPTS = 100;
 
+/** The error of a device whose configuration changes all the time. */
 export function unstableConfig(): VirtioPmdError {
   return new VirtioPmdError(
     'ETIMEOUT',

@@ -7,6 +7,7 @@ import { basename } from 'node:path';
 import { PCI_STD_NUM_BARS } from '../../wire/linux/pci-regs.js';
 import { isVirtioNet } from './ids.js';
 
+/** A PCI function as sysfs describes it. */
 export interface PciDevice {
   /** 0000:00:03.0 */
   readonly address: string;
@@ -76,7 +77,7 @@ export function readPciDevice(address: string, root = ''): PciDevice | undefined
   };
 }
 
-/** All virtio-net functions of the machine, by address. */
+/** All virtio-net functions of the machine, ordered by address. */
 export function listVirtioNet(root = ''): PciDevice[] {
   return names(devices(root))
     .map((address) => readPciDevice(address, root))
@@ -112,6 +113,7 @@ function parseResource(line: string): PciResource | undefined {
   return { kind: (flags & IORESOURCE_IO) !== 0n ? 'io' : 'memory', byteLength: Number(last - first + 1n) };
 }
 
+/** Path of a file of a function in sysfs. */
 export const pciFile = (address: string, file: string) => `/sys/bus/pci/devices/${address}/${file}`;
 
 /** The name of a function's uio device, as uio0; undefined when it has none. */

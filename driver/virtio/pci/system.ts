@@ -5,6 +5,7 @@ import { createEventFd, drainFd } from '../../../native/event.js';
 import { closeFd, mapFd, newHolders, unmap, type Mapping } from '../../../native/region.js';
 import * as linux from '../../wire/linux/vfio.js';
 
+/** The ioctls of vfio, by name. */
 export type VfioRequest =
   | 'VFIO_GET_API_VERSION'
   | 'VFIO_CHECK_EXTENSION'

@@ -138,7 +138,7 @@ class UioFunction implements PciFunction {
     if (fds.length === 0) return;
     throw new VirtioPmdError(
       'ECONFIG',
-      `${this.name}: ${fds.length} interrupt vectors are wanted, which uio does not have: bind it to vfio-pci (devbind -b vfio-pci ${this.name})`,
+      `${this.name}: ${fds.length} interrupt vectors are needed, which uio does not have: bind it to vfio-pci (devbind -b vfio-pci ${this.name})`,
     );
   }
 

@@ -20,6 +20,7 @@ import { VirtioPci } from './device.js';
 /** Registers, and the MAC address behind them. */
 const LEGACY_LEAST = VIRTIO_PCI_CONFIG_OFF_MSIX + virtio_net_config.mac.width;
 
+/** Options of `probeVirtioPci`. */
 export interface PciProbeOptions {
   readonly log: Log;
   /** Reads of the status, 1 ms apart, before a reset counts as failed. */

@@ -6,6 +6,7 @@ import { readFileSync, statSync, type Stats } from 'node:fs';
 import { VirtioPmdError } from '../../../native/errors.js';
 import { MAX_SOCKET_PATH } from '../../../native/socket.js';
 
+/** DPDK's virtio_user_backend_type. */
 export type BackendType = 'VHOST_USER' | 'VHOST_NET' | 'VHOST_VDPA';
 
 /** Major number of misc devices, /dev/vhost-net among them. */
@@ -15,7 +16,7 @@ const majorOf = (stats: Stats) => (stats.rdev >> 8) & 0xfff;
 
 /**
  * Looks at the file. A path where nothing exists yet is a socket that will be made, except for the paths of the kernel's devices.
- * @throws VirtioPmdError ESOCKET when the path is too long, cannot be looked at, or is neither a socket nor a vhost device
+ * @throws VirtioPmdError ESOCKET when the path is too long, cannot be accessed, or is neither a socket nor a vhost device
  */
 export function backendTypeOf(path: string): BackendType {
   const length = Buffer.byteLength(path);
@@ -31,7 +32,7 @@ export function backendTypeOf(path: string): BackendType {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return ofNothing(path);
-    throw new VirtioPmdError('ESOCKET', `${path} cannot be looked at: ${code}; check its directories and permissions`);
+    throw new VirtioPmdError('ESOCKET', `${path} cannot be accessed: ${code}; check its directories and permissions`);
   }
   if (stats.isSocket()) return 'VHOST_USER';
   if (stats.isCharacterDevice()) {

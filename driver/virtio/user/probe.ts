@@ -17,6 +17,7 @@ import { VirtioUser } from './vhost-user/virtio-user.js';
 /** Milliseconds between two looks at a socket while a port is attached. */
 const POLL_MS = 20;
 
+/** How long to wait, and where to log. */
 export interface ProbeOptions {
   /** Ends the wait for a back-end. */
   readonly signal?: AbortSignal | undefined;

@@ -47,11 +47,14 @@ test('too few free hugepages: ordinary pages, and one line that says what to run
   memory.destroy();
 });
 
-test('hugepages that are free and yet cannot be had: ordinary pages, and the reason', (t) => {
+test('hugepages that are free but cannot be allocated: ordinary pages, and the reason', (t) => {
   const { memory, lines } = memoryWith({ memoryMiB: 64 }, 64, 64, true);
   memory.reserve('pool', MIB);
   t.false(memory.region!.hugepages);
-  t.regex(lines[0]!, /32 hugepages of 2 MiB are free but could not be had \(fallocate: ENOSPC\): using ordinary pages/);
+  t.regex(
+    lines[0]!,
+    /32 hugepages of 2 MiB are free but could not be allocated \(fallocate: ENOSPC\): using ordinary pages/,
+  );
   memory.destroy();
 });
 

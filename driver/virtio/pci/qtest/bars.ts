@@ -13,6 +13,7 @@ export interface ConfigSpace {
   writeConfig(offset: number, width: Width, value: number): void;
 }
 
+/** The addresses that a BAR was assigned. */
 export interface BarRegion {
   readonly kind: 'memory' | 'io';
   readonly address: number;

@@ -22,6 +22,7 @@ import {
   TABLE_LOCK,
 } from './shared.js';
 
+/** Plain data that is posted to the thread. */
 export interface BridgeData {
   readonly link: QtestLink;
   /** The words of RAM that MSI-X messages go to: MAX_VECTORS for each function. */

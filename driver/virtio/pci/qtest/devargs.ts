@@ -7,6 +7,7 @@ import { pciArgs, pciSchema, type PciDevargs } from '../../../devargs/devargs.js
 import { integerKey, parseDevargs, splitDevargs, textKey, type DevargKey } from '../../../devargs/kvargs.js';
 import type { QemuDevice } from './qemu.js';
 
+/** The arguments of a function on the qtest bus. */
 export interface QtestDevargs extends PciDevargs {
   /** Path of QEMU's -qtest socket. */
   readonly socket: string;
@@ -55,6 +56,7 @@ const schema = {
   machine: machineKey,
 };
 
+/** Whether a device string is for the qtest bus. */
 export function isQtest(text: string): boolean {
   return text.startsWith(PREFIX);
 }

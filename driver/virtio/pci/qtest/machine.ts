@@ -68,6 +68,7 @@ const MULTIFUNCTION = 0x80;
 const CLOSE_TIMEOUT_MS = 2000;
 const DEFAULT_TIMEOUT_MS = 5000;
 
+/** Options of the connection to a machine. */
 export interface MachineOptions {
   /** Milliseconds that one answer of QEMU may take. Default 5000. */
   readonly timeoutMs?: number;
@@ -318,7 +319,7 @@ export class QtestMachine {
   private goneError(): VirtioPmdError {
     return new VirtioPmdError(
       'EPEER',
-      `the QEMU at ${this.socketPath} is of no use: ${this.socket.whyGone}; is it running, without -S, and no other program connected to it?`,
+      `the QEMU at ${this.socketPath} cannot be used: ${this.socket.whyGone}; is it running, without -S, and no other program connected to it?`,
     );
   }
 

@@ -15,6 +15,7 @@ import type { Width } from '../function.js';
 import { hex } from '../../../wire/hex.js';
 import { GONE, HUNG_UP, PRESENT, SharedMutex, SILENT, SOCKET_LOCK } from './shared.js';
 
+/** An address space of the emulated processor. */
 export type Space = 'memory' | 'io';
 
 /** A connection, as plain data that can be posted to a worker. */

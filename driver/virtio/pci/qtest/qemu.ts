@@ -18,6 +18,7 @@ export interface QemuDevice {
   readonly netdev: string;
 }
 
+/** What to start. */
 export interface QemuOptions {
   /** Path of the qtest socket, which must not exist. */
   readonly socket: string;
@@ -34,6 +35,7 @@ export interface QemuOptions {
   readonly timeoutMs?: number;
 }
 
+/** A QEMU that was started. */
 export interface QtestQemu {
   readonly pid: number;
   /** Its output on stderr so far. */
@@ -64,6 +66,7 @@ export function whyNoSocket(socket: string): string {
 const running = new Set<() => void>();
 process.on('exit', () => running.forEach((kill) => kill()));
 
+/** The command line of QEMU. @param firmware path of the file with the firmware */
 export function qemuArguments(options: QemuOptions, firmware: string): string[] {
   const { socket, ram, ramMiB = DEFAULT_RAM_MIB, machine = 'q35', nics, args = [] } = options;
   return [

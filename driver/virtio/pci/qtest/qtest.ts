@@ -152,7 +152,7 @@ export class QtestFunction implements PciFunction {
     if (fds.length > this.vectors) {
       throw new VirtioPmdError(
         'ECONFIG',
-        `${this.name} has ${this.vectors} MSI-X vectors, ${fds.length} are wanted: give the device vectors=${fds.length}, or use fewer queues`,
+        `${this.name} has ${this.vectors} MSI-X vectors, ${fds.length} are needed: give the device vectors=${fds.length}, or use fewer queues`,
       );
     }
     if (msix === undefined) return;

@@ -34,6 +34,7 @@ const DOORBELL_WORDS = 4;
 /** For a function: the numbers of doorbells and vectors, then both tables. */
 const FUNCTION_WORDS = 2 + MAX_DOORBELLS * DOORBELL_WORDS + MAX_VECTORS;
 
+/** Bytes of the shared memory. */
 export const sharedBytes = (HEADER_WORDS + MAX_FUNCTIONS * FUNCTION_WORDS) * 4;
 
 /** A register that the bridge writes to when an eventfd has been signalled. */

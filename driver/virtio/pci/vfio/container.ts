@@ -22,6 +22,7 @@ interface DmaMapping {
 
 const int32 = (value: number) => new Uint8Array(Int32Array.of(value).buffer);
 
+/** An open container. */
 export class VfioContainer {
   private groups = 0;
   private readonly mappings: DmaMapping[] = [];

@@ -33,6 +33,7 @@ export interface VfioHandle {
   close(): void;
 }
 
+/** All of vfio that one process uses. */
 export class Vfio {
   private readonly groups = new Map<string, Group>();
   private readonly containers = new Map<boolean, VfioContainer>();

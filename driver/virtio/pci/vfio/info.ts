@@ -67,6 +67,7 @@ function pairs(view: DataView, from: number, count: number): [bigint, bigint][] 
 
 // ---- regions: BARs and the configuration space -------------------------------------------------------------------------
 
+/** A region of a device: a BAR or the configuration space. */
 export interface Region {
   readonly byteLength: number;
   /** Its offset in the device's file. */
@@ -142,6 +143,7 @@ export function askRanges(ask: (bytes: Uint8Array) => void): readonly AddressRan
   return pairs(view, at + cap.sizeof, cap.nr_iovas.get(view, at));
 }
 
+/** The argument of VFIO_IOMMU_MAP_DMA, for reading and writing. */
 export function dmaMap(userAddress: bigint, byteLength: number, deviceAddress: bigint): Uint8Array {
   const struct = V.vfio_iommu_type1_dma_map;
   const view = new DataView(new ArrayBuffer(struct.sizeof));
@@ -153,6 +155,7 @@ export function dmaMap(userAddress: bigint, byteLength: number, deviceAddress: b
   return bytesOf(view);
 }
 
+/** The argument of VFIO_IOMMU_UNMAP_DMA. */
 export function dmaUnmap(byteLength: number, deviceAddress: bigint): Uint8Array {
   const struct = V.vfio_iommu_type1_dma_unmap;
   const view = new DataView(new ArrayBuffer(struct.sizeof));
@@ -169,6 +172,7 @@ export function askGroup(ask: (bytes: Uint8Array) => void): number {
   return V.vfio_group_status.flags.get(askInfo(V.vfio_group_status.sizeof, ask));
 }
 
+/** Flags of a device, and its number of kinds of interrupt. */
 export function askDevice(ask: (bytes: Uint8Array) => void): { flags: number; irqs: number } {
   const struct = V.vfio_device_info;
   const view = askInfo(struct.sizeof, ask);

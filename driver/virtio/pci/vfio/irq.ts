@@ -83,7 +83,7 @@ export class VfioIrqs {
   private tooMany(wanted: number, available: number): VirtioPmdError {
     return new VirtioPmdError(
       'ECONFIG',
-      `${this.name}: ${wanted} interrupt vectors are wanted, ${available} can be had: use fewer queues, or give the device more (QEMU: vectors=${wanted})`,
+      `${this.name}: ${wanted} interrupt vectors are needed, ${available} are available: use fewer queues, or give the device more (QEMU: vectors=${wanted})`,
     );
   }
 

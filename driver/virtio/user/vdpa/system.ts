@@ -5,6 +5,7 @@ import { createEventFd, drainFd, signalFd } from '../../../../native/event.js';
 import { closeFd } from '../../../../native/region.js';
 import * as linux from '../../../wire/linux/vhost.js';
 
+/** The ioctls of linux/vhost.h that are used, by name. */
 export type VdpaRequest =
   | 'VHOST_SET_OWNER'
   | 'VHOST_GET_FEATURES'
@@ -45,6 +46,7 @@ export interface VdpaSystem {
   drain(fd: number): boolean;
 }
 
+/** The real system calls. */
 export const vdpaSystem: VdpaSystem = {
   open: openDeviceFile,
   close: closeFd,

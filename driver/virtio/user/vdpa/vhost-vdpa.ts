@@ -28,6 +28,7 @@ const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 /** A status that no device has: hardware that was removed reads all ones. */
 const ALL_ONES = 0xff;
 
+/** Options of `openVhostVdpa`. */
 export interface VhostVdpaOptions extends VdpaWishes {
   /** The device's control queue is used. */
   readonly cq: boolean;

@@ -35,6 +35,7 @@ const requests = {
   VHOST_NET_SET_BACKEND: vhost.VHOST_NET_SET_BACKEND,
 } as const;
 
+/** The ioctls that are used, by name. */
 export type KernelRequest = keyof typeof requests;
 
 /** Calls throw a SystemError when they fail, unless their comment says otherwise. */
@@ -51,6 +52,7 @@ export interface KernelSystem {
   readText(path: string): string;
 }
 
+/** The real system calls. */
 export const kernelSystem: KernelSystem = {
   open: file.openDeviceFile,
   openInterfaceSocket,

@@ -10,6 +10,7 @@ const TUN_FILE = '/dev/net/tun';
 /** The kernel replaces %d by the lowest free number. */
 const DEFAULT_NAME = 'tap%d';
 
+/** Which tap to open. */
 export interface TapRequest {
   /** The name; undefined: tap0, tap1 or the next that is free. */
   readonly iface: string | undefined;
@@ -39,7 +40,7 @@ function openTunFile(system: KernelSystem): number {
     return system.open(TUN_FILE);
   } catch (error) {
     const remedies = { ENOENT: load, ENODEV: load, ENXIO: load, EACCES: permission, EPERM: permission };
-    throw failedCall('tap devices cannot be had', error, remedies);
+    throw failedCall('tap devices are not available', error, remedies);
   }
 }
 

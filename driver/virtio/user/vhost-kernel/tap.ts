@@ -13,6 +13,7 @@ import { addressIn, addressRequest, filterArgument, flagsOf, flagsRequest, nameO
 
 const INT_MAX = 0x7fffffff;
 
+/** A tap that has been opened. */
 export interface OpenTap {
   readonly name: string;
   readonly multiQueue: boolean;

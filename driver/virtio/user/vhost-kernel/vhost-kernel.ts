@@ -50,6 +50,7 @@ const ALL_WITHHELD = WITHHELD.reduce((all, [feature]) => all | feature, 0n);
 const REGION_LIMIT_FILE = '/sys/module/vhost/parameters/max_mem_regions';
 const DEFAULT_REGION_LIMIT = 64;
 
+/** Options of `openVhostKernel`. */
 export interface VhostKernelOptions {
   /** Path of vhost-net: /dev/vhost-net. */
   readonly path: string;

@@ -14,6 +14,7 @@ import type { Exchange, Pause, VhostUserClient } from './client.js';
 /** Seconds. A back-end on a machine with a load of 20 needs some of them; QEMU and rte_vhost wait for ever. */
 export const DEFAULT_HANDSHAKE_TIMEOUT = 60;
 
+/** Time limits, in milliseconds. */
 export interface Limits {
   /** For the whole handshake. */
   readonly handshakeTimeoutMs: number;

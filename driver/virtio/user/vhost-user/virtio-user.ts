@@ -39,6 +39,7 @@ const SHORT_LIFE_MS = 1000;
 /** How long a look may wait: most back-ends answer within a fraction of a millisecond. */
 const AT_ONCE: Patience = { each: 2, total: 20 };
 
+/** Options of a VirtioUser. */
 export interface VirtioUserOptions {
   readonly path: string;
   /** Queue pairs asked for. */

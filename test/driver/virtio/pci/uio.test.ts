@@ -176,7 +176,7 @@ test('MSI-X vectors are refused, and a request for none succeeds', (t) => {
   fn.setVectors([]);
   t.throws(() => fn.setVectors([1, 2]), {
     code: 'ECONFIG',
-    message: /2 interrupt vectors are wanted.*devbind -b vfio-pci/,
+    message: /2 interrupt vectors are needed.*devbind -b vfio-pci/,
   });
 });
 

@@ -268,12 +268,13 @@ test('more vectors than the device has, or than the kernel can give', (t) => {
   const fn = kernel(t).open();
   t.throws(() => fn.setVectors([1, 2, 3, 4, 5]), {
     code: 'ECONFIG',
-    message: /^0000:00:03\.0: 5 interrupt vectors are wanted, 4 can be had: use fewer queues, or give the device more/,
+    message:
+      /^0000:00:03\.0: 5 interrupt vectors are needed, 4 are available: use fewer queues, or give the device more/,
   });
   const poor = kernel(t, { vectorsToGive: 2 }).open();
   t.throws(() => poor.setVectors([1, 2, 3]), {
     code: 'ECONFIG',
-    message: /3 interrupt vectors are wanted, 2 can be had/,
+    message: /3 interrupt vectors are needed, 2 are available/,
   });
   poor.setVectors([1, 2]);
   t.pass();

@@ -33,13 +33,13 @@ const refusals: readonly Refusal[] = [
     title: 'no tun driver',
     fails: ['open /dev/net/tun', 'ENOENT'],
     code: 'ESYSTEM',
-    says: /^tap devices cannot be had .*: load the module with "modprobe tun"$/,
+    says: /^tap devices are not available .*: load the module with "modprobe tun"$/,
   },
   {
     title: 'no permission on tun',
     fails: ['open /dev/net/tun', 'EACCES', 1],
     code: 'ESYSTEM',
-    says: /^tap devices cannot be had .*"chmod 666 \/dev\/net\/tun"$/,
+    says: /^tap devices are not available .*"chmod 666 \/dev\/net\/tun"$/,
   },
   {
     title: 'a tun driver of before net headers',

@@ -131,5 +131,5 @@ test.serial('a function without vectors takes none and refuses one', async (t) =
   const none = await machine.open();
   t.is(none.vectors, 0);
   none.setVectors([]);
-  t.throws(() => none.setVectors([1]), { code: 'ECONFIG', message: /has 0 MSI-X vectors, 1 are wanted/ });
+  t.throws(() => none.setVectors([1]), { code: 'ECONFIG', message: /has 0 MSI-X vectors, 1 are needed/ });
 });
