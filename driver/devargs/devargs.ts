@@ -16,7 +16,7 @@ import {
   type DevargKey,
   type DevargValues,
 } from './kvargs.js';
-import { nearest } from './nearest.js';
+import { nearest } from '../../native/nearest.js';
 
 export * from './kvargs.js';
 

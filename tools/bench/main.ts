@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 import { Ending } from '../common/ending.js';
 import { runMain } from '../common/program.js';
 import { checkExceptionPath, exceptionPathTable, runExceptionPath } from './exception-path/exception-path.js';

@@ -1,7 +1,7 @@
 /** The command lines of the benchmarks: values checked, one clear sentence for what cannot be. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port/config.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 import { recipeNamed, RECIPES, type Recipe } from '../common/recipes.js';
 import { has, last, parseArgs, table, type Values } from '../common/parse.js';
 import { DIRECTIONS, type ExceptionPathOptions } from './exception-path/exception-path.js';

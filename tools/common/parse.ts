@@ -5,7 +5,7 @@
  */
 import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 
 /** `optional`: a value only when it is attached, as in --huge-unlink=always. */
 type Kind = 'flag' | 'value' | 'optional';

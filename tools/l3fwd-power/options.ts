@@ -1,6 +1,6 @@
 /** The options after `--`: those of dpdk-l3fwd-power. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../common/parse.js';
 import { appChecks, checkValues } from '../common/value-checks.js';
 import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';

@@ -1,6 +1,6 @@
 /** What a configuration asks for: JSON, checked to the last word. README.md describes it. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 import { FIELDS_MODULE } from './fields-module.js';
 import { expressionProblem, isFieldName, isPattern, nameProblem } from './names.js';
 

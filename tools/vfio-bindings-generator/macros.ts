@@ -1,6 +1,6 @@
 /** Which constants of a header are meant: its macros, in their order, as the preprocessor tells them. */
 import { VirtioPmdError } from '../../native/errors.js';
-import { didYouMean } from '../../driver/devargs/nearest.js';
+import { didYouMean } from '../../native/nearest.js';
 import type { HeaderWish } from './config.js';
 import { matches, nameProblem } from './names.js';
 

@@ -3,7 +3,7 @@ import { parseAppOptions } from '../../../tools/testpmd/options/app-options.js';
 import { parseEalOptions } from '../../../tools/common/eal-options.js';
 import { RSS_IP, RSS_UDP } from '../../../tools/testpmd/commands/rss-types.js';
 import { mbufsNeeded } from '../../../tools/testpmd/options/mbufs.js';
-import { nearest } from '../../../driver/devargs/nearest.js';
+import { nearest } from '../../../native/nearest.js';
 
 const words = (line: string) => line.split(' ');
 

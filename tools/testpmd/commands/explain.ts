@@ -1,5 +1,5 @@
 /** What is said of a line that is no command. */
-import { nearest } from '../../../driver/devargs/nearest.js';
+import { nearest } from '../../../native/nearest.js';
 import { grammar, readableSyntax } from './index.js';
 import { splitWords, type Parsed } from './grammar.js';
 import type { Testpmd } from '../testpmd.js';

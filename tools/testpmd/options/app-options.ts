@@ -8,7 +8,7 @@ import {
   RX_OFFLOAD_VLAN_FILTER,
   RX_OFFLOAD_VLAN_STRIP,
 } from '../../../driver/port/types.js';
-import { didYouMean } from '../../../driver/devargs/nearest.js';
+import { didYouMean } from '../../../native/nearest.js';
 import { locateMode } from '../engines/load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from '../engines/modes.js';
 import { appFlags, appOptional, appValues } from '../../common/ignored-options.js';
