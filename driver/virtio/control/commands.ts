@@ -1,7 +1,7 @@
 /**
  * Commands of the control virtqueue (virtio 1.2 section 5.1.6.5): their bytes. How a command reaches the device is the
  * transport's business: a real device has a virtqueue for it (queue.ts), virtio_user's is emulated in this process
- * (user/control-emulator.ts).
+ * (emulator.ts).
  */
 import * as net from '../../wire/linux/virtio-net.js';
 import { macBytes } from '../../wire/mac.js';

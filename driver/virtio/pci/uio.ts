@@ -12,7 +12,6 @@ import type { Bar, PciFunction, Width } from './function.js';
 import { pciFile, readResources, uioName, type PciDevice, type PciResource } from './sysfs.js';
 import { attempt, errnoOf, words, type PciSystem } from './system.js';
 
-const CONFIG_SIZE = 4096;
 /** Milliseconds for which an answer that the function is present is used again. */
 const LOOK_EVERY_MS = 200;
 
@@ -75,7 +74,7 @@ class UioFunction implements PciFunction {
     this.name = address;
     this.generic = driver === 'uio_pci_generic';
     this.bars = new FunctionBars(system, (index) => this.openBar(index));
-    this.config = new FileRegisters(system, configFd, 0, CONFIG_SIZE);
+    this.config = new FileRegisters(system, configFd, 0, P.PCI_CFG_SPACE_EXP_SIZE);
     this.resources = readResources(address, system.root);
     changeCommand(this, P.PCI_COMMAND_IO | P.PCI_COMMAND_MEMORY | P.PCI_COMMAND_MASTER);
     this.enableLine();

@@ -4,6 +4,7 @@
  */
 
 export const PCI_CFG_SPACE_SIZE = 256;
+export const PCI_CFG_SPACE_EXP_SIZE = 4096;
 export const PCI_STD_HEADER_SIZEOF = 64;
 export const PCI_STD_NUM_BARS = 6;
 export const PCI_VENDOR_ID = 0x0;
