@@ -52,3 +52,23 @@ export function sizeBin(length: number): number {
   if (length < 1024) return 27 - Math.clz32(length); // 65..127 -> 2, ... 512..1023 -> 5
   return length < 1519 ? 6 : 7;
 }
+
+/** The counter of a packet to more than one receiver, whose destination address is at byte `at` of `u8`; undefined for others. */
+export function groupCounter(u8: Uint8Array, at: number): typeof MULTICAST | typeof BROADCAST | undefined {
+  if ((u8[at]! & 1) === 0) return undefined;
+  let all = 0xff;
+  for (let b = 0; b < 6; b++) all &= u8[at + b]!;
+  return all === 0xff ? BROADCAST : MULTICAST;
+}
+
+/** Counts a packet to more than one receiver as such. */
+export function countGroup(stats: Float64Array, u8: Uint8Array, at: number): void {
+  const counter = groupCounter(u8, at);
+  if (counter !== undefined) stats[counter]! += 1;
+}
+
+/** Counts a packet that was dropped, or a buffer that was returned unused, with its reason (a DROP_* counter). */
+export function countDrop(stats: Float64Array, reason: number): void {
+  stats[ERRORS]! += 1;
+  stats[reason]! += 1;
+}

@@ -1,12 +1,13 @@
 /** The device's side of a guest's split Tx ring: virtio_dev_tx_split. */
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN } from '../layout.js';
 import type { Mempool } from '../mempool.js';
-import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
-import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST } from './chain.js';
+import { NOMBUF } from '../stats.js';
+import { CHAIN_BAD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import { chainToPacket, countDrop, countPacket, MAX_BURST, MAX_FRAME } from './transfer.js';
+import { STOP, takeChain, TAKEN } from './take-chain.js';
+import { countPacket, MAX_BURST } from './transfer.js';
 
 const UNUSUAL = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 
@@ -67,7 +68,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
         }
       }
       if (!taken) {
-        const result = this.takeChain(pool, m, head);
+        const result = this.takeOther(pool, m, head);
         if (result === STOP) break;
         taken = result === TAKEN;
       }
@@ -86,7 +87,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
   }
 
   /** Any chain but the simplest. Reads the descriptors anew: nothing that was read before is used. */
-  private takeChain(pool: Mempool, m: number, head: number): number {
+  private takeOther(pool: Mempool, m: number, head: number): number {
     const { chain, stats } = this;
     const { hdrSize } = this.spec;
     chain.clear();
@@ -96,22 +97,6 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
       this.giveUp(result);
       return STOP;
     }
-    const bytes = chain.bytes - hdrSize;
-    if (result !== CHAIN_GOOD) countDrop(stats, DROP_SEGMENTS);
-    else if (bytes < ETHER_HDR_LEN) countDrop(stats, DROP_RUNT);
-    else if (bytes > MAX_FRAME || bytes > pool.count * pool.dataRoom) countDrop(stats, DROP_TOO_LONG);
-    else if (!chain.ready()) return STOP;
-    else if (chainToPacket(chain, pool, this.access.copiers, m, hdrSize)) {
-      chain.countCopy(bytes, pool.nbSegs[m]!);
-      return TAKEN;
-    } else {
-      stats[NOMBUF]!++; // the guest's packet stays where it is until there are mbufs again
-      return STOP;
-    }
-    return DROPPED;
+    return takeChain(chain, result, hdrSize, pool, m, this.access.copiers, stats);
   }
 }
-
-const TAKEN = 0;
-const DROPPED = 1;
-const STOP = 2;

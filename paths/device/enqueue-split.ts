@@ -1,12 +1,12 @@
 /** The device's side of a guest's split Rx ring: virtio_dev_rx_split. */
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_WORDS } from '../layout.js';
 import type { Mempool } from '../mempool.js';
-import { DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
+import { countDrop, DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
 import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST, WORK_PER_PACKET } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
 import { SplitRing } from './split-ring.js';
-import { countDrop, countPacket, MAX_BURST, packetToChain, writeHeader } from './transfer.js';
+import { countPacket, MAX_BURST, packetToChain, writeHeader } from './transfer.js';
 
 const KIND = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 

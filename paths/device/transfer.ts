@@ -5,7 +5,7 @@
 import type { Views } from '../../native/region.js';
 import { NUM_BUFFERS_OFF } from '../layout.js';
 import { NIL, type Mempool } from '../mempool.js';
-import { BROADCAST, BYTES, ERRORS, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
+import { BYTES, countGroup, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
 import type { Chain } from './chain.js';
 import type { Copier } from './copy.js';
 import type { GuestMemory } from './guest-memory.js';
@@ -164,21 +164,5 @@ export function countPacket(stats: Float64Array, u8: Uint8Array, at: number, len
   stats[PACKETS]!++;
   stats[BYTES]! += length;
   stats[SIZE_BINS + sizeBin(length)]!++;
-  if ((u8[at]! & 1) !== 0) countGroupAddress(stats, u8, at);
-}
-
-function countGroupAddress(stats: Float64Array, u8: Uint8Array, at: number): void {
-  for (let i = 0; i < 6; i++) {
-    if (u8[at + i] !== 0xff) {
-      stats[MULTICAST]!++;
-      return;
-    }
-  }
-  stats[BROADCAST]!++;
-}
-
-/** Counts a packet that was dropped, or a buffer that was returned unused, with its reason (a DROP_* counter). */
-export function countDrop(stats: Float64Array, reason: number): void {
-  stats[ERRORS]!++;
-  stats[reason]!++;
+  if ((u8[at]! & 1) !== 0) countGroup(stats, u8, at);
 }

@@ -4,7 +4,7 @@ import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec } from './queue.js';
 import { specialize } from '../specialize.js';
-import { BROADCAST, BYTES, MULTICAST, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
+import { BYTES, countGroup, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
 
 /** VIRTIO_MBUF_BURST_SZ: the scalar Rx paths handle at most this many packets per call. */
 export const MAX_BURST = 64;
@@ -53,20 +53,7 @@ export function accountFor(stats: Float64Array, pool: Mempool): Account {
 }
 
 function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n: number): void {
-  for (let i = 0; i < n; i++) {
-    const counter = groupCounter(pool, pkts[i]!);
-    if (counter !== undefined) stats[counter]! += 1;
-  }
-}
-
-/** The counter of a packet to more than one receiver; undefined for others. */
-export function groupCounter(pool: Mempool, m: number): typeof MULTICAST | typeof BROADCAST | undefined {
-  const { u8 } = pool;
-  const at = pool.dataStart(m);
-  if ((u8[at]! & 1) === 0) return undefined;
-  let all = 0xff;
-  for (let b = 0; b < 6; b++) all &= u8[at + b]!;
-  return all === 0xff ? BROADCAST : MULTICAST;
+  for (let i = 0; i < n; i++) countGroup(stats, pool.u8, pool.dataStart(pkts[i]!));
 }
 
 const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it

@@ -7,7 +7,7 @@ import { checksumOf, packetSum } from '../../checksum.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE, RTE_MBUF_F_RX_LRO } from '../../mbuf.js';
 import { IPPROTO_TCP, PacketHeaders, parseHeaders, TCP_CHECKSUM_OFF, UDP_CHECKSUM_OFF } from '../../packet-headers.js';
-import { BYTES, DROP_OFFLOAD, ERRORS, PACKETS, SIZE_BINS, sizeBin } from '../../stats.js';
+import { BYTES, countDrop, DROP_OFFLOAD, groupCounter, PACKETS, SIZE_BINS, sizeBin } from '../../stats.js';
 import {
   CSUM_OFFSET_OFF,
   CSUM_START_OFF,
@@ -20,7 +20,6 @@ import {
   NET_HDR_GSO_TCPV4,
   NET_HDR_GSO_TCPV6,
 } from '../../layout.js';
-import { groupCounter } from '../burst.js';
 import type { QueueSpec } from '../queue.js';
 
 /** Reads the headers of the first `n` packets of `pkts`. @returns how many are left, in their order */
@@ -45,8 +44,7 @@ export function siftFor(spec: QueueSpec, pool: Mempool, stats: Float64Array, cou
         pkts[left++] = m;
         continue;
       }
-      stats[ERRORS]! += 1;
-      stats[DROP_OFFLOAD]! += 1;
+      countDrop(stats, DROP_OFFLOAD);
       if (counted) discount(stats, pool, m);
       pool.free(m);
     }
@@ -60,7 +58,7 @@ function discount(stats: Float64Array, pool: Mempool, m: number): void {
   stats[PACKETS]! -= 1;
   stats[BYTES]! -= length;
   stats[SIZE_BINS + sizeBin(length)]! -= 1;
-  const group = groupCounter(pool, m);
+  const group = groupCounter(pool.u8, pool.dataStart(m));
   if (group !== undefined) stats[group]! -= 1;
 }
 

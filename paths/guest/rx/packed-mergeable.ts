@@ -5,8 +5,7 @@
 import { DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from '../burst.js';
+import { MAX_BURST, maxSegments } from '../burst.js';
 import { countUsedPacked, fillPacked, packedQueue, type CountUsed, type PackedQueue } from '../packed.js';
 import {
   BROKEN,
@@ -23,19 +22,18 @@ import {
   type QueueSpec,
   type RxPath,
 } from '../queue.js';
-import { siftFor } from './offload.js';
+import { dropPacket, finishRx } from './finish.js';
+import { segmentsFor } from './segments.js';
 
 function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
-  const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
+  const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc } = spec;
-  const sift = siftFor(spec, pool, stats);
-  const after = afterRx(spec, pool);
-  const account = accountFor(stats, pool);
+  const finish = finishRx(spec, pool, stats);
+  const { append, end } = segmentsFor(spec, pool, stats);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
   const segmentLimit = maxSegments(spec, dataRoom);
-  const lengthLimit = maxLength(spec);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -82,9 +80,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS]! += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
-        pool.put(m);
+        dropPacket(pool, stats, m, length);
         continue;
       }
       dataOff[m] = headroom;
@@ -113,10 +109,7 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
     words[USED_WRAP] = wrap;
 
     if (words[BROKEN] === 0) fill();
-    if (sift !== undefined) nb = sift(pkts, nb);
-    if (nb > 0) account(pkts, nb);
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish(pkts, nb);
   }
 
   /**
@@ -125,37 +118,23 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
    */
   function gather(m: number, rest: number, sound: boolean, idx: number, tail: number): boolean {
     let last = m;
-    let total = pktLen[m]!;
-    let linked = 1;
     for (let k = 0; k < rest; k++) {
       const d = desc32 + idx * DESC_WORDS;
       const id = i32[d + 3]! & 0xffff;
-      const length = i32[d + 2]!;
+      const length = i32[d + 2]!; // above 2^31 it is negative
       const segment = id < size ? cookie[id]! : NIL;
       if (segment === NIL) {
         words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;
-        sound = false;
-        break;
+        return end(m, false);
       }
       cookie[id] = NIL;
       freeRing[tail] = id;
       if (++tail === size) tail = 0;
       if (++idx === size) idx = 0;
-      if (length <= 0 || length > dataRoom + hdrSize) sound = false;
-      dataOff[segment] = headroom - hdrSize; // no header in these: data begins where the buffer does
-      dataLen[segment] = length;
-      next[last] = segment;
+      if (!append(m, last, segment, length)) sound = false;
       last = segment;
-      linked++;
-      total += length;
     }
-    nbSegs[m] = linked;
-    pktLen[m] = total;
-    if (sound && total <= lengthLimit) return true;
-    stats[ERRORS]! += 1;
-    stats[DROP_SEGMENTS]! += 1;
-    pool.free(m);
-    return false;
+    return end(m, sound);
   }
 
   return { spec, recv, fill };
@@ -164,8 +143,8 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, ERRORS, DROP_TOO_LONG,
-  DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, maxSegments, dropPacket, finishRx,
+  segmentsFor,
 };
 
 /** Opens the path for the calling thread. */

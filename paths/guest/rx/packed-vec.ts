@@ -5,11 +5,10 @@
 import { DESC_WORDS } from '../../layout.js';
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { afterRx } from '../burst.js';
 import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from '../simd-block.js';
 import { openKick, packedQueue, WRAP_BITS, type PackedQueue } from '../packed.js';
 import { BROKEN, STARTED, USED_IDX, USED_WRAP, type QueueSpec, type RxPath } from '../queue.js';
-import { siftFor, type Sift } from './offload.js';
+import { finishCounted } from './finish.js';
 import { openRxPacked } from './packed.js';
 
 /** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
@@ -17,7 +16,10 @@ const WORTH_A_CALL = 4;
 
 function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: () => void, threshold: number): RxPath {
   const { spec, pool, words, stats, i32, size, desc32 } = queue;
-  const finish = finishFor(spec, pool, stats);
+  // that all of it is one function, and the doorbell another, keeps `recv` short: a longer one V8 does not inline into the
+  // caller's loop, which costs 4 ns of 23 per packet (Node 20, AMD EPYC Milan; seen for sure with
+  // --no-concurrent-recompilation, else now and then)
+  const finish = finishCounted(spec, pool, stats);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -38,25 +40,9 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: (
   return { spec, recv, fill: scalar.fill };
 }
 
-/**
- * What is left to do with packets that a kernel has received; undefined when there is nothing. That all of it is one
- * function, and the doorbell another, keeps `recv` short: a longer one V8 does not inline into the caller's loop, which costs 4 ns of 23
- * per packet (Node 20, AMD EPYC Milan; seen for sure with --no-concurrent-recompilation, else now and then).
- */
-function finishFor(spec: QueueSpec, pool: Mempool, stats: Float64Array): Sift | undefined {
-  const sift = siftFor(spec, pool, stats, true);
-  const after = afterRx(spec, pool);
-  if (sift === undefined && after === undefined) return undefined;
-  return (pkts, n) => {
-    if (sift !== undefined) n = sift(pkts, n);
-    if (after !== undefined) after(pkts, n);
-    return n;
-  };
-}
-
 // prettier-ignore
 const scope = {
-  STARTED, BROKEN, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, KERNEL_KICK, finishFor,
+  STARTED, BROKEN, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, KERNEL_KICK, finishCounted,
 };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */

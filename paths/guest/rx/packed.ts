@@ -2,8 +2,7 @@
 import { DESC_WORDS, ETHER_HDR_LEN } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { DROP_RUNT, DROP_TOO_LONG, ERRORS } from '../../stats.js';
-import { accountFor, afterRx, MAX_BURST } from '../burst.js';
+import { MAX_BURST } from '../burst.js';
 import { countUsedPacked, fillPacked, packedQueue, type CountUsed, type PackedQueue } from '../packed.js';
 import {
   BROKEN,
@@ -17,15 +16,13 @@ import {
   type QueueSpec,
   type RxPath,
 } from '../queue.js';
-import { siftFor } from './offload.js';
+import { dropPacket, finishRx } from './finish.js';
 
 function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, i32, size, desc32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
   const { hdrSize, nbDesc } = spec;
-  const sift = siftFor(spec, pool, stats);
-  const after = afterRx(spec, pool);
-  const account = accountFor(stats, pool);
+  const finish = finishRx(spec, pool, stats);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -61,9 +58,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
         wrap ^= 1;
       }
       if (length < ETHER_HDR_LEN || length > dataRoom) {
-        stats[ERRORS]! += 1;
-        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
-        pool.put(m);
+        dropPacket(pool, stats, m, length);
         continue;
       }
       dataOff[m] = headroom;
@@ -77,10 +72,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
     words[USED_WRAP] = wrap;
 
     if (words[BROKEN] === 0) fill();
-    if (sift !== undefined) nb = sift(pkts, nb);
-    if (nb > 0) account(pkts, nb);
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish(pkts, nb);
   }
 
   return { spec, recv, fill };
@@ -89,7 +81,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, FREE_COUNT, FREE_HEAD, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  DESC_WORDS, ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx, siftFor,
+  DESC_WORDS, dropPacket, finishRx,
 };
 
 /** Opens the path for the calling thread. */

@@ -7,8 +7,8 @@
 import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS, NOMBUF } from '../../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from '../burst.js';
+import { NOMBUF } from '../../stats.js';
+import { MAX_BURST, maxSegments } from '../burst.js';
 import {
   AVAIL_IDX,
   BROKEN,
@@ -23,20 +23,19 @@ import {
   type QueueSpec,
   type RxPath,
 } from '../queue.js';
-import { siftFor } from './offload.js';
+import { dropPacket, finishRx } from './finish.js';
+import { segmentsFor } from './segments.js';
 import { publishSplit, splitQueue, type PublishSplit, type SplitQueue } from '../split.js';
 
 function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
   const { spec, pool, words, stats, cookie, scratch, u16, u32, mask, desc32, used16, usedRing32 } = queue;
-  const { addrLo, addrHi, dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
+  const { addrLo, addrHi, dataOff, dataLen, pktLen, olFlags, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc, mergeable } = spec;
-  const sift = siftFor(spec, pool, stats);
-  const after = afterRx(spec, pool);
-  const account = accountFor(stats, pool);
+  const finish = finishRx(spec, pool, stats);
+  const { append, end } = segmentsFor(spec, pool, stats);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
   const segmentLimit = maxSegments(spec, dataRoom);
-  const lengthLimit = maxLength(spec);
   const ring16 = queue.avail16 + 2;
 
   function fill(): number {
@@ -103,9 +102,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS]! += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
-        pool.put(m);
+        dropPacket(pool, stats, m, length);
         continue;
       }
       dataOff[m] = headroom;
@@ -125,42 +122,24 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
-    if (sift !== undefined) nb = sift(pkts, nb);
-    if (nb > 0) account(pkts, nb);
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish(pkts, nb);
   }
 
   /** As gather of split-mergeable.ts, with slots for ids. */
   function gather(m: number, segments: number, sound: boolean, used: number): boolean {
     let last = m;
-    let total = pktLen[m]!;
-    let linked = 1;
     for (let k = 0; k < segments - 1; k++) {
       const slot = (used + k) & mask;
       if (u32[usedRing32 + 2 * slot] !== slot) {
         words[BROKEN] = BROKEN_ORDER;
-        sound = false;
-        break;
+        return end(m, false);
       }
       const segment = cookie[slot]!;
-      const length = u32[usedRing32 + 2 * slot + 1]!;
       cookie[slot] = NIL;
-      if (length === 0 || length > dataRoom + hdrSize) sound = false;
-      dataOff[segment] = headroom - hdrSize; // no header in these: data begins where the buffer does
-      dataLen[segment] = length;
-      next[last] = segment;
+      if (!append(m, last, segment, u32[usedRing32 + 2 * slot + 1]!)) sound = false;
       last = segment;
-      linked++;
-      total += length;
     }
-    nbSegs[m] = linked;
-    pktLen[m] = total;
-    if (sound && total <= lengthLimit) return true;
-    stats[ERRORS]! += 1;
-    stats[DROP_SEGMENTS]! += 1;
-    pool.free(m);
-    return false;
+    return end(m, sound);
   }
 
   return { spec, recv, fill };
@@ -169,8 +148,8 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, AVAIL_IDX, FREE_COUNT, STALLED, BROKEN_INDEX, BROKEN_ORDER, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, DESC_WORDS, DESC_F_WRITE, NOMBUF, maxSegments,
+  dropPacket, finishRx, segmentsFor,
 };
 
 /** Opens the path for the calling thread. */

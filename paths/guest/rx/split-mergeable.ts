@@ -5,8 +5,7 @@
 import { ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../../stats.js';
-import { accountFor, afterRx, MAX_BURST, maxLength, maxSegments } from '../burst.js';
+import { MAX_BURST, maxSegments } from '../burst.js';
 import {
   BROKEN,
   BROKEN_ID,
@@ -22,20 +21,19 @@ import {
   type QueueSpec,
   type RxPath,
 } from '../queue.js';
-import { siftFor } from './offload.js';
+import { dropPacket, finishRx } from './finish.js';
+import { segmentsFor } from './segments.js';
 import { fillSplit, splitQueue, type SplitQueue } from '../split.js';
 
 function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
-  const { dataOff, dataLen, pktLen, olFlags, next, nbSegs, headroom, dataRoom, stride } = pool;
+  const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom, stride } = pool;
   const { hdrSize, nbDesc } = spec;
-  const sift = siftFor(spec, pool, stats);
-  const after = afterRx(spec, pool);
-  const account = accountFor(stats, pool);
+  const finish = finishRx(spec, pool, stats);
+  const { append, end } = segmentsFor(spec, pool, stats);
   const buffers = pool.u16;
   const numBuffersOff = pool.base + headroom - hdrSize + NUM_BUFFERS_OFF;
   const segmentLimit = maxSegments(spec, dataRoom);
-  const lengthLimit = maxLength(spec);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -76,9 +74,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
       i++;
       const sound = length >= ETHER_HDR_LEN && length <= dataRoom;
       if (segments > segmentLimit || (!sound && segments <= 1)) {
-        stats[ERRORS]! += 1;
-        stats[sound ? DROP_SEGMENTS : length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
-        pool.put(m);
+        dropPacket(pool, stats, m, length);
         continue;
       }
       dataOff[m] = headroom;
@@ -99,10 +95,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
-    if (sift !== undefined) nb = sift(pkts, nb);
-    if (nb > 0) account(pkts, nb);
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish(pkts, nb);
   }
 
   /**
@@ -112,35 +105,20 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
   function gather(m: number, segments: number, sound: boolean, used: number, free: number): boolean {
     const head = words[FREE_HEAD]!;
     let last = m;
-    let total = pktLen[m]!;
-    let linked = 1;
     for (let k = 0; k < segments - 1; k++) {
       const entry = usedRing32 + 2 * ((used + k) & mask);
       const id = u32[entry]!;
-      const length = u32[entry + 1]!;
       const segment = id <= mask ? cookie[id]! : NIL;
       if (segment === NIL) {
         words[BROKEN] = id <= mask ? BROKEN_TWICE : BROKEN_ID;
-        sound = false;
-        break;
+        return end(m, false);
       }
       cookie[id] = NIL;
       freeRing[(head + free + k) & mask] = id;
-      if (length === 0 || length > dataRoom + hdrSize) sound = false;
-      dataOff[segment] = headroom - hdrSize; // no header in these: data begins where the buffer does
-      dataLen[segment] = length;
-      next[last] = segment;
+      if (!append(m, last, segment, u32[entry + 1]!)) sound = false;
       last = segment;
-      linked++;
-      total += length;
     }
-    nbSegs[m] = linked;
-    pktLen[m] = total;
-    if (sound && total <= lengthLimit) return true;
-    stats[ERRORS]! += 1;
-    stats[DROP_SEGMENTS]! += 1;
-    pool.free(m);
-    return false;
+    return end(m, sound);
   }
 
   return { spec, recv, fill };
@@ -149,8 +127,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
 // prettier-ignore
 const scope = {
   STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, STALLED, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, BROKEN_STALLED,
-  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, ERRORS, DROP_TOO_LONG, DROP_RUNT,
-  DROP_SEGMENTS, accountFor, afterRx, maxLength, maxSegments, siftFor,
+  MAX_STALLED_POLLS, MAX_BURST, NUM_BUFFERS_OFF, NIL, ETHER_HDR_LEN, maxSegments, dropPacket, finishRx, segmentsFor,
 };
 
 /** Opens the path for the calling thread. */

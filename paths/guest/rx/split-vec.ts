@@ -4,10 +4,10 @@
  */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { afterRx } from '../burst.js';
 import { openDoorbell, type Ring } from '../doorbell.js';
 import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from '../simd-block.js';
 import { AVAIL_IDX, BROKEN, STARTED, USED_IDX, type QueueSpec, type RxPath } from '../queue.js';
+import { finishCounted } from './finish.js';
 import { openRxSplit } from './split.js';
 import { splitQueue, type SplitQueue } from '../split.js';
 
@@ -15,8 +15,8 @@ import { splitQueue, type SplitQueue } from '../split.js';
 const WORTH_A_CALL = 4;
 
 function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Ring, threshold: number): RxPath {
-  const { spec, pool, words, u16, used16 } = queue;
-  const after = afterRx(spec, pool);
+  const { spec, pool, words, stats, u16, used16 } = queue;
+  const finish = finishCounted(spec, pool, stats);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -25,14 +25,13 @@ function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Rin
     const result = run(pkts, n);
     if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]!);
     const nb = result & COUNT_MASK;
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish === undefined ? nb : finish(pkts, nb);
   }
 
   return { spec, recv, fill: scalar.fill };
 }
 
-const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, KERNEL_KICK, afterRx };
+const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, KERNEL_KICK, finishCounted };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openRxSplitVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {

@@ -6,8 +6,7 @@
 import { ETHER_HDR_LEN } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { DROP_RUNT, DROP_TOO_LONG, ERRORS } from '../../stats.js';
-import { accountFor, afterRx, MAX_BURST } from '../burst.js';
+import { MAX_BURST } from '../burst.js';
 import {
   BROKEN,
   BROKEN_ID,
@@ -20,16 +19,14 @@ import {
   type QueueSpec,
   type RxPath,
 } from '../queue.js';
-import { siftFor } from './offload.js';
+import { dropPacket, finishRx } from './finish.js';
 import { fillSplit, splitQueue, type SplitQueue } from '../split.js';
 
 function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
   const { spec, pool, words, stats, cookie, freeRing, u16, u32, mask, used16, usedRing32 } = queue;
   const { dataOff, dataLen, pktLen, olFlags, headroom, dataRoom } = pool;
   const { hdrSize, nbDesc } = spec;
-  const sift = siftFor(spec, pool, stats);
-  const after = afterRx(spec, pool);
-  const account = accountFor(stats, pool);
+  const finish = finishRx(spec, pool, stats);
 
   function recv(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
@@ -64,9 +61,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
       cookie[id] = NIL;
       freeRing[(head + free++) & mask] = id;
       if (length < ETHER_HDR_LEN || length > dataRoom) {
-        stats[ERRORS]! += 1;
-        stats[length > dataRoom ? DROP_TOO_LONG : DROP_RUNT]! += 1;
-        pool.put(m);
+        dropPacket(pool, stats, m, length);
         continue;
       }
       dataOff[m] = headroom;
@@ -79,10 +74,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
     words[USED_IDX] = (used + i) & 0xffff;
 
     if (words[BROKEN] === 0) fill();
-    if (sift !== undefined) nb = sift(pkts, nb);
-    if (nb > 0) account(pkts, nb);
-    if (after !== undefined) after(pkts, nb);
-    return nb;
+    return finish(pkts, nb);
   }
 
   return { spec, recv, fill };
@@ -90,8 +82,8 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
 
 // prettier-ignore
 const scope = {
-  STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL, ETHER_HDR_LEN,
-  ERRORS, DROP_TOO_LONG, DROP_RUNT, accountFor, afterRx, siftFor,
+  STARTED, BROKEN, USED_IDX, FREE_COUNT, FREE_HEAD, BROKEN_INDEX, BROKEN_ID, BROKEN_TWICE, MAX_BURST, NIL,
+  ETHER_HDR_LEN, dropPacket, finishRx,
 };
 
 /** Opens the path for the calling thread. */
