@@ -1,5 +1,5 @@
 /**
- * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the kernels of the
+ * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the SIMD code of the
  * vectorized paths (simd.c, once per instruction set), sleep until a word changes (monitor.c) and closing apart (closer.c).
  * tools/build-native.mjs makes it. It is optional: without it the vectorized paths and the guard are off, closing may wait for
  * a peer, and `helperStatus` says why.
@@ -13,16 +13,16 @@ import type { LibraryHandle } from 'koffi';
 import { VirtioPmdError } from './errors.js';
 import { getKoffi } from './koffi.js';
 
-/** Instruction sets for which there are kernels. */
-export type KernelIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
+/** Instruction sets for which there is SIMD code. */
+export type SimdIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
 
-/** One call per burst; `block` is the address of a `struct vpmd_queue` (simd.h). What it returns is the kernel's. */
-type Kernel = (block: bigint) => number;
+/** One call per burst; `block` is the address of a `struct vpmd_queue` (simd.h). simd.h says what it returns. */
+type SimdBurst = (block: bigint) => number;
 
-export interface KernelFunctions {
-  readonly rxSplit: Kernel;
-  readonly rxPacked: Kernel;
-  readonly txPacked: Kernel;
+export interface SimdFunctions {
+  readonly rxSplit: SimdBurst;
+  readonly rxPacked: SimdBurst;
+  readonly txPacked: SimdBurst;
 }
 
 export interface GuardFunctions {
@@ -44,7 +44,7 @@ export interface CloserFunctions {
 }
 
 export interface LackingIsa {
-  readonly isa: KernelIsa;
+  readonly isa: SimdIsa;
   /** Reads on after "AVX512: ". */
   readonly why: string;
 }
@@ -54,8 +54,8 @@ export interface HelperStatus {
   readonly path: string;
   /** '' when it is loaded, else why not and what to do. */
   readonly reason: string;
-  /** Kernels that can run here, narrowest first. */
-  readonly isas: readonly KernelIsa[];
+  /** Instruction sets whose code can run here, narrowest first. */
+  readonly isas: readonly SimdIsa[];
   /** The rest of what this architecture can have. */
   readonly lacking: readonly LackingIsa[];
 }
@@ -72,9 +72,9 @@ interface Helper {
 const ABI = 4;
 
 /** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
-const bits: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
+const bits: readonly SimdIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
 
-const isasOfArch: Readonly<Record<string, readonly KernelIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
+const isasOfArch: Readonly<Record<string, readonly SimdIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
 
 /** Beside this file, both from source (native/) and after the build (dist/native/). */
 const beside = fileURLToPath(new URL(`./helper.linux-${process.arch}.so`, import.meta.url));
@@ -130,8 +130,8 @@ function open(): Helper {
 }
 
 function sortIsas(built: number, ofCpu: number): Pick<HelperStatus, 'isas' | 'lacking'> {
-  const bitOf = (isa: KernelIsa) => 1 << bits.indexOf(isa);
-  const whyNot = (isa: KernelIsa) =>
+  const bitOf = (isa: SimdIsa) => 1 << bits.indexOf(isa);
+  const whyNot = (isa: SimdIsa) =>
     (ofCpu & bitOf(isa)) === 0
       ? 'the CPU does not have it'
       : 'the native helper was built without it: its compiler is too old';
@@ -152,7 +152,7 @@ function load(): Helper {
   return helper;
 }
 
-/** Whether the helper works here, and which kernels run. */
+/** Whether the helper works here, and which SIMD code runs. */
 export function helperStatus(): HelperStatus {
   return load().status;
 }
@@ -172,14 +172,14 @@ export function closerFunctions(): CloserFunctions | undefined {
   return load().closer;
 }
 
-/** The kernels of one instruction set. @throws VirtioPmdError ECONFIG when they cannot run here */
-export function kernelFunctions(isa: KernelIsa): KernelFunctions {
+/** The SIMD code of one instruction set. @throws VirtioPmdError ECONFIG when it cannot run here */
+export function simdFunctions(isa: SimdIsa): SimdFunctions {
   const { status, library } = load();
   if (library === undefined || !status.isas.includes(isa)) {
     const why = status.reason || status.lacking.find((entry) => entry.isa === isa)?.why || 'not for this architecture';
-    throw new VirtioPmdError('ECONFIG', `no ${isa} kernels: ${why}`);
+    throw new VirtioPmdError('ECONFIG', `no ${isa} code: ${why}`);
   }
-  const bind = (name: string) => library.func(`uint32_t vpmd_${name}_${isa.toLowerCase()}(void *block)`) as Kernel;
+  const bind = (name: string) => library.func(`uint32_t vpmd_${name}_${isa.toLowerCase()}(void *block)`) as SimdBurst;
   return { rxSplit: bind('rx_split'), rxPacked: bind('rx_packed'), txPacked: bind('tx_packed') };
 }
 

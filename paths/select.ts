@@ -4,7 +4,7 @@
  * negotiated and what the application asked for.
  *
  * Three deliberate differences from DPDK:
- * - vectorized paths run the widest kernel that CPU, native helper and SIMD bit width allow: packed ones do not need
+ * - vectorized paths run the widest SIMD code that CPU, native helper and SIMD bit width allow: packed ones do not need
  *   AVX-512, and the split one does not stop at SSE;
  * - a choice depends on nothing but its input: an earlier configuration of the port leaves no trace in it;
  * - what the native helper lacks is asked last, so that the table's own verdict on `vectorized=1` is always visible.
@@ -20,7 +20,7 @@ import {
   withOptions,
   type OptionKinds,
 } from '../native/arguments.js';
-import type { KernelIsa, LackingIsa } from '../native/helper.js';
+import type { SimdIsa, LackingIsa } from '../native/helper.js';
 import type { RxPathName, TxPathName } from './guest/queue.js';
 
 /** The eleven recipes of the PMD guide. */
@@ -38,7 +38,7 @@ export type Recipe =
   | 'packed vector Tx only';
 
 /** Bits of a register. */
-const widths: Readonly<Record<KernelIsa, number>> = { SSE: 128, NEON: 128, AVX2: 256, AVX512: 512 };
+const widths: Readonly<Record<SimdIsa, number>> = { SSE: 128, NEON: 128, AVX2: 256, AVX512: 512 };
 
 /** Ring features that decide about paths. */
 export interface RingFeatures {
@@ -72,9 +72,9 @@ export interface SelectInput extends RingFeatures {
   readonly rxOffloads: RxOffloads;
   /** --force-max-simd-bitwidth in bits; 0: no limit. */
   readonly maxSimdBitwidth: number;
-  /** Kernels that can run here. Empty: none, and every path is scalar. */
-  readonly kernels: readonly KernelIsa[];
-  /** Kernels that cannot run here, and why. */
+  /** Instruction sets whose code can run here. Empty: none, and every path is scalar. */
+  readonly isas: readonly SimdIsa[];
+  /** Those whose code cannot run here, and why. */
   readonly lacking: readonly LackingIsa[];
 }
 
@@ -92,10 +92,10 @@ export interface Selection {
   readonly recipe: Recipe;
   readonly rx: RxPathName;
   readonly tx: TxPathName;
-  /** The kernel that the vectorized paths run; undefined when both are scalar. */
-  readonly kernel: KernelIsa | undefined;
-  /** Wider kernels than that one, and why they do not run. Empty when both paths are scalar. */
-  readonly widerKernels: readonly LackingIsa[];
+  /** The instruction set of the vectorized paths; undefined when both are scalar. */
+  readonly simd: SimdIsa | undefined;
+  /** Wider ones than that, and why they do not run. Empty when both paths are scalar. */
+  readonly widerIsas: readonly LackingIsa[];
   /** INFO lines about what vectorized=1 did not bring, in DPDK's order. Empty without vectorized=1. */
   readonly infos: readonly string[];
   /** Every Rx and Tx path that was not chosen, Rx first. */
@@ -134,7 +134,7 @@ const selectInput: OptionKinds<SelectInput> = {
   vectorized: aBoolean,
   rxOffloads: withOptions(rxOffloadKinds),
   maxSimdBitwidth: aNumber,
-  kernels: anArray,
+  isas: anArray,
   lacking: anArray,
 };
 
@@ -142,12 +142,12 @@ const selectInput: OptionKinds<SelectInput> = {
 export function selectPaths(input: SelectInput): Selection {
   checkOptions('selectPaths', input, selectInput);
   const { packed } = input;
-  const kernel = widestKernel(input);
+  const widest = widestIsa(input);
   const common = packed ? packedObstacles(input) : [];
   const rxOnly = packed ? (common.length === 0 ? packedRxObstacles(input) : []) : splitRxObstacles(input);
-  const missing = common.length + rxOnly.length === 0 ? kernelObstacles(input) : [];
-  // On a packed ring Tx may still be vectorized when Rx is not; then the kernels are asked for on its account.
-  const missingTx = packed && common.length === 0 ? kernelObstacles(input) : [];
+  const missing = common.length + rxOnly.length === 0 ? simdObstacles(input) : [];
+  // On a packed ring Tx may still be vectorized when Rx is not; then SIMD code is asked for on its account.
+  const missingTx = packed && common.length === 0 ? simdObstacles(input) : [];
   const rxObstacles = [...common, ...rxOnly, ...missing];
   const txObstacles = [...common, ...missingTx];
 
@@ -155,14 +155,14 @@ export function selectPaths(input: SelectInput): Selection {
   const vecTx = input.vectorized && packed && txObstacles.length === 0;
   const rx = chooseRx(input, vecRx);
   const tx = chooseTx(input, vecTx);
-  const used = vecRx || vecTx ? kernel : undefined;
+  const used = vecRx || vecTx ? widest : undefined;
   const logged = new Set([...rxObstacles, ...txObstacles].map((obstacle) => obstacle.info));
   return {
     recipe: recipeOf(input, vecRx, vecTx),
     rx,
     tx,
-    kernel: used,
-    widerKernels: used === undefined ? [] : widerKernels(input, used),
+    simd: used,
+    widerIsas: used === undefined ? [] : widerIsas(input, used),
     infos: input.vectorized ? [...logged].filter((line) => line !== undefined) : [],
     rejected: [
       ...rxPaths.filter((path) => path !== rx).map((path) => rejectRx(path, input, rxObstacles[0], vecRx)),
@@ -173,20 +173,20 @@ export function selectPaths(input: SelectInput): Selection {
   };
 }
 
-/** The lines that scripts look for in the log of a starting port: Rx, Tx, and the kernel if there is one. */
+/** The lines that scripts look for in the log of a starting port: Rx, Tx, and the instruction set if there is one. */
 export function usingLines(
-  selection: Pick<Selection, 'rx' | 'tx'> & Partial<Pick<Selection, 'kernel'>>,
+  selection: Pick<Selection, 'rx' | 'tx'> & Partial<Pick<Selection, 'simd'>>,
   portId: number,
 ): string[] {
   checkArguments('usingLines', {
     selection: [selection, madeBy('selectPaths', 'rx', 'tx')],
     portId: [portId, aNumber],
   });
-  const { rx, tx, kernel } = selection;
+  const { rx, tx, simd } = selection;
   return [
     `virtio: using ${rxTitles[rx]} Rx path on port ${portId}`,
     `virtio: using ${txTitles[tx]} Tx path on port ${portId}`,
-    ...(kernel === undefined ? [] : [`virtio: using ${kernel} kernels on port ${portId}`]),
+    ...(simd === undefined ? [] : [`virtio: using ${simd} code on port ${portId}`]),
   ];
 }
 
@@ -194,17 +194,17 @@ export function usingLines(
 
 const MIN_WIDTH = 128;
 
-/** The widest kernel that --force-max-simd-bitwidth allows. */
-function widestKernel({ kernels, maxSimdBitwidth }: SelectInput): KernelIsa | undefined {
-  const allowed = kernels.filter((isa) => maxSimdBitwidth === 0 || widths[isa] <= maxSimdBitwidth);
+/** The widest instruction set that --force-max-simd-bitwidth allows. */
+function widestIsa({ isas, maxSimdBitwidth }: SelectInput): SimdIsa | undefined {
+  const allowed = isas.filter((isa) => maxSimdBitwidth === 0 || widths[isa] <= maxSimdBitwidth);
   return allowed.sort((a, b) => widths[b] - widths[a])[0];
 }
 
-/** True when the bit width is what forbids vector instructions (and not the lack of kernels). */
+/** True when the bit width is what forbids vector instructions (and not the lack of SIMD code). */
 function widthForbids(input: SelectInput): boolean {
-  const { kernels, maxSimdBitwidth } = input;
+  const { isas, maxSimdBitwidth } = input;
   if (maxSimdBitwidth !== 0 && maxSimdBitwidth < MIN_WIDTH) return true;
-  return kernels.length > 0 && widestKernel(input) === undefined;
+  return isas.length > 0 && widestIsa(input) === undefined;
 }
 
 function widthWhy({ maxSimdBitwidth }: SelectInput, needed: number): string {
@@ -213,12 +213,12 @@ function widthWhy({ maxSimdBitwidth }: SelectInput, needed: number): string {
 
 /** What forbids all of them. */
 function widthObstacle(input: SelectInput): Cause {
-  const needed = input.kernels.length === 0 ? MIN_WIDTH : Math.min(...input.kernels.map((isa) => widths[isa]));
+  const needed = input.isas.length === 0 ? MIN_WIDTH : Math.min(...input.isas.map((isa) => widths[isa]));
   return { by: 'user', why: widthWhy(input, needed) };
 }
 
-function widerKernels(input: SelectInput, used: KernelIsa): LackingIsa[] {
-  const forbidden = input.kernels.map((isa) => ({ isa, why: widthWhy(input, widths[isa]) }));
+function widerIsas(input: SelectInput, used: SimdIsa): LackingIsa[] {
+  const forbidden = input.isas.map((isa) => ({ isa, why: widthWhy(input, widths[isa]) }));
   return [...forbidden, ...input.lacking].filter(({ isa }) => widths[isa] > widths[used]);
 }
 
@@ -262,11 +262,11 @@ function splitRxObstacles(input: SelectInput): Obstacle[] {
   return rows;
 }
 
-/** The last word, after the tables said yes. Nothing but the lack of kernels decides here. */
-function kernelObstacles({ kernels, lacking, packed }: SelectInput): Obstacle[] {
-  if (kernels.length > 0) return [];
+/** The last word, after the tables said yes. Nothing but the lack of SIMD code decides here. */
+function simdObstacles({ isas, lacking, packed }: SelectInput): Obstacle[] {
+  if (isas.length > 0) return [];
   const what = packed ? 'packed ring vectorized path' : 'split ring vectorized rx';
-  const why = `no kernels: ${whyNone(lacking)}`;
+  const why = `no SIMD code: ${whyNone(lacking)}`;
   return [{ info: `disabled ${what}, ${why}`, by: 'helper', why }];
 }
 
@@ -407,8 +407,8 @@ const txBurstModes: Readonly<Record<TxPathName, string>> = {
   virtio_xmit_pkts_packed_vec: 'Vector packed ring',
 };
 
-function rxBurstMode(rx: RxPathName, kernel: KernelIsa | undefined): string {
-  if (rx === 'virtio_recv_pkts_vec') return `Vector ${kernel}`;
-  if (rx === 'virtio_recv_pkts_packed_vec') return `Vector ${kernel} packed ring`;
+function rxBurstMode(rx: RxPathName, simd: SimdIsa | undefined): string {
+  if (rx === 'virtio_recv_pkts_vec') return `Vector ${simd}`;
+  if (rx === 'virtio_recv_pkts_packed_vec') return `Vector ${simd} packed ring`;
   return rxBurstModes[rx];
 }

@@ -4,7 +4,7 @@
 // Plain Node: it ships with the package.
 //   --arch      for another architecture, with Debian's cross compiler (gcc-aarch64-linux-gnu, gcc-x86-64-linux-gnu);
 //               all: for each one that has a compiler here
-//   --emulate   the kernels of every ISA on any machine, through Debian's libsimde-dev: helper.emulated.so
+//   --emulate   the SIMD code of every ISA on any machine, through Debian's libsimde-dev: helper.emulated.so
 //   --sanitize  with AddressSanitizer and UndefinedBehaviorSanitizer: helper.*.sanitized.so
 // CC names the compiler for this machine, CFLAGS adds to its flags. What the C files see: simd.c, once per ISA,
 // VPMD_ISA_SSE, _AVX2, _AVX512 or _NEON; all of them VPMD_EMULATE under --emulate; cpu.c VPMD_ISAS_BUILT, the bits of the
@@ -94,7 +94,7 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
     if (!emulate && isaArch !== arch) continue;
     const problem = object('simd.c', `simd-${isa}`, [`-DVPMD_ISA_${isa}`, ...(emulate ? [] : flags)]);
     if (problem === '') built |= bit;
-    else notes.push(`no ${isa} kernels, ${compiler} cannot build them: ${problem}`);
+    else notes.push(`no ${isa} code, ${compiler} cannot build them: ${problem}`);
   }
   let problem =
     object('guard.c', 'guard', []) ||

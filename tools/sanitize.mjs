@@ -1,4 +1,4 @@
-// `npm run test:sanitize`: the kernels' tests with AddressSanitizer and UndefinedBehaviorSanitizer in the native helper. Their
+// `npm run test:sanitize`: the tests of the SIMD code with AddressSanitizer and UndefinedBehaviorSanitizer in the native helper. Their
 // runtime has to be in the process before anything else, so it is preloaded; what Node itself leaks is not our business.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -2,7 +2,7 @@
  * What a port looks like from outside: the types of the API, without code. `docs/api.md` shows them at work; the class behind
  * them is in port.ts.
  */
-import type { KernelIsa } from '../../native/helper.js';
+import type { SimdIsa } from '../../native/helper.js';
 import type { RxPathName, TxPathName } from '../../paths/guest/queue.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import type { LogLevel } from '../eal/types.js';
@@ -86,10 +86,10 @@ export interface PathReport {
   readonly tx: TxPathName;
   /** Paths that were considered and rejected, with the first condition that ruled each out and what to change. */
   readonly rejected: readonly Reason[];
-  /** The kernels that vectorized paths run. */
-  readonly kernel?: KernelIsa | undefined;
-  /** Wider kernels, and why they do not run. */
-  readonly widerKernels?: readonly Reason[];
+  /** The instruction set of the vectorized paths; nothing when both are scalar. */
+  readonly simd?: SimdIsa | undefined;
+  /** Wider instruction sets, and why they do not run. */
+  readonly widerIsas?: readonly Reason[];
   readonly features: {
     readonly offered: bigint;
     readonly asked: bigint;

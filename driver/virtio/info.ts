@@ -47,14 +47,14 @@ export function queueInfo(spec: QueueSpec, config: ResolvedConfig, selection: Se
 }
 
 export function pathReport(selection: Selection, negotiation: Negotiation): PathReport {
-  const { recipe, rx, tx, kernel } = selection;
+  const { recipe, rx, tx, simd } = selection;
   return {
     recipe,
     rx,
     tx,
     rejected: selection.rejected.map(({ what, why }) => ({ what, why })),
-    kernel,
-    widerKernels: selection.widerKernels.map(({ isa, why }) => ({ what: isa, why })),
+    simd,
+    widerIsas: selection.widerIsas.map(({ isa, why }) => ({ what: isa, why })),
     features: negotiation,
   };
 }

@@ -109,7 +109,7 @@ export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
       rssHash: (config.rxOffloads & RX_OFFLOAD_RSS_HASH) !== 0,
     },
     maxSimdBitwidth: config.maxSimdBitwidth,
-    kernels: isas,
+    isas,
     lacking,
   });
   const pairs = pairsOf(result, transport);

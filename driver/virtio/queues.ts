@@ -67,7 +67,7 @@ function makeQueue(
     portId,
     queueId,
     path,
-    kernel: path.endsWith('_vec') ? selection.kernel : undefined,
+    simd: path.endsWith('_vec') ? selection.simd : undefined,
     mapping: ring.mapping,
     packed,
     size,

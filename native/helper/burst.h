@@ -1,4 +1,4 @@
-/* What every kernel does once per burst: counting its packets (paths/guest/burst.ts), and whether to kick (paths/kick.ts). */
+/* What all SIMD code does once per burst: counting its packets (paths/guest/burst.ts), and whether to kick (paths/kick.ts). */
 
 static inline unsigned size_bin(uint32_t length)
 {
@@ -59,5 +59,5 @@ static inline int need_event(uint32_t event, uint32_t new_idx, uint32_t old_idx)
 static inline uint32_t count_kick(const struct vpmd_queue *q, int wanted)
 {
 	q->stats[wanted ? KICKS : KICKS_SUPPRESSED] += 1;
-	return wanted ? KERNEL_KICK : 0;
+	return wanted ? SIMD_KICK : 0;
 }

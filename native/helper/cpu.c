@@ -1,4 +1,4 @@
-/* Which kernels this library holds (the build says so), and which of them the CPU runs: a bit each. */
+/* Which SIMD code this library holds (the build says so), and which of it the CPU runs: a bit each. */
 #include "simd.h"
 
 enum { SSE = 1, AVX2 = 2, AVX512 = 4, NEON = 8 };

@@ -1,7 +1,7 @@
 /* 256-bit registers: two descriptors each. */
 #include "isa-x86.h"
 
-#define KERNEL(name) vpmd_##name##_avx2
+#define SIMD(name) vpmd_##name##_avx2
 
 /* Lengths and last words of the four descriptors of a cache line. */
 static inline void desc4_load(const struct desc *desc, v4 *len, v4 *word3)

@@ -1,7 +1,7 @@
 /* 512-bit registers: a cache line of descriptors. */
 #include "isa-x86.h"
 
-#define KERNEL(name) vpmd_##name##_avx512
+#define SIMD(name) vpmd_##name##_avx512
 
 /* Word j of descriptor i is lane 4i + j in memory and lane 4j + i in four columns. */
 static inline __m512i transposition(void)

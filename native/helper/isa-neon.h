@@ -6,7 +6,7 @@
 #include <arm_neon.h>
 #endif
 
-#define KERNEL(name) vpmd_##name##_neon
+#define SIMD(name) vpmd_##name##_neon
 
 typedef uint32x4_t v4;
 

@@ -1,7 +1,7 @@
 /* 128-bit registers: a descriptor each. */
 #include "isa-x86.h"
 
-#define KERNEL(name) vpmd_##name##_sse
+#define SIMD(name) vpmd_##name##_sse
 
 /* Lengths and last words of the four descriptors of a cache line. */
 static inline void desc4_load(const struct desc *desc, v4 *len, v4 *word3)

@@ -1,8 +1,8 @@
-/* What the packed kernels have in common: paths/guest/packed.ts. */
+/* What the packed directions have in common: paths/guest/packed.ts. */
 
 /*
  * Makes the descriptors that begin at `first` available, all but whose word 3 is written. Sequentially consistent, so
- * that the load of the event suppression structure comes after it. Returns KERNEL_KICK or 0.
+ * that the load of the event suppression structure comes after it. Returns SIMD_KICK or 0.
  */
 static inline uint32_t publish_packed(const struct vpmd_queue *q, uint32_t first, uint32_t word3, uint32_t next,
 				      uint32_t next_wrap, uint32_t added)

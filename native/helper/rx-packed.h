@@ -74,7 +74,7 @@ static inline uint32_t count_used(const struct vpmd_queue *q, uint32_t idx, uint
 	return count;
 }
 
-uint32_t KERNEL(rx_packed)(struct vpmd_queue *q)
+uint32_t SIMD(rx_packed)(struct vpmd_queue *q)
 {
 	const uint32_t size = q->size;
 	uint32_t *pkts = q->pkts;

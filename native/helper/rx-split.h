@@ -1,6 +1,6 @@
 /* virtio_recv_pkts_vec: paths/guest/rx/split.ts, four entries of the used ring at a time. */
 
-/* Publishes avail idx; then asks whether the device wants to be told. Returns KERNEL_KICK or 0. */
+/* Publishes avail idx; then asks whether the device wants to be told. Returns SIMD_KICK or 0. */
 static inline uint32_t publish_split(const struct vpmd_queue *q, uint16_t new_idx, uint16_t old_idx)
 {
 	q->words[AVAIL_IDX] = new_idx;
@@ -48,7 +48,7 @@ static uint32_t fill_split(const struct vpmd_queue *q)
 	return publish_split(q, (uint16_t)(avail + got), (uint16_t)avail);
 }
 
-uint32_t KERNEL(rx_split)(struct vpmd_queue *q)
+uint32_t SIMD(rx_split)(struct vpmd_queue *q)
 {
 	const uint32_t size = q->size, mask = size - 1;
 	uint32_t *pkts = q->pkts;

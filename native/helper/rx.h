@@ -1,4 +1,4 @@
-/* What the two receiving kernels have in common. */
+/* What the two receiving files have in common. */
 
 /* The columns of one mbuf that holds a received packet, and a start on the packet's first line, which `account` reads. */
 static inline void received(const struct vpmd_queue *restrict q, uint32_t m, uint32_t length)

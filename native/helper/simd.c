@@ -1,4 +1,4 @@
-/* The kernels, compiled once per instruction set: VPMD_ISA_SSE, VPMD_ISA_AVX2, VPMD_ISA_AVX512 or VPMD_ISA_NEON says which. */
+/* The SIMD code, compiled once per instruction set: VPMD_ISA_SSE, VPMD_ISA_AVX2, VPMD_ISA_AVX512 or VPMD_ISA_NEON says which. */
 #include <string.h>
 
 #include "simd.h"
@@ -15,9 +15,9 @@
 #error "say which instruction set: see tools/build-native.mjs"
 #endif
 
-uint32_t KERNEL(rx_split)(struct vpmd_queue *q);
-uint32_t KERNEL(rx_packed)(struct vpmd_queue *q);
-uint32_t KERNEL(tx_packed)(struct vpmd_queue *q);
+uint32_t SIMD(rx_split)(struct vpmd_queue *q);
+uint32_t SIMD(rx_packed)(struct vpmd_queue *q);
+uint32_t SIMD(tx_packed)(struct vpmd_queue *q);
 
 #include "mempool.h"
 #include "burst.h"

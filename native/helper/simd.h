@@ -1,13 +1,13 @@
 /*
- * What the kernels share with paths/guest/simd-block.ts: one parameter block per queue and thread. Everything in it is
+ * What the SIMD code shares with paths/guest/simd-block.ts: one parameter block per queue and thread. Everything in it is
  * fixed when the queue is opened, except `pkts` and `n`, the arguments of a call.
  *
- * A kernel does for one burst exactly what the TypeScript path of the same ring does: same packets, same ring, same
+ * It does for one burst exactly what the TypeScript path of the same ring does: same packets, same ring, same
  * counters, same private state, so that either may do the next burst. The TypeScript is the definition: read
  * paths/guest/rx/split.ts, rx/packed.ts and tx/packed.ts first.
  */
-#ifndef VPMD_KERNELS_H
-#define VPMD_KERNELS_H
+#ifndef VPMD_SIMD_H
+#define VPMD_SIMD_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -68,10 +68,10 @@ struct vpmd_queue {
 };
 _Static_assert(sizeof(struct vpmd_queue) == 224, "BLOCK_BYTES of paths/guest/simd-block.ts");
 
-/* What a kernel returns: a number of packets, and these. */
+/* What a call returns: a number of packets, and these. */
 enum {
-	KERNEL_KICK = 1 << 16,   /* ring the doorbell */
-	KERNEL_SCALAR = 1 << 17, /* nothing done: the burst holds packets that only the TypeScript path can send */
+	SIMD_KICK = 1 << 16,   /* ring the doorbell */
+	SIMD_SCALAR = 1 << 17, /* nothing done: the burst holds packets that only the TypeScript path can send */
 };
 
 /* Words of the queue's state (paths/guest/queue.ts). */

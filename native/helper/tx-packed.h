@@ -134,12 +134,12 @@ static inline void send4(const struct vpmd_queue *restrict q, struct desc *desc,
 	memcpy(&q->chain[idx], singles, sizeof singles);
 }
 
-uint32_t KERNEL(tx_packed)(struct vpmd_queue *q)
+uint32_t SIMD(tx_packed)(struct vpmd_queue *q)
 {
 	const uint32_t n = q->n, size = q->size;
 	const int32_t *pkts = (const int32_t *)q->pkts;
 	if (!all_simple(q, n))
-		return KERNEL_SCALAR;
+		return SIMD_SCALAR;
 	if ((uint32_t)q->words[FREE_COUNT] < n + q->free_thresh)
 		cleanup_inorder(q);
 	uint32_t free = (uint32_t)q->words[FREE_COUNT];

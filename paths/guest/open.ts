@@ -19,13 +19,13 @@ import { openTxSplit } from './tx/split.js';
 const aQueue = madeBy('port.spec()', 'path', 'mapping', 'shared');
 const aPool = madeBy('eal.mempool or context.mempool', 'spec', 'putBulk');
 
-/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
+/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
   checkArguments('openRx', { spec: [spec, aQueue], pool: [pool, aPool] });
   return checkedRx(spec, pool, openPlainRx);
 }
 
-/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for a kernel that cannot run here */
+/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
 export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
   checkArguments('openTx', { spec: [spec, aQueue], pool: [pool, aPool] });
   return checkedTx(spec, pool, openPlainTx);

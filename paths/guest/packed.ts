@@ -49,7 +49,7 @@ export function packedQueue(spec: QueueSpec, pool: Mempool): PackedQueue {
   };
 }
 
-/** Rings the doorbell for what a kernel has made available. */
+/** Rings the doorbell for what SIMD code has made available. */
 export function openKick({ spec, words }: PackedQueue): () => void {
   const ring = openDoorbell(spec.doorbell);
   return () => ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));

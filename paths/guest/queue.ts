@@ -6,7 +6,7 @@
  * One thread at a time uses a queue. The control plane touches a queue's state only while no lcore polls it.
  */
 import { aWhole, checkArgument, checkArguments, madeBy } from '../../native/arguments.js';
-import type { KernelIsa } from '../../native/helper.js';
+import type { SimdIsa } from '../../native/helper.js';
 import { viewsOf, type Mapping } from '../../native/region.js';
 import { DESC_SIZE, packedLayout, splitLayout, AVAIL_F_NO_INTERRUPT, EVENT_F_DISABLE } from '../layout.js';
 import type { Mempool } from '../mempool.js';
@@ -46,8 +46,8 @@ export interface QueueSpec {
   readonly queueId: number;
   /** The callback to run; chosen by paths/select. */
   readonly path: RxPathName | TxPathName;
-  /** The kernel of a vectorized path; nothing when the path is scalar. */
-  readonly kernel: KernelIsa | undefined;
+  /** The instruction set of a vectorized path; nothing when the path is scalar. */
+  readonly simd: SimdIsa | undefined;
   /** Memory that holds the ring and the Tx header zone. */
   readonly mapping: Mapping;
   readonly packed: boolean;

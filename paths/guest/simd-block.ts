@@ -1,9 +1,9 @@
 /**
- * The way into a kernel of the native helper: `struct vpmd_queue` of native/helper/simd.h, filled when a queue is opened, and
+ * The way into the SIMD code of the native helper: `struct vpmd_queue` of native/helper/simd.h, filled when a queue is opened, and
  * one call per burst with its address. The memory behind the addresses is a mapping or a buffer, and this file keeps a
  * reference to each (see `unmap` in native/region.ts).
  */
-import { addressOf, kernelFunctions, type KernelFunctions } from '../../native/helper.js';
+import { addressOf, simdFunctions, type SimdFunctions } from '../../native/helper.js';
 import { viewsOf } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
@@ -11,9 +11,9 @@ import { layoutOf, queueState, type QueueSpec } from './queue.js';
 
 /** The call's result is a number of packets, and these. */
 export const COUNT_MASK = 0xffff;
-export const KERNEL_KICK = 1 << 16;
+export const SIMD_KICK = 1 << 16;
 /** Nothing done: the burst holds packets that only the TypeScript path can send. */
-export const KERNEL_SCALAR = 1 << 17;
+export const SIMD_SCALAR = 1 << 17;
 
 const BLOCK_BYTES = 224;
 const POINTERS = 22;
@@ -21,8 +21,8 @@ const POINTERS = 22;
 const PKTS_64 = 21;
 const N_32 = 2 * POINTERS;
 
-/** Runs the kernel on `pkts`, at most `n` of which it fills or sends. */
-export type RunKernel = (pkts: Uint32Array, n: number) => number;
+/** Runs the SIMD code on `pkts`, at most `n` of which it fills or sends. */
+export type RunSimd = (pkts: Uint32Array, n: number) => number;
 
 interface Block {
   readonly u32: Uint32Array;
@@ -62,7 +62,7 @@ function makeBlock(spec: QueueSpec, pool: Mempool): Block {
   return { u32, u64, keep: [...state, ...columns, ...memory] };
 }
 
-function runner(block: Block, address: bigint, kernel: (block: bigint) => number): RunKernel {
+function runner(block: Block, address: bigint, burst: (block: bigint) => number): RunSimd {
   const { u32, u64 } = block;
   let known: Uint32Array | undefined; // and kept: its address is in the block
   return (pkts, n) => {
@@ -71,20 +71,20 @@ function runner(block: Block, address: bigint, kernel: (block: bigint) => number
       known = pkts;
     }
     u32[N_32] = n < pkts.length ? n : pkts.length; // 0 when the array was detached since
-    return kernel(address);
+    return burst(address);
   };
 }
 
 const runnerScope = { PKTS_64, N_32, addressOf };
 
-/** A closure keeps only what its code names; this keeps the buffers that the kernel alone touches. */
-const blocks = new WeakMap<RunKernel, Block>();
+/** A closure keeps only what its code names; this keeps the buffers that the SIMD code alone touches. */
+const blocks = new WeakMap<RunSimd, Block>();
 
-/** @throws VirtioPmdError ECONFIG when the queue's kernel cannot run here */
-export function openKernel(spec: QueueSpec, pool: Mempool, which: keyof KernelFunctions): RunKernel {
-  const kernel = kernelFunctions(spec.kernel!)[which];
+/** @throws VirtioPmdError ECONFIG when the queue's SIMD code cannot run here */
+export function openSimd(spec: QueueSpec, pool: Mempool, which: keyof SimdFunctions): RunSimd {
+  const burst = simdFunctions(spec.simd!)[which];
   const block = makeBlock(spec, pool);
-  const run = specialize(runner, runnerScope, block, addressOf(block.u64), kernel);
+  const run = specialize(runner, runnerScope, block, addressOf(block.u64), burst);
   blocks.set(run, block);
   return run;
 }

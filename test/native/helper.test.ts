@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
-import { helperStatus, kernelFunctions, type HelperStatus, type KernelIsa } from '../../native/helper.js';
+import { helperStatus, simdFunctions, type HelperStatus, type SimdIsa } from '../../native/helper.js';
 import { requirePeer, temporaryDirectory } from '../support/peers.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const ofArch: Readonly<Record<string, readonly KernelIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
+const ofArch: Readonly<Record<string, readonly SimdIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
 const isasHere = ofArch[process.arch] ?? [];
 
 function build(t: ExecutionContext, args: readonly string[] = [], env: NodeJS.ProcessEnv = {}) {
@@ -22,16 +22,16 @@ function build(t: ExecutionContext, args: readonly string[] = [], env: NodeJS.Pr
   return { ...run, directory, files: readdirSync(directory) };
 }
 
-/** What a fresh process finds; it ends with an error of ours when it asks for kernels that cannot run. */
+/** What a fresh process finds; it ends with an error of ours when it asks for code that cannot run. */
 function statusIn(env: NodeJS.ProcessEnv): { status: HelperStatus; refusal: string } {
   const program = `
-    import { helperStatus, kernelFunctions } from './native/helper.js';
+    import { helperStatus, simdFunctions } from './native/helper.js';
     import { guardAvailable } from './native/guard.js';
     const status = helperStatus();
     if (guardAvailable().reason !== status.reason) throw new Error('the guard has a reason of its own');
     let refusal = '';
     try {
-      for (const isa of ['SSE', 'AVX2', 'AVX512', 'NEON']) if (!status.isas.includes(isa)) kernelFunctions(isa);
+      for (const isa of ['SSE', 'AVX2', 'AVX512', 'NEON']) if (!status.isas.includes(isa)) simdFunctions(isa);
     } catch (error) {
       refusal = error.code + ' ' + error.message;
     }
@@ -46,15 +46,15 @@ test('every instruction set of this architecture either runs here or is lacking 
   const { isas, lacking, reason } = helperStatus();
   t.deepEqual(new Set([...isas, ...lacking.map(({ isa }) => isa)]), new Set(isasHere));
   for (const { isa, why } of lacking) t.not(why, '', isa);
-  for (const isa of isas) t.deepEqual(Object.keys(kernelFunctions(isa)), ['rxSplit', 'rxPacked', 'txPacked']);
+  for (const isa of isas) t.deepEqual(Object.keys(simdFunctions(isa)), ['rxSplit', 'rxPacked', 'txPacked']);
   if (reason) t.log(`skipped: ${reason}`);
 });
 
-test('kernels that cannot run here are refused with the reason', (t) => {
-  const other: KernelIsa = process.arch === 'arm64' ? 'SSE' : 'NEON';
-  t.throws(() => kernelFunctions(other), { code: 'ECONFIG', message: new RegExp(`^no ${other} kernels: .+`) });
+test('SIMD code that cannot run here is refused with the reason', (t) => {
+  const other: SimdIsa = process.arch === 'arm64' ? 'SSE' : 'NEON';
+  t.throws(() => simdFunctions(other), { code: 'ECONFIG', message: new RegExp(`^no ${other} code: .+`) });
   for (const { isa, why } of helperStatus().lacking) {
-    t.throws(() => kernelFunctions(isa), { code: 'ECONFIG', message: `no ${isa} kernels: ${why}` });
+    t.throws(() => simdFunctions(isa), { code: 'ECONFIG', message: `no ${isa} code: ${why}` });
   }
 });
 
@@ -74,7 +74,7 @@ test('VPMD_HELPER=none switches it off', (t) => {
   const { status, refusal } = statusIn({ VPMD_HELPER: 'none' });
   const reason = 'VPMD_HELPER=none switches the native helper off: unset it';
   t.deepEqual(status, { path: '', reason, isas: [], lacking: isasHere.map((isa) => ({ isa, why: reason })) });
-  t.is(refusal, `ECONFIG no SSE kernels: ${reason}`);
+  t.is(refusal, `ECONFIG no SSE code: ${reason}`);
 });
 
 test('VPMD_HELPER names a file that is not there', (t) => {
@@ -118,7 +118,7 @@ function needsCompiler(t: ExecutionContext): boolean {
   return requirePeer(t, process.env['CC'] ?? 'cc');
 }
 
-test('the compiler builds every kernel of this architecture, with no warning', (t) => {
+test('the compiler builds all SIMD code of this architecture, with no warning', (t) => {
   if (!needsCompiler(t)) return;
   const { status, stderr, directory, files } = build(t);
   t.is(stderr, '');
@@ -138,7 +138,7 @@ onX64('an instruction set that the compiler does not know is left out, with a no
   writeFileSync(compiler, `#!/bin/sh\n${refuse}\nexec ${process.env['CC'] ?? 'cc'} "$@"\n`, { mode: 0o755 });
   const { status, stderr, directory } = build(t, [], { CC: compiler });
   t.is(status, 0);
-  t.regex(stderr, /^helper\.linux-x64\.so: no AVX512 kernels, .*old-cc cannot build them: unknown option -mavx512f\n$/);
+  t.regex(stderr, /^helper\.linux-x64\.so: no AVX512 code, .*old-cc cannot build them: unknown option -mavx512f\n$/);
   const found = statusIn({ VPMD_HELPER: join(directory, 'helper.linux-x64.so') }).status;
   t.true(found.isas.includes('SSE'));
   t.true(found.lacking.some(({ isa }) => isa === 'AVX512'));

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { KernelIsa } from '../../native/helper.js';
+import type { SimdIsa } from '../../native/helper.js';
 import type { RxPathName, TxPathName } from '../../paths/guest/queue.js';
 import {
   selectPaths,
@@ -13,7 +13,7 @@ import {
 
 const none: RxOffloads = { checksum: false, lro: false, vlanStrip: false, rssHash: false };
 
-/** A split, scalar, non-mergeable, modern port on a build with kernels; tests say what they need different. */
+/** A split, scalar, non-mergeable, modern port on a build with SIMD code; tests say what they need different. */
 function input(more: Partial<SelectInput> = {}): SelectInput {
   return {
     packed: false,
@@ -23,7 +23,7 @@ function input(more: Partial<SelectInput> = {}): SelectInput {
     vectorized: false,
     rxOffloads: none,
     maxSimdBitwidth: 0,
-    kernels: ['SSE', 'AVX2', 'AVX512'],
+    isas: ['SSE', 'AVX2', 'AVX512'],
     lacking: [],
     ...more,
   };
@@ -36,13 +36,13 @@ const why = (selection: Selection, what: string) => selection.rejected.find((rea
 const noHelper = 'there is no native helper: build it';
 /** Nothing can run, for one reason. */
 const without: Partial<SelectInput> = {
-  kernels: [],
+  isas: [],
   lacking: [
     { isa: 'SSE', why: noHelper },
     { isa: 'AVX2', why: noHelper },
   ],
 };
-const noKernels = `no kernels: SSE, AVX2: ${noHelper}`;
+const noSimd = `no SIMD code: SSE, AVX2: ${noHelper}`;
 
 const packedVec = { packed: true, inOrder: true, vectorized: true };
 const splitVec = { vectorized: true };
@@ -111,8 +111,8 @@ const words: readonly (readonly [Partial<SelectInput>, rx: string, tx: string, r
   [{ mergeable: true }, 'mergeable buffer', 'standard', 'Scalar mergeable', 'Scalar'],
   [{ inOrder: true }, 'inorder', 'inorder', 'Scalar', 'Scalar in order'],
   [splitVec, 'vectorized', 'standard', 'Vector AVX512', 'Scalar'],
-  [{ ...splitVec, kernels: ['SSE'] }, 'vectorized', 'standard', 'Vector SSE', 'Scalar'],
-  [{ ...splitVec, kernels: ['NEON'] }, 'vectorized', 'standard', 'Vector NEON', 'Scalar'],
+  [{ ...splitVec, isas: ['SSE'] }, 'vectorized', 'standard', 'Vector SSE', 'Scalar'],
+  [{ ...splitVec, isas: ['NEON'] }, 'vectorized', 'standard', 'Vector NEON', 'Scalar'],
   [
     { packed: true },
     'packed ring standard',
@@ -129,7 +129,7 @@ const words: readonly (readonly [Partial<SelectInput>, rx: string, tx: string, r
   ],
   [packedVec, 'packed ring vectorized', 'packed ring vectorized', 'Vector AVX512 packed ring', 'Vector packed ring'],
   [
-    { ...packedVec, kernels: ['NEON'] },
+    { ...packedVec, isas: ['NEON'] },
     'packed ring vectorized',
     'packed ring vectorized',
     'Vector NEON packed ring',
@@ -143,7 +143,7 @@ for (const [more, rx, tx, rxMode, txMode] of words) {
     t.deepEqual(usingLines(selection, 3), [
       `virtio: using ${rx} Rx path on port 3`,
       `virtio: using ${tx} Tx path on port 3`,
-      ...(selection.kernel === undefined ? [] : [`virtio: using ${selection.kernel} kernels on port 3`]),
+      ...(selection.simd === undefined ? [] : [`virtio: using ${selection.simd} code on port 3`]),
     ]);
     t.is(selection.rxBurstMode, rxMode);
     t.is(selection.txBurstMode, txMode);
@@ -159,8 +159,8 @@ const packedRows: readonly (readonly [string, Partial<SelectInput>, info: string
   ['without IN_ORDER', { inOrder: false }, [requirements], false, false],
   ['without VERSION_1', { version1: false }, [requirements], false, false],
   ['SIMD width 64', { maxSimdBitwidth: 64 }, [requirements], false, false],
-  ['SIMD width below every kernel', { maxSimdBitwidth: 256, kernels: ['AVX512'] }, [requirements], false, false],
-  ['SIMD width 256 with an AVX2 kernel (ours: any kernel will do)', { maxSimdBitwidth: 256 }, [], true, true],
+  ['SIMD width below all code', { maxSimdBitwidth: 256, isas: ['AVX512'] }, [requirements], false, false],
+  ['SIMD width 256 with AVX2 code (ours: any will do)', { maxSimdBitwidth: 256 }, [], true, true],
   ['SIMD width 512', { maxSimdBitwidth: 512 }, [], true, true],
   ['MRG_RXBUF', { mergeable: true }, ['disabled packed ring vectorized rx for mrg_rxbuf enabled'], false, true],
   ['TCP_LRO', offloads({ lro: true }), ['disabled packed ring vectorized rx for TCP_LRO enabled'], false, true],
@@ -180,20 +180,20 @@ const packedRows: readonly (readonly [string, Partial<SelectInput>, info: string
   ['Rx checksum is not asked about', offloads({ checksum: true }), [], true, true],
   ['VLAN strip is not asked about', offloads({ vlanStrip: true }), [], true, true],
   [
-    'no kernels, after the table said yes',
+    'no SIMD code, after the table said yes',
     without,
-    [`disabled packed ring vectorized path, ${noKernels}`],
+    [`disabled packed ring vectorized path, ${noSimd}`],
     false,
     false,
   ],
   [
-    'no kernels, after the table said yes to Tx',
+    'no SIMD code, after the table said yes to Tx',
     { ...without, mergeable: true },
-    ['disabled packed ring vectorized rx for mrg_rxbuf enabled', `disabled packed ring vectorized path, ${noKernels}`],
+    ['disabled packed ring vectorized rx for mrg_rxbuf enabled', `disabled packed ring vectorized path, ${noSimd}`],
     false,
     false,
   ],
-  ['no kernels, after the table said no', { ...without, inOrder: false }, [requirements], false, false],
+  ['no SIMD code, after the table said no', { ...without, inOrder: false }, [requirements], false, false],
 ];
 
 for (const [title, more, infos, rx, tx] of packedRows) {
@@ -223,15 +223,15 @@ const splitRows: readonly (readonly [string, Partial<SelectInput>, info: string[
   ['VERSION_1 is not asked about', { version1: false }, [], true],
   ['SIMD width 64', { maxSimdBitwidth: 64 }, [widthLine], false],
   ['SIMD width 128', { maxSimdBitwidth: 128 }, [], true],
-  ['SIMD width 128 without a kernel so narrow', { maxSimdBitwidth: 128, kernels: ['AVX2'] }, [widthLine], false],
+  ['SIMD width 128 without code so narrow', { maxSimdBitwidth: 128, isas: ['AVX2'] }, [widthLine], false],
   [
     'every condition logs',
     { mergeable: true, maxSimdBitwidth: 64, ...offloads({ lro: true }) },
     [mergeableLine, offloadLine, widthLine],
     false,
   ],
-  ['no kernels, after the table said yes', without, [`disabled split ring vectorized rx, ${noKernels}`], false],
-  ['no kernels, after the table said no', { ...without, mergeable: true }, [mergeableLine], false],
+  ['no SIMD code, after the table said yes', without, [`disabled split ring vectorized rx, ${noSimd}`], false],
+  ['no SIMD code, after the table said no', { ...without, mergeable: true }, [mergeableLine], false],
 ];
 
 for (const [title, more, infos, rx] of splitRows) {
@@ -243,35 +243,35 @@ for (const [title, more, infos, rx] of splitRows) {
   });
 }
 
-test('the widest kernel that the SIMD width allows is used', (t) => {
-  const kernelAt = (maxSimdBitwidth: number) => choose({ ...packedVec, maxSimdBitwidth }).kernel;
-  t.deepEqual([0, 512, 256, 128, 64].map(kernelAt), ['AVX512', 'AVX512', 'AVX2', 'SSE', undefined]);
-  t.is(choose().kernel, undefined, 'a scalar path runs none');
+test('the widest code that the SIMD width allows is used', (t) => {
+  const isaAt = (maxSimdBitwidth: number) => choose({ ...packedVec, maxSimdBitwidth }).simd;
+  t.deepEqual([0, 512, 256, 128, 64].map(isaAt), ['AVX512', 'AVX512', 'AVX2', 'SSE', undefined]);
+  t.is(choose().simd, undefined, 'a scalar path runs none');
 });
 
-test('wider kernels than the one that runs are listed with the reason, narrower ones are not', (t) => {
+test('wider code than what runs is listed with the reason, narrower is not', (t) => {
   const wider = (more: Partial<SelectInput>) =>
-    choose({ ...splitVec, ...more }).widerKernels.map(({ isa, why: reason }) => `${isa}: ${reason}`);
+    choose({ ...splitVec, ...more }).widerIsas.map(({ isa, why: reason }) => `${isa}: ${reason}`);
   const limited = (bits: number, needed: number) =>
     `the SIMD bit width is limited to ${bits}: use --force-max-simd-bitwidth=${needed} or more`;
   const cpu = 'the CPU does not have it';
   t.deepEqual(wider({}), []);
   t.deepEqual(wider({ maxSimdBitwidth: 256 }), [`AVX512: ${limited(256, 512)}`]);
   t.deepEqual(wider({ maxSimdBitwidth: 128 }), [`AVX2: ${limited(128, 256)}`, `AVX512: ${limited(128, 512)}`]);
-  t.deepEqual(wider({ kernels: ['SSE', 'AVX2'], lacking: [{ isa: 'AVX512', why: cpu }] }), [`AVX512: ${cpu}`]);
-  t.deepEqual(wider({ kernels: ['AVX2'], lacking: [{ isa: 'SSE', why: cpu }] }), []);
+  t.deepEqual(wider({ isas: ['SSE', 'AVX2'], lacking: [{ isa: 'AVX512', why: cpu }] }), [`AVX512: ${cpu}`]);
+  t.deepEqual(wider({ isas: ['AVX2'], lacking: [{ isa: 'SSE', why: cpu }] }), []);
   t.deepEqual(wider({ maxSimdBitwidth: 128, mergeable: true }), [], 'a scalar path');
 });
 
-test('kernels that are lacking for different reasons are each named with theirs', (t) => {
+test('instruction sets that are lacking for different reasons are each named with theirs', (t) => {
   const [old, absent] = ['the compiler was too old', 'the CPU does not have it'];
   const lacking = [
     { isa: 'SSE', why: absent },
     { isa: 'AVX2', why: absent },
     { isa: 'AVX512', why: old },
   ] as const;
-  t.deepEqual(choose({ ...splitVec, kernels: [], lacking }).infos, [
-    `disabled split ring vectorized rx, no kernels: SSE, AVX2: ${absent}; AVX512: ${old}`,
+  t.deepEqual(choose({ ...splitVec, isas: [], lacking }).infos, [
+    `disabled split ring vectorized rx, no SIMD code: SSE, AVX2: ${absent}; AVX512: ${old}`,
   ]);
 });
 
@@ -294,10 +294,10 @@ test('a rejected path names the first condition, who would have to act, and what
       { ...splitVec, ...without },
       'virtio_recv_pkts_vec',
       'helper',
-      /^no kernels: SSE, AVX2: there is no native helper/,
+      /^no SIMD code: SSE, AVX2: there is no native helper/,
     ],
-    [{ ...packedVec, ...without }, 'virtio_xmit_pkts_packed_vec', 'helper', /^no kernels: .*: build it$/],
-    [{ ...packedVec, kernels: [] }, 'virtio_recv_pkts_packed_vec', 'helper', /^no kernels: .* for this architecture$/],
+    [{ ...packedVec, ...without }, 'virtio_xmit_pkts_packed_vec', 'helper', /^no SIMD code: .*: build it$/],
+    [{ ...packedVec, isas: [] }, 'virtio_recv_pkts_packed_vec', 'helper', /^no SIMD code: .* for this architecture$/],
     [{ ...packedVec, inOrder: false }, 'virtio_xmit_pkts_packed_vec', 'user', /IN_ORDER.*in_order=1/],
     [packedVec, 'virtio_xmit_pkts_packed', 'user', /vectorized=0/],
     [packedVec, 'virtio_recv_pkts_packed', 'user', /vectorized=0/],
@@ -321,10 +321,10 @@ test('a feature that the device does not offer is the device\u2019s doing', (t) 
 
 function* everyInput(): Generator<SelectInput> {
   const flags = [false, true];
-  const kernelSets: KernelIsa[][] = [[], ['SSE'], ['AVX512'], ['SSE', 'AVX2', 'AVX512'], ['NEON']];
+  const isaSets: SimdIsa[][] = [[], ['SSE'], ['AVX512'], ['SSE', 'AVX2', 'AVX512'], ['NEON']];
   for (let bits = 0; bits < 2 ** 9; bits++) {
     const flag = (bit: number) => flags[(bits >> bit) & 1]!;
-    for (const kernels of kernelSets) {
+    for (const isas of isaSets) {
       for (const maxSimdBitwidth of [0, 64, 128, 256, 512]) {
         yield {
           packed: flag(0),
@@ -334,7 +334,7 @@ function* everyInput(): Generator<SelectInput> {
           vectorized: flag(4),
           rxOffloads: { checksum: flag(5), lro: flag(6), vlanStrip: flag(7), rssHash: flag(8) },
           maxSimdBitwidth,
-          kernels,
+          isas,
           lacking: [],
         };
       }
@@ -361,8 +361,8 @@ test('every input has one of the eleven recipes, and its parts agree with each o
     check(s.rejected.length === 9, 'every path is chosen or rejected');
     check(!s.rejected.some(({ what }) => what === s.rx || what === s.tx), 'chosen and rejected');
     const vector = s.rx.endsWith('_vec') || s.tx.endsWith('_vec');
-    check(vector === (s.kernel !== undefined), 'a kernel and no vectorized path, or the other way round');
-    check(!vector || (all.vectorized && all.kernels.includes(s.kernel!)), 'vectorized without being asked or able');
+    check(vector === (s.simd !== undefined), 'SIMD code and no vectorized path, or the other way round');
+    check(!vector || (all.vectorized && all.isas.includes(s.simd!)), 'vectorized without being asked or able');
     check(!s.rx.endsWith('_vec') || !all.mergeable, 'vectorized Rx with mergeable buffers');
     check(s.infos.length === 0 || all.vectorized, 'log lines that nobody asked for');
     const half = all.packed ? s.rx.endsWith('_vec') && s.tx.endsWith('_vec') : s.rx.endsWith('_vec');
@@ -376,11 +376,11 @@ test('every input has one of the eleven recipes, and its parts agree with each o
   t.is(known.size, 11);
 });
 
-test('scalar choices do not depend on kernels, widths or offloads', (t) => {
+test('scalar choices do not depend on SIMD code, widths or offloads', (t) => {
   const inputs = [...everyInput()].filter((all) => !all.vectorized);
   fc.assert(
     fc.property(fc.constantFrom(...inputs), (all) => {
-      const plain = selectPaths({ ...all, kernels: [], maxSimdBitwidth: 0, rxOffloads: none });
+      const plain = selectPaths({ ...all, isas: [], maxSimdBitwidth: 0, rxOffloads: none });
       const s = selectPaths(all);
       return s.rx === plain.rx && s.tx === plain.tx && s.recipe === plain.recipe;
     }),

@@ -176,7 +176,7 @@ test.serial('installed without a compiler, vectorized=1 runs from the prebuilt l
   const ours = await startInstalled(t);
   t.regex(ours.output, /virtio: using packed ring vectorized Rx path on port 0\n/);
   t.regex(ours.output, /virtio: using packed ring vectorized Tx path on port 0\n/);
-  t.regex(ours.output, /virtio: using \w+ kernels on port 0\n/);
+  t.regex(ours.output, /virtio: using \w+ code on port 0\n/);
   await ours.ask('start tx_first', /testpmd> /);
   await eventually(
     'packets',
@@ -194,7 +194,7 @@ test.serial('without the prebuilt library it says how to build one; `npm run bui
   const [report] = await ours.ask('show port 0 path', /Recipe: [^]*Refused:/);
   t.regex(
     report,
-    /_packed_vec: no kernels: .*: there is no native helper .*: run `npm run build:native` in the folder of/,
+    /_packed_vec: no SIMD code: .*: there is no native helper .*: run `npm run build:native` in the folder of/,
   );
   await ours.ask('quit', /Bye/);
 

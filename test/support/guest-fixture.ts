@@ -3,7 +3,7 @@
  * reference device on the other.
  */
 import { createEventFd, drainFd } from '../../native/event.js';
-import { helperStatus, type KernelIsa } from '../../native/helper.js';
+import { helperStatus, type SimdIsa } from '../../native/helper.js';
 import { closeFd, createRegion, destroyRegion, viewsOf, type Region } from '../../native/region.js';
 import { openRx, openTx } from '../../paths/guest/open.js';
 import { openRxPackedVec } from '../../paths/guest/rx/packed-vec.js';
@@ -57,8 +57,8 @@ export interface Shape {
   readonly cacheSize: number;
   /** Whose cache of the mempool the path uses. */
   readonly lcoreId: number;
-  /** Paths whose names end in _vec: the instruction set of their kernel. */
-  readonly kernel: KernelIsa | undefined;
+  /** Paths whose names end in _vec: the instruction set of their SIMD code. */
+  readonly simd: SimdIsa | undefined;
   /** And the burst from which it is called: 1 leaves nothing that it could do to the scalar code. */
   readonly threshold: number | undefined;
 }
@@ -85,7 +85,7 @@ export function shape(path: RxPathName | TxPathName, more: Partial<Shape> = {}):
     headroom: 128,
     cacheSize: 64,
     lcoreId: 0,
-    kernel: path.endsWith('_vec') ? helperStatus().isas.at(-1) : undefined,
+    simd: path.endsWith('_vec') ? helperStatus().isas.at(-1) : undefined,
     threshold: 1,
     ...more,
   };
@@ -141,7 +141,7 @@ export class GuestFixture {
       portId: 0,
       queueId: 0,
       path,
-      kernel: shape.kernel,
+      simd: shape.simd,
       mapping,
       packed,
       size,

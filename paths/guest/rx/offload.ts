@@ -27,7 +27,7 @@ export type Sift = (pkts: Uint32Array, n: number) => number;
 
 /**
  * What a queue does with packets before they are counted; undefined when the device says nothing about them.
- * @param counted a kernel has counted the packets already: those that are dropped are subtracted
+ * @param counted SIMD code has counted the packets already: those that are dropped are subtracted
  */
 export function siftFor(spec: QueueSpec, pool: Mempool, stats: Float64Array, counted = false): Sift | undefined {
   if (!spec.rxOffload) return undefined;
@@ -52,7 +52,7 @@ export function siftFor(spec: QueueSpec, pool: Mempool, stats: Float64Array, cou
   };
 }
 
-/** Takes a packet off the counters that a kernel keeps (native/helper/rx.h). */
+/** Takes a packet off the counters that SIMD code keeps (native/helper/rx.h). */
 function discount(stats: Float64Array, pool: Mempool, m: number): void {
   const length = pool.pktLen[m]!;
   stats[PACKETS]! -= 1;

@@ -1,20 +1,20 @@
 /**
- * `virtio_recv_pkts_packed_vec`: what packed.ts does, by a kernel of the native helper (native/helper/rx-packed.h). Both work
+ * `virtio_recv_pkts_packed_vec`: what packed.ts does, by SIMD code of the native helper (native/helper/rx-packed.h). Both work
  * on the same state, so that a burst too small for the call to pay is left to the TypeScript.
  */
 import { DESC_WORDS } from '../../layout.js';
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from '../simd-block.js';
+import { COUNT_MASK, SIMD_KICK, openSimd, type RunSimd } from '../simd-block.js';
 import { openKick, packedQueue, WRAP_BITS, type PackedQueue } from '../packed.js';
 import { BROKEN, STARTED, USED_IDX, USED_WRAP, type QueueSpec, type RxPath } from '../queue.js';
 import { finishCounted } from './finish.js';
 import { openRxPacked } from './packed.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
+/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
-function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: () => void, threshold: number): RxPath {
+function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunSimd, kick: () => void, threshold: number): RxPath {
   const { spec, pool, words, stats, i32, size, desc32 } = queue;
   // that all of it is one function, and the doorbell another, keeps `recv` short: a longer one V8 does not inline into the
   // caller's loop, which costs 4 ns of 23 per packet (Node 20, AMD EPYC Milan; seen for sure with
@@ -32,7 +32,7 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: (
     const few = (i32[desc32 + at * DESC_WORDS + 3]! & WRAP_BITS) !== mark;
     if (few || n < threshold || size < threshold) return scalar.recv(pkts, n);
     const result = run(pkts, n);
-    if ((result & KERNEL_KICK) !== 0) kick();
+    if ((result & SIMD_KICK) !== 0) kick();
     const nb = result & COUNT_MASK;
     return finish === undefined ? nb : finish(pkts, nb);
   }
@@ -42,12 +42,12 @@ function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunKernel, kick: (
 
 // prettier-ignore
 const scope = {
-  STARTED, BROKEN, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, KERNEL_KICK, finishCounted,
+  STARTED, BROKEN, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, SIMD_KICK, finishCounted,
 };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openRxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {
-  const run = openKernel(spec, pool, 'rxPacked');
+  const run = openSimd(spec, pool, 'rxPacked');
   const queue = packedQueue(spec, pool);
   return specialize(rxPackedVec, scope, queue, openRxPacked(spec, pool), run, openKick(queue), threshold);
 }

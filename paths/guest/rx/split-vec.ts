@@ -1,20 +1,20 @@
 /**
- * `virtio_recv_pkts_vec`: what split.ts does, by a kernel of the native helper (native/helper/rx-split.h). Both work on the
+ * `virtio_recv_pkts_vec`: what split.ts does, by SIMD code of the native helper (native/helper/rx-split.h). Both work on the
  * same state, so that a burst too small for the call to pay is left to the TypeScript.
  */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
 import { openDoorbell, type Ring } from '../doorbell.js';
-import { COUNT_MASK, KERNEL_KICK, openKernel, type RunKernel } from '../simd-block.js';
+import { COUNT_MASK, SIMD_KICK, openSimd, type RunSimd } from '../simd-block.js';
 import { AVAIL_IDX, BROKEN, STARTED, USED_IDX, type QueueSpec, type RxPath } from '../queue.js';
 import { finishCounted } from './finish.js';
 import { openRxSplit } from './split.js';
 import { splitQueue, type SplitQueue } from '../split.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
+/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
-function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Ring, threshold: number): RxPath {
+function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunSimd, ring: Ring, threshold: number): RxPath {
   const { spec, pool, words, stats, u16, used16 } = queue;
   const finish = finishCounted(spec, pool, stats);
 
@@ -23,7 +23,7 @@ function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Rin
     const count = (u16[used16 + 1]! - words[USED_IDX]!) & 0xffff;
     if (count < threshold || n < threshold) return scalar.recv(pkts, n);
     const result = run(pkts, n);
-    if ((result & KERNEL_KICK) !== 0) ring(words[AVAIL_IDX]!);
+    if ((result & SIMD_KICK) !== 0) ring(words[AVAIL_IDX]!);
     const nb = result & COUNT_MASK;
     return finish === undefined ? nb : finish(pkts, nb);
   }
@@ -31,11 +31,11 @@ function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunKernel, ring: Rin
   return { spec, recv, fill: scalar.fill };
 }
 
-const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, KERNEL_KICK, finishCounted };
+const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, SIMD_KICK, finishCounted };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openRxSplitVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {
-  const run = openKernel(spec, pool, 'rxSplit');
+  const run = openSimd(spec, pool, 'rxSplit');
   const ring = openDoorbell(spec.doorbell);
   return specialize(rxSplitVec, scope, splitQueue(spec, pool), openRxSplit(spec, pool), run, ring, threshold);
 }

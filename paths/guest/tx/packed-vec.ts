@@ -1,20 +1,20 @@
 /**
- * `virtio_xmit_pkts_packed_vec`: what packed.ts does with IN_ORDER, by a kernel of the native helper
+ * `virtio_xmit_pkts_packed_vec`: what packed.ts does with IN_ORDER, by SIMD code of the native helper
  * (native/helper/tx-packed.h). Both work on the same state: bursts too small for the call to pay, and those with packets of
  * several segments or without room for the header, or that ask for offloads, are left to the TypeScript.
  */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
-import { COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, openKernel, type RunKernel } from '../simd-block.js';
+import { COUNT_MASK, SIMD_KICK, SIMD_SCALAR, openSimd, type RunSimd } from '../simd-block.js';
 import { openKick, packedQueue, type PackedQueue } from '../packed.js';
 import { BROKEN, STARTED, type QueueSpec, type TxPath } from '../queue.js';
 import { asksForOffload } from './offload.js';
 import { openTxPacked } from './packed.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-kernels-per-burst.md. */
+/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
-function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, kick: () => void, threshold: number): TxPath {
+function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunSimd, kick: () => void, threshold: number): TxPath {
   const { spec, pool, words } = queue;
   const { anyLayout, txOffload } = spec;
 
@@ -23,8 +23,8 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, kick: (
     if (n < threshold || n > COUNT_MASK || !anyLayout) return scalar.xmit(pkts, n);
     if (txOffload && anyAsks(pkts, n)) return scalar.xmit(pkts, n);
     const result = run(pkts, n);
-    if ((result & KERNEL_SCALAR) !== 0) return scalar.xmit(pkts, n);
-    if ((result & KERNEL_KICK) !== 0) kick();
+    if ((result & SIMD_SCALAR) !== 0) return scalar.xmit(pkts, n);
+    if ((result & SIMD_KICK) !== 0) kick();
     return result & COUNT_MASK;
   }
 
@@ -36,11 +36,11 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunKernel, kick: (
   return { spec, prepare: scalar.prepare, xmit, cleanup: scalar.cleanup };
 }
 
-const scope = { STARTED, BROKEN, COUNT_MASK, KERNEL_KICK, KERNEL_SCALAR, asksForOffload };
+const scope = { STARTED, BROKEN, COUNT_MASK, SIMD_KICK, SIMD_SCALAR, asksForOffload };
 
 /** Opens the path for the calling thread. @param threshold packets that make a call worth it */
 export function openTxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): TxPath {
-  const run = openKernel(spec, pool, 'txPacked');
+  const run = openSimd(spec, pool, 'txPacked');
   const queue = packedQueue(spec, pool);
   return specialize(txPackedVec, scope, queue, openTxPacked(spec, pool), run, openKick(queue), threshold);
 }

@@ -53,7 +53,7 @@ const cases: readonly (Case & {
     title: 'no native helper, split',
     devargs: split,
     env: { VPMD_HELPER: 'none' },
-    log: /disabled split ring vectorized rx, no kernels: .*VPMD_HELPER=none/,
+    log: /disabled split ring vectorized rx, no SIMD code: .*VPMD_HELPER=none/,
     why: noHelper,
     paths: ['virtio_recv_pkts', 'virtio_xmit_pkts'],
   },
@@ -61,7 +61,7 @@ const cases: readonly (Case & {
     title: 'no native helper, packed, from a path that does not exist',
     devargs: packed,
     env: { VPMD_HELPER: './absent.so' },
-    log: /disabled packed ring vectorized path, no kernels: .*absent\.so/,
+    log: /disabled packed ring vectorized path, no SIMD code: .*absent\.so/,
     why: absentHelper,
     paths: ['virtio_recv_pkts_packed', 'virtio_xmit_pkts_packed'],
   },
@@ -117,16 +117,16 @@ for (const { title, log, why, paths, ...rest } of cases) {
   });
 }
 
-test.serial('a limit of 128 bits runs the SSE kernels, and the report says why not wider ones', async (t) => {
+test.serial('a limit of 128 bits runs the SSE code, and the report says why not wider ones', async (t) => {
   if (!helperStatus().isas.includes('SSE')) {
-    t.log('skipped: no SSE kernels here');
+    t.log('skipped: no SSE code here');
     t.pass();
     return;
   }
   const ours = await start(t, { devargs: split, ealArgs: ['--force-max-simd-bitwidth=128'] });
-  t.true(ours.output.includes('virtio: using SSE kernels on port 0\n'));
+  t.true(ours.output.includes('virtio: using SSE code on port 0\n'));
   const [report] = await ours.ask('show port 0 path', showPath);
-  t.regex(report, /Rx: virtio_recv_pkts_vec\nTx: virtio_xmit_pkts\nKernel: SSE\nWider kernels:\n {2}AVX2: /);
+  t.regex(report, /Rx: virtio_recv_pkts_vec\nTx: virtio_xmit_pkts\nSIMD: SSE\nWider SIMD:\n {2}AVX2: /);
   await forwards(ours);
   await ours.ask('quit', /Bye/);
 });

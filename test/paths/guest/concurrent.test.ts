@@ -7,7 +7,7 @@ import test, { type ExecutionContext } from 'ava';
 import { layoutOf, type RxPathName, type TxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, type GuestFixture } from '../../support/guest-fixture.js';
 import { inspect, mbufsAtDevice, restart, rxCase, txCase } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 import type { LiarData } from './support/liar.js';
 
 test.after.always(destroyFixtureRegion);
@@ -48,7 +48,7 @@ for (const [path, mergeable] of [
   ['virtio_recv_pkts_inorder', true],
   ['virtio_recv_pkts_packed', false],
   ['virtio_recv_mergeable_pkts_packed', true],
-  ...ifKernels(['virtio_recv_pkts_vec', false] as const, ['virtio_recv_pkts_packed_vec', false] as const),
+  ...ifSimd(['virtio_recv_pkts_vec', false] as const, ['virtio_recv_pkts_packed_vec', false] as const),
 ] as const satisfies readonly (readonly [RxPathName, boolean])[]) {
   test.serial(`${path}: a thread rewrites ring and headers while it is polled`, async (t) => {
     const { fixture, path: rx, pkts } = rxCase(path, { mergeable, size: 16, mbufs: 80 });
@@ -79,7 +79,7 @@ for (const [path, inOrder] of [
   ['virtio_xmit_pkts_inorder', true],
   ['virtio_xmit_pkts_packed', false],
   ['virtio_xmit_pkts_packed', true],
-  ...ifKernels(['virtio_xmit_pkts_packed_vec', true] as const),
+  ...ifSimd(['virtio_xmit_pkts_packed_vec', true] as const),
 ] as const satisfies readonly (readonly [TxPathName, boolean])[]) {
   test.serial(`${path}${inOrder ? ' in order' : ''}: a thread rewrites the ring while it sends`, async (t) => {
     const { fixture, path: tx, send } = txCase(path, { inOrder, indirect: !inOrder, size: 16, mbufs: 80 });
@@ -88,7 +88,7 @@ for (const [path, inOrder] of [
     const vectorized = path.endsWith('_vec');
     let round = 0;
     const poll = () => {
-      send(1 + (vectorized ? 0 : round % 4)); // of one segment, as the kernel sends no others
+      send(1 + (vectorized ? 0 : round % 4)); // of one segment, as the SIMD code sends no others
       if (round++ % 16 === 0) tx.cleanup(); // else sending has to
       if (pool.inUse() !== mbufsAtDevice(fixture)) t.fail(`${pool.inUse()} mbufs in use`);
       if (fixture.broken === 0) return;

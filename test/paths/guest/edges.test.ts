@@ -6,7 +6,7 @@ import { NIL } from '../../../paths/mempool.js';
 import { BYTES, DROP_RESET, DROP_TX, KICKS, NOMBUF, PACKETS } from '../../../paths/stats.js';
 import { destroyFixtureRegion, packetBytes, shape, GuestFixture } from '../../support/guest-fixture.js';
 import { drain, fillBuffer, restart, rxCase, txCase, type RxCase } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 import { gather } from '../../support/reference-ring.js';
 
 test.after.always(destroyFixtureRegion);
@@ -17,13 +17,13 @@ const rxPaths: RxPathName[] = [
   'virtio_recv_pkts_inorder',
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels('virtio_recv_pkts_vec' as const, 'virtio_recv_pkts_packed_vec' as const),
+  ...ifSimd('virtio_recv_pkts_vec' as const, 'virtio_recv_pkts_packed_vec' as const),
 ];
 const txPaths: TxPathName[] = [
   'virtio_xmit_pkts',
   'virtio_xmit_pkts_inorder',
   'virtio_xmit_pkts_packed',
-  ...ifKernels('virtio_xmit_pkts_packed_vec' as const),
+  ...ifSimd('virtio_xmit_pkts_packed_vec' as const),
 ];
 
 /** The device delivers `count` packets of 64 bytes, if it has the buffers. */
@@ -222,15 +222,15 @@ test('a path opened in the wrong direction is an error that names it', (t) => {
   t.is(tx.pool.get(), NIL);
 });
 
-test('a vectorized path whose kernel cannot run here is an error that names the instruction set', (t) => {
-  const kernel = process.arch === 'arm64' ? 'AVX2' : 'NEON';
-  const expected = { code: 'ECONFIG', message: new RegExp(`no ${kernel} kernels`) };
+test('a vectorized path whose SIMD code cannot run here is an error that names the instruction set', (t) => {
+  const simd = process.arch === 'arm64' ? 'AVX2' : 'NEON';
+  const expected = { code: 'ECONFIG', message: new RegExp(`no ${simd} code`) };
   for (const path of ['virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec'] as const) {
-    const fixture = new GuestFixture(shape(path, { kernel }));
+    const fixture = new GuestFixture(shape(path, { simd }));
     t.throws(() => fixture.openRx(), expected);
     fixture.finish();
   }
-  const fixture = new GuestFixture(shape('virtio_xmit_pkts_packed_vec', { kernel }));
+  const fixture = new GuestFixture(shape('virtio_xmit_pkts_packed_vec', { simd }));
   t.throws(() => fixture.openTx(), expected);
   fixture.finish();
 });

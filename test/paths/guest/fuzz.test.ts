@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import { type RxPathName, type TxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, type GuestFixture } from '../../support/guest-fixture.js';
 import { inspect, mbufsAtDevice, restart, rxCase, txCase } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 
 test.after.always(destroyFixtureRegion);
 
@@ -102,7 +102,7 @@ for (const [path, mergeable] of [
   ['virtio_recv_pkts_inorder', true],
   ['virtio_recv_pkts_packed', false],
   ['virtio_recv_mergeable_pkts_packed', true],
-  ...ifKernels(['virtio_recv_pkts_vec', false] as const, ['virtio_recv_pkts_packed_vec', false] as const),
+  ...ifSimd(['virtio_recv_pkts_vec', false] as const, ['virtio_recv_pkts_packed_vec', false] as const),
 ] as const) {
   test(`${path}${mergeable ? ' mergeable' : ''}: lies and random bytes between polls`, (t) => {
     fuzz(t, (seed) => fuzzRx(t, path, mergeable, seed));
@@ -114,7 +114,7 @@ for (const [path, inOrder] of [
   ['virtio_xmit_pkts_inorder', true],
   ['virtio_xmit_pkts_packed', false],
   ['virtio_xmit_pkts_packed', true],
-  ...ifKernels(['virtio_xmit_pkts_packed_vec', true] as const),
+  ...ifSimd(['virtio_xmit_pkts_packed_vec', true] as const),
 ] as const) {
   test(`${path}${inOrder ? ' in order' : ''}: lies and random bytes between bursts`, (t) => {
     fuzz(t, (seed) => fuzzTx(t, path, inOrder, seed));

@@ -5,7 +5,7 @@ import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../../../pa
 import type { RxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, packetBytes } from '../../support/guest-fixture.js';
 import { fillBuffer, rxCase } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 
 test.after.always(destroyFixtureRegion);
 
@@ -15,7 +15,7 @@ const paths: RxPathName[] = [
   'virtio_recv_pkts_inorder',
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels('virtio_recv_pkts_vec' as const),
+  ...ifSimd('virtio_recv_pkts_vec' as const),
 ];
 
 const TCP_V4 = 2;

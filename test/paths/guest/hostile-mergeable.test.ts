@@ -11,7 +11,7 @@ import {
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS } from '../../../paths/stats.js';
 import { destroyFixtureRegion, packetBytes, type Shape } from '../../support/guest-fixture.js';
 import { assertDropped, assertRxBroken, drain, fillBuffer, rxCase, type RxCase } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 import { scatter } from '../../support/reference-ring.js';
 
 test.after.always(destroyFixtureRegion);
@@ -175,7 +175,7 @@ for (const position of [1, 2]) {
 }
 
 test('num_buffers means nothing on paths without mergeable buffers', (t) => {
-  const vectorized = ifKernels<RxPathName>('virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec');
+  const vectorized = ifSimd<RxPathName>('virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec');
   for (const path of [
     'virtio_recv_pkts',
     'virtio_recv_pkts_inorder',

@@ -14,20 +14,20 @@ import {
   rxCase,
   txCase,
 } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 
 test.after.always(destroyFixtureRegion);
 
 const rxPaths: RxPathName[] = [
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels('virtio_recv_pkts_packed_vec' as const),
+  ...ifSimd('virtio_recv_pkts_packed_vec' as const),
 ];
 /** Paths, and whether buffers are used in order. */
 const txPaths: (readonly [TxPathName, boolean])[] = [
   ['virtio_xmit_pkts_packed', false],
   ['virtio_xmit_pkts_packed', true],
-  ...ifKernels(['virtio_xmit_pkts_packed_vec', true] as const),
+  ...ifSimd(['virtio_xmit_pkts_packed_vec', true] as const),
 ];
 const descriptorFlags = (slot: number) => 4096 + slot * 16 + 14; // the fixture's ring begins at 4096
 

@@ -20,7 +20,7 @@ import {
   rxCase,
   txCase,
 } from '../support/hostile.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 
 test.after.always(destroyFixtureRegion);
 
@@ -28,7 +28,7 @@ const rxPaths: RxPathName[] = [
   'virtio_recv_pkts',
   'virtio_recv_mergeable_pkts',
   'virtio_recv_pkts_inorder',
-  ...ifKernels('virtio_recv_pkts_vec' as const),
+  ...ifSimd('virtio_recv_pkts_vec' as const),
 ];
 const txPaths: TxPathName[] = ['virtio_xmit_pkts', 'virtio_xmit_pkts_inorder'];
 const inOrder = (path: string) => path.includes('_inorder');

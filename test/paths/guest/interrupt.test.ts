@@ -5,7 +5,7 @@ import { viewsOf } from '../../../native/region.js';
 import { openRxInterrupt } from '../../../paths/guest/interrupt.js';
 import { BROKEN, BROKEN_ID, layoutOf, STARTED, type RxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, GuestFixture, sameBytes, shape, type Shape } from '../../support/guest-fixture.js';
-import { ifKernels } from '../../support/simd-here.js';
+import { ifSimd } from '../../support/simd-here.js';
 import { SleepModel, type DeviceStep, type SleepOp } from './support/rx-interrupt-model.js';
 
 test.after.always(destroyFixtureRegion);
@@ -14,12 +14,12 @@ const SPLIT: readonly RxPathName[] = [
   'virtio_recv_pkts',
   'virtio_recv_mergeable_pkts',
   'virtio_recv_pkts_inorder',
-  ...ifKernels<RxPathName>('virtio_recv_pkts_vec'),
+  ...ifSimd<RxPathName>('virtio_recv_pkts_vec'),
 ];
 const PACKED: readonly RxPathName[] = [
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels<RxPathName>('virtio_recv_pkts_packed_vec'),
+  ...ifSimd<RxPathName>('virtio_recv_pkts_packed_vec'),
 ];
 
 // ---- exhaustive: every sequence of a few steps, from everywhere in small rings ----------------------------------------

@@ -1,7 +1,7 @@
 /** What a device sees first of a burst, it sees complete: a thread looks while another one fills the ring. */
 import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
-import { helperStatus, type KernelIsa } from '../../../native/helper.js';
+import { helperStatus, type SimdIsa } from '../../../native/helper.js';
 import { isTx, layoutOf, type RxPathName, type TxPathName } from '../../../paths/guest/queue.js';
 import { packetFrom } from '../../../paths/mbuf.js';
 import { destroyFixtureRegion, GuestFixture, packetBytes, shape } from '../../support/guest-fixture.js';
@@ -48,18 +48,18 @@ async function beside(t: ExecutionContext, { spec, pool }: GuestFixture, poll: (
 }
 
 const isas = helperStatus().isas;
-const forEachIsa = <P>(path: P): (readonly [P, KernelIsa])[] => isas.map((isa) => [path, isa] as const);
+const forEachIsa = <P>(path: P): (readonly [P, SimdIsa])[] => isas.map((isa) => [path, isa] as const);
 
-for (const [path, kernel] of [
+for (const [path, simd] of [
   ['virtio_recv_pkts', undefined],
   ['virtio_recv_pkts_packed', undefined],
   ...forEachIsa('virtio_recv_pkts_vec' as const),
   ...forEachIsa('virtio_recv_pkts_packed_vec' as const),
-] as const satisfies readonly (readonly [RxPathName, KernelIsa | undefined])[]) {
+] as const satisfies readonly (readonly [RxPathName, SimdIsa | undefined])[]) {
   test.serial(
-    `${path}${kernel ? `, ${kernel}` : ''}: the device sees no empty buffer before it is described`,
+    `${path}${simd ? `, ${simd}` : ''}: the device sees no empty buffer before it is described`,
     async (t) => {
-      const fixture = new GuestFixture(shape(path, { size: SIZE, kernel, mbufs: 2 * SIZE }));
+      const fixture = new GuestFixture(shape(path, { size: SIZE, simd, mbufs: 2 * SIZE }));
       const rx = fixture.openRx();
       const pkts = new Uint32Array(BATCH);
       rx.fill();
@@ -70,12 +70,12 @@ for (const [path, kernel] of [
   );
 }
 
-for (const [path, kernel] of [
+for (const [path, simd] of [
   ['virtio_xmit_pkts_packed', undefined],
   ...forEachIsa('virtio_xmit_pkts_packed_vec' as const),
-] as const satisfies readonly (readonly [TxPathName, KernelIsa | undefined])[]) {
-  test.serial(`${path}${kernel ? `, ${kernel}` : ''}: the device sees no packet before it is described`, async (t) => {
-    const fixture = new GuestFixture(shape(path, { size: SIZE, kernel, mbufs: 2 * SIZE, inOrder: true }));
+] as const satisfies readonly (readonly [TxPathName, SimdIsa | undefined])[]) {
+  test.serial(`${path}${simd ? `, ${simd}` : ''}: the device sees no packet before it is described`, async (t) => {
+    const fixture = new GuestFixture(shape(path, { size: SIZE, simd, mbufs: 2 * SIZE, inOrder: true }));
     const { pool } = fixture;
     const tx = fixture.openTx();
     const packet = packetBytes(1, 64);

@@ -1,11 +1,11 @@
-/** What kernels are handed: a parameter block that points to memory of ours, and the caller's burst array. */
+/** What SIMD code is handed: a parameter block that points to memory of ours, and the caller's burst array. */
 import test from 'ava';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { packetFrom } from '../../../paths/mbuf.js';
 import { destroyFixtureRegion, packetBytes } from '../../support/guest-fixture.js';
 import { drain, fillBuffer, rxCase, txCase, type RxCase } from '../support/hostile.js';
-import { testWithKernels } from '../../support/simd-here.js';
+import { testWithSimd } from '../../support/simd-here.js';
 
 test.after.always(destroyFixtureRegion);
 
@@ -33,8 +33,8 @@ function tenants(): Uint8Array[] {
 const untouched = (buffers: Uint8Array[]) => buffers.every((bytes) => bytes.every((byte) => byte === 0xa5));
 
 for (const path of rxPaths) {
-  testWithKernels(`${path}: garbage collection leaves the memory that its kernel uses alone`, (t, kernel) => {
-    const rx = rxCase(path, { size: SIZE, kernel });
+  testWithSimd(`${path}: garbage collection leaves the memory that its SIMD code uses alone`, (t, simd) => {
+    const rx = rxCase(path, { size: SIZE, simd });
     const opened = Array.from({ length: MANY }, () => rx.fixture.openRx());
     const others = tenants();
     for (const again of opened) {
@@ -45,8 +45,8 @@ for (const path of rxPaths) {
     rx.fixture.finish();
   });
 
-  testWithKernels(`${path}: an array shorter than the burst asked for is filled; the rest waits`, (t, kernel) => {
-    const rx = rxCase(path, { size: SIZE, kernel });
+  testWithSimd(`${path}: an array shorter than the burst asked for is filled; the rest waits`, (t, simd) => {
+    const rx = rxCase(path, { size: SIZE, simd });
     deliver(rx, 32);
     const memory = new Uint32Array(24).fill(0xdeadbeef);
     const pkts = memory.subarray(4, 12);
@@ -58,8 +58,8 @@ for (const path of rxPaths) {
   });
 }
 
-testWithKernels('virtio_xmit_pkts_packed_vec: garbage collection leaves its memory alone', (t, kernel) => {
-  const tx = txCase('virtio_xmit_pkts_packed_vec', { size: SIZE, kernel, freeThresh: SIZE - 1, mbufs: 3 * SIZE });
+testWithSimd('virtio_xmit_pkts_packed_vec: garbage collection leaves its memory alone', (t, simd) => {
+  const tx = txCase('virtio_xmit_pkts_packed_vec', { size: SIZE, simd, freeThresh: SIZE - 1, mbufs: 3 * SIZE });
   const { pool, device } = tx.fixture;
   const opened = Array.from({ length: MANY }, () => tx.fixture.openTx());
   const others = tenants();

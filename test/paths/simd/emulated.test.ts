@@ -1,5 +1,5 @@
 /**
- * The kernels of every instruction set on whatever CPU this is: built with emulated intrinsics (SIMDe) for this test.
+ * The SIMD code of every instruction set on whatever CPU this is: built with emulated intrinsics (SIMDe) for this test.
  * VPMD_SANITIZE=1 builds them with sanitizers too; libasan has to be preloaded then (`npm run test:sanitize`).
  */
 import test from 'ava';
@@ -8,11 +8,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { helperStatus, type KernelIsa } from '../../../native/helper.js';
-import { testKernels } from './support/suite.js';
+import { helperStatus, type SimdIsa } from '../../../native/helper.js';
+import { testSimd } from './support/suite.js';
 import { requirePeer } from '../../support/peers.js';
 
-const isas: readonly KernelIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
+const isas: readonly SimdIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
 
 const sanitize = process.env['VPMD_SANITIZE'] === '1';
 
@@ -34,11 +34,11 @@ const loaded = problem === '' && helperStatus().reason === '';
 // a library that is loaded needs no file, but a sanitizer's report names lines with it
 if (!sanitize) forget();
 
-test.serial('kernels with emulated intrinsics can be built and loaded', (t) => {
+test.serial('SIMD code with emulated intrinsics can be built and loaded', (t) => {
   if (problem !== '') return void requirePeer(t, 'cc', problem);
   t.is(helperStatus().reason, '');
   t.deepEqual([...helperStatus().isas].sort(), [...isas].sort());
 });
 
 // CI runs this file twice: the many random lives are for the sanitizers
-if (loaded) for (const isa of isas) testKernels(isa, sanitize ? 1000 : 300);
+if (loaded) for (const isa of isas) testSimd(isa, sanitize ? 1000 : 300);

@@ -1,8 +1,8 @@
-/** The kernels of every instruction set that this CPU has, against the scalar paths. */
+/** The SIMD code of every instruction set that this CPU has, against the scalar paths. */
 import test from 'ava';
 import { helperStatus } from '../../../native/helper.js';
 import { requirePeer } from '../../support/peers.js';
-import { testKernels } from './support/suite.js';
+import { testSimd } from './support/suite.js';
 
 const { isas, lacking, reason } = helperStatus();
 
@@ -12,4 +12,4 @@ test('the native helper is there', (t) => {
   else t.true(isas.length > 0);
 });
 
-for (const isa of isas) testKernels(isa);
+for (const isa of isas) testSimd(isa);

@@ -33,7 +33,7 @@ const machine: Machine = {
 const step = { recipe: 'packed vector Rx+Tx', size: 64, mode: 'io', pair: 0 } as const;
 const ours: Run = {
   ...{ ...step, side: 'ours', windows: [10e6, 12e6, 11e6], packets: 33e6, lost: 33, collections: 2 },
-  ...{ rx: 'virtio_recv_pkts_packed_vec', tx: 'virtio_xmit_pkts_packed_vec', kernel: 'AVX2', handOver: [110, 120] },
+  ...{ rx: 'virtio_recv_pkts_packed_vec', tx: 'virtio_xmit_pkts_packed_vec', isa: 'AVX2', handOver: [110, 120] },
 };
 const dpdk: Run = {
   ...{ ...step, side: 'dpdk', windows: [9e6, 10e6, 8e6], packets: 27e6, lost: 0 },
@@ -102,12 +102,12 @@ test('a result without a single pair has a report, too', (t) => {
   t.regex(svgChart(empty), /<\/svg>\n$/);
 });
 
-test('the text names paths that a side fell back to, kernels, failures and what is missing', (t) => {
+test('the text names paths that a side fell back to, SIMD code, failures and what is missing', (t) => {
   const text = textReport({ ...result, failures: [{ ...step, error: 'vhost: ended\nand more' }] });
   t.regex(text, /^packed vector Rx\+Tx \*  +15\.000  +10\.000  +1\.35  +1\.50  /m);
   t.regex(text, /^\* packed vector Rx\+Tx: DPDK ran virtio_recv_pkts_packed and virtio_xmit_pkts_packed instead\.$/m);
   t.notRegex(text, /Ours ran/);
-  t.regex(text, /kernels for AVX2\./);
+  t.regex(text, /code for AVX2\./);
   t.regex(text, /Failed: packed vector Rx\+Tx, 64 bytes, io: vhost: ended$/m);
   t.regex(text, /Incomplete: 2 of 8 pairs/);
   t.regex(text, /no AVX-512/);
@@ -199,11 +199,11 @@ test('paths are read from the log of either testpmd, the last choice first', (t)
   const log = [
     'set_rxtx_funcs(): virtio: using packed ring vectorized Tx path on port 0',
     'set_rxtx_funcs(): virtio: using packed ring mergeable buffer Rx path on port 0',
-    'virtio: using AVX2 kernels on port 0',
+    'virtio: using AVX2 code on port 0',
     'virtio: using standard Rx path on port 1',
   ];
   const paths = { rx: 'virtio_recv_mergeable_pkts_packed', tx: 'virtio_xmit_pkts_packed_vec' };
-  t.deepEqual(pathsFromLog(log.join('\n')), { ...paths, kernel: 'AVX2' });
+  t.deepEqual(pathsFromLog(log.join('\n')), { ...paths, isa: 'AVX2' });
   const again = [...log.slice(0, 2), 'virtio: using packed ring standard Tx path on port 0'];
   t.deepEqual(pathsFromLog(again.join('\n')), { ...paths, tx: 'virtio_xmit_pkts_packed' });
   t.throws(() => pathsFromLog('testpmd> '), { message: /no paths in the log/ });

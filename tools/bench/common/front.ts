@@ -49,7 +49,7 @@ export interface Paths {
   readonly rx: string;
   readonly tx: string;
   /** Instruction set of our vectorized paths. */
-  readonly kernel?: string;
+  readonly isa?: string;
 }
 
 /** The paths that a front-end says it uses. @throws VirtioPmdError EPEER when it does not say. */
@@ -59,6 +59,6 @@ export function pathsFromLog(log: string): Paths {
   const tx = said.findLast((path) => path?.startsWith('virtio_xmit'));
   if (rx === undefined || tx === undefined)
     throw new VirtioPmdError('EPEER', `no paths in the log of port 0:\n${log.slice(-2000)}`);
-  const kernel = /virtio: using (\S+) kernels on port 0/.exec(log)?.[1];
-  return kernel === undefined ? { rx, tx } : { rx, tx, kernel };
+  const isa = /virtio: using (\S+) code on port 0/.exec(log)?.[1];
+  return isa === undefined ? { rx, tx } : { rx, tx, isa };
 }

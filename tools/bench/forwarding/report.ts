@@ -72,10 +72,10 @@ function groups(rows: readonly Row[]): Map<string, Row[]> {
   return found;
 }
 
-/** Which of our kernels ran. */
+/** Which SIMD code of ours ran. */
 function kernelLine({ runs }: ForwardingResult): string[] {
-  const kernels = new Set(runs.flatMap(({ kernel }) => kernel ?? []));
-  return kernels.size === 0 ? [] : [`Our vectorized paths ran the kernels for ${[...kernels].join(', ')}.`];
+  const isas = new Set(runs.flatMap(({ isa }) => isa ?? []));
+  return isas.size === 0 ? [] : [`Our vectorized paths ran the code for ${[...isas].join(', ')}.`];
 }
 
 /** What the numbers are, in a few lines. */

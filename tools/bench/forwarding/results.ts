@@ -51,7 +51,7 @@ export interface Run extends Step {
   readonly rx: string;
   readonly tx: string;
   /** Instruction set of our vectorized paths. */
-  readonly kernel?: string;
+  readonly isa?: string;
 }
 
 export interface Failure extends Step {

@@ -40,7 +40,7 @@ export interface TurnJob {
 export interface TurnResult {
   readonly rx: string;
   readonly tx: string;
-  readonly kernel?: string;
+  readonly isa?: string;
   /** Nanoseconds per packet, window by window. */
   readonly windows: readonly number[];
 }
@@ -57,7 +57,7 @@ function runTurns({ recipe, burst, simd, size, seconds, warmUpSeconds }: TurnJob
   const ring = { packed: args.packedVq, mergeable: args.mrgRxbuf, inOrder: args.inOrder };
   const { isas, lacking } = helperStatus();
   const selection = selectPaths({
-    ...{ ...ring, version1: true, vectorized: args.vectorized, maxSimdBitwidth: simd, kernels: isas, lacking },
+    ...{ ...ring, version1: true, vectorized: args.vectorized, maxSimdBitwidth: simd, isas, lacking },
     rxOffloads: { checksum: false, lro: false, vlanStrip: false, rssHash: false },
   });
   pinThread([ourCpu]);
@@ -72,7 +72,7 @@ function runTurns({ recipe, burst, simd, size, seconds, warmUpSeconds }: TurnJob
       ...{ indirect: true, eventIdx: false, anyLayout: true, freeThresh: FREE_THRESH, nbDesc: RING, vlanStrip: false },
       ...{ txZoneOff: zone, txZoneAddress: eal.deviceAddress(zone), mempool, doorbell: { kind: 'none' } },
       shared: new SharedArrayBuffer(queueSharedBytes(RING)),
-      kernel: path.endsWith('_vec') ? selection.kernel : undefined,
+      simd: path.endsWith('_vec') ? selection.simd : undefined,
     };
     resetQueue(spec, pool);
     queueState(spec).words[STARTED] = 1;
@@ -105,8 +105,8 @@ function runTurns({ recipe, burst, simd, size, seconds, warmUpSeconds }: TurnJob
   }
   rxDevice.check();
   txDevice.check();
-  const { rx: rxPath, tx: txPath, kernel } = selection;
-  return { rx: rxPath, tx: txPath, ...(kernel === undefined ? {} : { kernel }), windows };
+  const { rx: rxPath, tx: txPath, simd: isa } = selection;
+  return { rx: rxPath, tx: txPath, ...(isa === undefined ? {} : { isa }), windows };
 }
 
 function whyStuck(specs: readonly QueueSpec[]): string {

@@ -65,14 +65,14 @@ export function turnOnce(job: TurnJob, signal: AbortSignal): Promise<TurnRun> {
 
 /** One line per recipe: the best window of all processes, and the median of their medians. */
 export function turnTable(recipes: readonly string[], runs: readonly TurnRun[]): string {
-  const head = ['Recipe', 'Rx', 'Tx', 'Kernels', 'Best ns', 'Median ns', 'Runs'];
+  const head = ['Recipe', 'Rx', 'Tx', 'SIMD', 'Best ns', 'Median ns', 'Runs'];
   const rows = recipes.flatMap((recipe) => {
     const of = runs.filter((run) => run.recipe === recipe);
     if (of.length === 0) return [];
     const best = Math.min(...of.map((run) => run.best));
     const middle = median(of.map((run) => run.median));
-    const { rx, tx, kernel = '-' } = of[0]!;
-    return [[recipe, rx, tx, kernel, best.toFixed(1), middle.toFixed(1), String(of.length)]];
+    const { rx, tx, isa = '-' } = of[0]!;
+    return [[recipe, rx, tx, isa, best.toFixed(1), middle.toFixed(1), String(of.length)]];
   });
   return formatTable(head, rows);
 }

@@ -10,10 +10,10 @@ function featureLine(title: string, bits: bigint): string {
   return `  ${title.padEnd(13)}0x${bits.toString(16)}${names.join('')}`;
 }
 
-/** Nothing for scalar paths: why there is no kernel stands behind the vectorized path under "Rejected". */
-function kernelLines({ kernel, widerKernels = [] }: PathReport): string[] {
-  if (kernel === undefined) return [];
-  return [`Kernel: ${kernel}`, 'Wider kernels:', ...reasons(widerKernels, 'none')];
+/** Nothing for scalar paths: why there is no SIMD code stands behind the vectorized path under "Rejected". */
+function simdLines({ simd, widerIsas = [] }: PathReport): string[] {
+  if (simd === undefined) return [];
+  return [`SIMD: ${simd}`, 'Wider SIMD:', ...reasons(widerIsas, 'none')];
 }
 
 export function formatPath(portId: number, report: PathReport): string {
@@ -24,7 +24,7 @@ export function formatPath(portId: number, report: PathReport): string {
     `Recipe: ${report.recipe}`,
     `Rx: ${report.rx}`,
     `Tx: ${report.tx}`,
-    ...kernelLines(report),
+    ...simdLines(report),
     'Rejected:',
     ...reasons(report.rejected, 'none'),
     'Features:',

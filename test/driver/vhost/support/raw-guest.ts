@@ -59,7 +59,7 @@ export class RawGuest {
       portId: 0,
       queueId: 0,
       path: index === 0 ? shape.rx : shape.tx,
-      kernel: undefined,
+      simd: undefined,
       mapping,
       packed: shape.rx.includes('_packed'),
       size: shape.size,

@@ -16,7 +16,7 @@ import {
 } from '../../../../paths/mbuf.js';
 import { BYTES, DROP_OFFLOAD, DROP_SEGMENTS, ERRORS, PACKETS } from '../../../../paths/stats.js';
 import { destroyFixtureRegion, packetBytes, shape } from '../../../support/guest-fixture.js';
-import { ifKernels } from '../../../support/simd-here.js';
+import { ifSimd } from '../../../support/simd-here.js';
 import { buildPacket, plainRecipe } from '../../../support/offload-packets.js';
 import { place } from '../../../support/offload-pool.js';
 import {
@@ -39,7 +39,7 @@ const rxPaths: RxPathName[] = [
   'virtio_recv_pkts_inorder',
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels('virtio_recv_pkts_packed_vec' as const),
+  ...ifSimd('virtio_recv_pkts_packed_vec' as const),
 ];
 const mergeablePaths: RxPathName[] = [
   'virtio_recv_mergeable_pkts',
@@ -154,7 +154,7 @@ const txPaths: TxPathName[] = [
   'virtio_xmit_pkts',
   'virtio_xmit_pkts_inorder',
   'virtio_xmit_pkts_packed',
-  ...ifKernels('virtio_xmit_pkts_packed_vec' as const),
+  ...ifSimd('virtio_xmit_pkts_packed_vec' as const),
 ];
 
 for (const path of txPaths) {

@@ -9,7 +9,7 @@ import { RTE_MBUF_F_RX_L4_CKSUM_GOOD, RTE_MBUF_F_RX_L4_CKSUM_NONE, RTE_MBUF_F_RX
 import { DROP_OFFLOAD, ERRORS, PACKETS } from '../../../../paths/stats.js';
 import { destroyFixtureRegion, shape, type GuestFixture } from '../../../support/guest-fixture.js';
 import { inspect } from '../../support/hostile.js';
-import { ifKernels } from '../../../support/simd-here.js';
+import { ifSimd } from '../../../support/simd-here.js';
 import type { OffloadLiarData } from './support/offload-liar.js';
 import { buildPacket, plainRecipe } from '../../../support/offload-packets.js';
 import { memoryOf, place, scramble } from '../../../support/offload-pool.js';
@@ -65,7 +65,7 @@ for (const path of [
   'virtio_recv_pkts_inorder',
   'virtio_recv_pkts_packed',
   'virtio_recv_mergeable_pkts_packed',
-  ...ifKernels('virtio_recv_pkts_packed_vec' as const),
+  ...ifSimd('virtio_recv_pkts_packed_vec' as const),
 ] satisfies RxPathName[]) {
   test.serial(`${path}: a thread rewrites net headers and packets while they are read`, async (t) => {
     const fixture = rxOffloadFixture(shape(path, { size: 4, mbufs: 8, dataRoom: 512 }));

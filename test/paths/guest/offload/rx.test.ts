@@ -4,10 +4,10 @@
  */
 import fc from 'fast-check';
 import test from 'ava';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import type { RxPathName } from '../../../../paths/guest/queue.js';
 import { destroyFixtureRegion, type Shape } from '../../../support/guest-fixture.js';
-import { testWithKernels } from '../../../support/simd-here.js';
+import { testWithSimd } from '../../../support/simd-here.js';
 import { deliveryArbitrary, runRxOffload, rxShapeArbitrary, rxTermsArbitrary } from './support/offload-rx.js';
 
 test.after.always(destroyFixtureRegion);
@@ -41,7 +41,7 @@ for (const [suffix, path, more] of paths) {
   });
 }
 
-testWithKernels(`virtio_recv_pkts_packed_vec: ${TITLE}`, (t, kernel: KernelIsa) => {
-  check('virtio_recv_pkts_packed_vec', { kernel });
+testWithSimd(`virtio_recv_pkts_packed_vec: ${TITLE}`, (t, simd: SimdIsa) => {
+  check('virtio_recv_pkts_packed_vec', { simd });
   t.pass();
 });

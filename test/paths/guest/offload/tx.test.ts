@@ -1,10 +1,10 @@
 /** What is asked for of packets that are sent, on every Tx path: the net header, and what `prepare` does to the packet. */
 import fc from 'fast-check';
 import test from 'ava';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import type { TxPathName } from '../../../../paths/guest/queue.js';
 import { destroyFixtureRegion, shape, type Shape } from '../../../support/guest-fixture.js';
-import { testWithKernels } from '../../../support/simd-here.js';
+import { testWithSimd } from '../../../support/simd-here.js';
 import { buildPacket, offloadableArbitrary, plainRecipe, recipeArbitrary } from '../../../support/offload-packets.js';
 import {
   nearRequestArbitrary,
@@ -58,13 +58,13 @@ for (const path of paths) {
   });
 }
 
-testWithKernels(`virtio_xmit_pkts_packed_vec: ${HEADERS}`, (t, kernel: KernelIsa) => {
-  checkHeaders('virtio_xmit_pkts_packed_vec', { kernel });
+testWithSimd(`virtio_xmit_pkts_packed_vec: ${HEADERS}`, (t, simd: SimdIsa) => {
+  checkHeaders('virtio_xmit_pkts_packed_vec', { simd });
   t.pass();
 });
 
-testWithKernels(`virtio_xmit_pkts_packed_vec: ${PREPARE}`, (t, kernel: KernelIsa) => {
-  checkPrepare('virtio_xmit_pkts_packed_vec', { kernel });
+testWithSimd(`virtio_xmit_pkts_packed_vec: ${PREPARE}`, (t, simd: SimdIsa) => {
+  checkPrepare('virtio_xmit_pkts_packed_vec', { simd });
   t.pass();
 });
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import test from 'ava';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import type { RxPathName, TxPathName } from '../../../../paths/guest/queue.js';
 import {
   readPacket,
@@ -19,7 +19,7 @@ import {
 } from '../../../../paths/mbuf.js';
 import { PacketHeaders, parseHeaders } from '../../../../paths/packet-headers.js';
 import { destroyFixtureRegion, shape, type GuestFixture, type Shape } from '../../../support/guest-fixture.js';
-import { testWithKernels } from '../../../support/simd-here.js';
+import { testWithSimd } from '../../../support/simd-here.js';
 import { buildPacket, noiseBytes, offloadableArbitrary, type Packet } from '../../../support/offload-packets.js';
 import {
   emptyHeader,
@@ -227,10 +227,10 @@ for (const [from, to, mergeable] of rounds) {
   });
 }
 
-testWithKernels(
+testWithSimd(
   'virtio_xmit_pkts_packed_vec: a checksum that the device completes is the right one',
-  (t, kernel: KernelIsa) => {
-    checkCompleted('virtio_xmit_pkts_packed_vec', { kernel });
+  (t, simd: SimdIsa) => {
+    checkCompleted('virtio_xmit_pkts_packed_vec', { simd });
     t.pass();
   },
 );

@@ -4,7 +4,7 @@
  * nothing may differ but where things are.
  */
 import { drainFd } from '../../../../native/event.js';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import type { RxPathName, TxPathName } from '../../../../paths/guest/queue.js';
 import { Mempool, NIL } from '../../../../paths/mempool.js';
 import { GuestFixture, type Shape } from '../../../support/guest-fixture.js';
@@ -23,7 +23,7 @@ export const twins: Readonly<Record<VectorPathName, RxPathName | TxPathName>> = 
 
 export interface VectorShape extends Shape {
   readonly path: VectorPathName;
-  readonly kernel: KernelIsa;
+  readonly simd: SimdIsa;
 }
 
 /** What a burst array holds where nobody wrote. */
@@ -41,7 +41,7 @@ export class Lockstep {
   private calls = 0;
 
   constructor(readonly shape: VectorShape) {
-    this.scalar = new GuestFixture({ ...shape, path: twins[shape.path], kernel: undefined }, 0);
+    this.scalar = new GuestFixture({ ...shape, path: twins[shape.path], simd: undefined }, 0);
     this.vector = new GuestFixture(shape, 1);
     this.ring = this.scalar.device;
     this.others = [this.scalar, this.vector].map(({ pool }) => new Mempool(pool.spec, (shape.lcoreId + 1) % 128));

@@ -42,7 +42,7 @@ const odd = fc.constantFrom<Packet['length']>(
 const usual = fc.constant('some' as const);
 const packetArbitrary = packet(fc.oneof({ weight: 24, arbitrary: usual }, { weight: 1, arbitrary: odd }));
 
-/** Many alike in a row are what kernels are for; all different is what they may get wrong. */
+/** Many alike in a row are what SIMD code is for; all different is what it may get wrong. */
 const packetsArbitrary = fc.oneof(
   fc.array(packetArbitrary, { minLength: 1, maxLength: 40 }),
   fc

@@ -1,13 +1,13 @@
-/** Random rings for the kernels' tests: every header, size and start that a vectorized path may meet. */
+/** Random rings for the tests of the SIMD code: every header, size and start that a vectorized path may meet. */
 import fc from 'fast-check';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import { shape } from '../../../support/guest-fixture.js';
 import type { VectorPathName, VectorShape } from './lockstep.js';
 
 const splitSizes = [2, 4, 8, 16, 32, 64, 256];
 const packedSizes = [2, 3, 5, 7, 8, 16, 17, 33, 64, 255, 256];
 
-export function vectorShapeArbitrary(path: VectorPathName, kernel: KernelIsa): fc.Arbitrary<VectorShape> {
+export function vectorShapeArbitrary(path: VectorPathName, simd: SimdIsa): fc.Arbitrary<VectorShape> {
   const packed = path.includes('_packed');
   const tx = path.startsWith('virtio_xmit');
   return fc
@@ -37,7 +37,7 @@ export function vectorShapeArbitrary(path: VectorPathName, kernel: KernelIsa): f
         ...shape(path),
         ...pick,
         path,
-        kernel,
+        simd,
         inOrder: tx || (packed && pick.inOrder),
         vlanStrip: packed && !tx && pick.vlanStrip,
         nbDesc: Math.max(2, size - (reserve % size)),

@@ -1,7 +1,7 @@
-/** The tests of one set of kernels, against the scalar paths. Whoever calls this has chosen the native helper before. */
+/** The tests of the SIMD code of one instruction set, against the scalar paths. Whoever calls this has chosen the native helper before. */
 import test from 'ava';
 import fc from 'fast-check';
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import { destroyFixtureRegion } from '../../../support/guest-fixture.js';
 import { runRxLockstep, rxStepsArbitrary } from './rx.js';
 import { vectorShapeArbitrary } from './shapes.js';
@@ -14,7 +14,7 @@ const breathe = () => new Promise((resolve) => setImmediate(resolve));
 const paths = ['virtio_recv_pkts_vec', 'virtio_recv_pkts_packed_vec', 'virtio_xmit_pkts_packed_vec'] as const;
 
 /** @param numRuns random lives */
-export function testKernels(isa: KernelIsa, numRuns = 1000): void {
+export function testSimd(isa: SimdIsa, numRuns = 1000): void {
   const parameters = { numRuns, includeErrorInReport: true };
   for (const path of paths) {
     test.serial(`${path}, ${isa}: random lives go as those of the scalar path, byte for byte`, async (t) => {

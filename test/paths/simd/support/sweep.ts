@@ -2,7 +2,7 @@
  * Every position: from each start of small rings, in both laps, bursts of 1, 2, 3, ... to the size. As the starts differ
  * by one, each burst begins at each position once.
  */
-import type { KernelIsa } from '../../../../native/helper.js';
+import type { SimdIsa } from '../../../../native/helper.js';
 import { shape } from '../../../support/guest-fixture.js';
 import { runRxLockstep, type RxStep } from './rx.js';
 import { kinds, type Lie } from './lies.js';
@@ -12,7 +12,7 @@ import { runTxLockstep, type TxStep } from './tx.js';
 const sizesOf = (path: VectorPathName) => (path.includes('_packed') ? [2, 3, 5, 7, 8, 17, 32] : [2, 4, 8, 16, 32]);
 
 /** Rings of `path` with each start. @param nbDesc of the size of the ring. */
-function* rings(path: VectorPathName, kernel: KernelIsa, nbDesc: (size: number) => number): Generator<VectorShape> {
+function* rings(path: VectorPathName, simd: SimdIsa, nbDesc: (size: number) => number): Generator<VectorShape> {
   const packed = path.includes('_packed');
   for (const size of sizesOf(path)) {
     for (const wrap of packed ? [0, 1] : [0]) {
@@ -20,7 +20,7 @@ function* rings(path: VectorPathName, kernel: KernelIsa, nbDesc: (size: number) 
         // a split index runs on to 65535: let some lives cross that
         const start = { index: packed ? index : 65536 - size + index, wrap };
         const more = { size, start, nbDesc: nbDesc(size), mbufs: 3 * size, dataRoom: 256, cacheSize: 8 };
-        yield { ...shape(path, more), path, kernel };
+        yield { ...shape(path, more), path, simd };
       }
     }
   }
@@ -77,11 +77,11 @@ function* lies(): Generator<Lie> {
 }
 
 /** @returns how many lives were lived. */
-export function sweep(path: VectorPathName, kernel: KernelIsa): number {
+export function sweep(path: VectorPathName, simd: SimdIsa): number {
   const tx = path === 'virtio_xmit_pkts_packed_vec';
   let lives = 0;
   for (const nbDesc of [(size: number) => size, (size: number) => Math.max(2, size - 3)]) {
-    for (const ring of rings(path, kernel, nbDesc)) {
+    for (const ring of rings(path, simd, nbDesc)) {
       lives++;
       if (tx) runTxLockstep(ring, [...txSteps(ring.nbDesc)]);
       else runRxLockstep(ring, [...rxSteps(ring.nbDesc)]);
@@ -91,11 +91,11 @@ export function sweep(path: VectorPathName, kernel: KernelIsa): number {
 }
 
 /** Tells every lie to small rings of which the device has every buffer. @returns how many lies. */
-export function sweepLies(path: VectorPathName, kernel: KernelIsa): number {
+export function sweepLies(path: VectorPathName, simd: SimdIsa): number {
   let told = 0;
   for (const size of path.includes('_packed') ? [9, 16, 19] : [16, 32]) {
     const more = { size, mbufs: 4 * size, dataRoom: 256, cacheSize: 8, freeThresh: size - 1 };
-    const ring: VectorShape = { ...shape(path, more), path, kernel };
+    const ring: VectorShape = { ...shape(path, more), path, simd };
     const packets = new Array<typeof txPacket>(size).fill(txPacket);
     const all = [...lies()];
     told += all.length;

@@ -49,7 +49,7 @@ const mixedArbitrary: fc.Arbitrary<Packet> = fc.record({
 const crampedArbitrary = simpleArbitrary.map((packet): Packet => ({ ...packet, start: 'cramped' }));
 const simpleOnes = fc.array(simpleArbitrary, { maxLength: 20 });
 
-/** Mostly bursts that a kernel sends; some that have to take the scalar code, with packets that had not to. */
+/** Mostly bursts that SIMD code sends; some that have to take the scalar code, with packets that had not to. */
 const packetsArbitrary: fc.Arbitrary<Packet[]> = fc.oneof(
   { weight: 3, arbitrary: fc.array(simpleArbitrary, { maxLength: 40 }) },
   {

@@ -20,7 +20,7 @@ import {
   RTE_MBUF_F_TX_UDP_CKSUM,
   RTE_MBUF_F_TX_VLAN,
 } from '../../../../../paths/mbuf.js';
-import { ifKernels } from '../../../../support/simd-here.js';
+import { ifSimd } from '../../../../support/simd-here.js';
 import { requireNet, startBridge, startPorts, type NetPortRequest, type NetPorts } from './support/net.js';
 import { SCATTERED } from './support/net-transfer.js';
 import {
@@ -208,7 +208,7 @@ for (const { name, device, receive } of [
   { name: 'split ring, legacy device', device: 'disable-legacy=off,disable-modern=on' },
   { name: 'packed ring', device: 'packed=on' },
   { name: 'packed ring, no indirect descriptors', device: 'packed=on,indirect_desc=off' },
-  ...ifKernels({ name: 'to vectorized Rx', device: 'mrg_rxbuf=off', receive: { devargs: ',vectorized=1' } }),
+  ...ifSimd({ name: 'to vectorized Rx', device: 'mrg_rxbuf=off', receive: { devargs: ',vectorized=1' } }),
 ]) {
   test.serial(`TCP segments, ${name}: the kernel cuts them, byte for byte as the book says`, async (t) => {
     if (!requireNet(t)) return;

@@ -5,7 +5,7 @@
 import { virtqueues } from '../../../../support/virtio-port.js';
 import test from 'ava';
 import { RX_OFFLOAD_RSS_HASH, RX_OFFLOAD_TCP_LRO } from '../../../../../driver/port/types.js';
-import { ifKernels } from '../../../../support/simd-here.js';
+import { ifSimd } from '../../../../support/simd-here.js';
 import { CHECKSUMS, LARGE, SCATTERED, startTransfer } from './support/net-transfer.js';
 import { requireNet, tcpEcho, udpEcho } from './support/net.js';
 
@@ -49,7 +49,7 @@ const recipes: readonly Recipe[] = [
     ...{ name: 'split non-mergeable, vectorized=1 and Rx offloads that rule it out' },
     ...{ ...splitPlain, devargs: ',vectorized=1', port: CHECKSUMS },
   },
-  ...ifKernels({
+  ...ifSimd({
     ...{ name: 'split vectorized, Tx offloads only', ...splitPlain, rx: 'virtio_recv_pkts_vec' },
     ...{ devargs: ',vectorized=1', port: { rxOffloads: 0, txOffloads: LARGE.txOffloads } },
   }),

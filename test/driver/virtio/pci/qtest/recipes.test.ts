@@ -4,7 +4,7 @@
  */
 import test from 'ava';
 import { RX_OFFLOAD_SCATTER } from '../../../../../driver/port/types.js';
-import { ifKernels } from '../../../../support/simd-here.js';
+import { ifSimd } from '../../../../support/simd-here.js';
 import { pingPong, requireQemu, startMachine, startPort, stream } from '../../../support/qtest.js';
 
 const SIZES = [64, 65, 127, 128, 255, 256, 511, 512, 1023, 1024, 1514, 1518, 9000];
@@ -30,7 +30,7 @@ const splitRecipes: Recipe[] = [
     rx: 'virtio_recv_pkts',
     tx: 'virtio_xmit_pkts',
   },
-  ...ifKernels({
+  ...ifSimd({
     name: 'split vectorized',
     device: ',mrg_rxbuf=off',
     devargs: ',vectorized=1',

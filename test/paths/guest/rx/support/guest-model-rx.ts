@@ -1,6 +1,6 @@
 /** Random lives of a receive queue: see guest-model.ts. */
 import fc from 'fast-check';
-import type { KernelIsa } from '../../../../../native/helper.js';
+import type { SimdIsa } from '../../../../../native/helper.js';
 import type { RxPathName } from '../../../../../paths/guest/queue.js';
 import { readPacket } from '../../../../../paths/mbuf.js';
 import { NIL } from '../../../../../paths/mempool.js';
@@ -176,8 +176,8 @@ export function runRx(terms: Shape, ops: readonly RxOp[]): void {
   fixture.finish();
 }
 
-/** Runs random sequences on random rings. @param kernel of a vectorized path */
-export function checkRx(path: RxPathName, numRuns: number, kernel?: KernelIsa): void {
-  const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, kernel }));
+/** Runs random sequences on random rings. @param simd of a vectorized path */
+export function checkRx(path: RxPathName, numRuns: number, simd?: SimdIsa): void {
+  const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, simd }));
   fc.assert(fc.property(shapes, rxOpsArbitrary, runRx), { numRuns, includeErrorInReport: true });
 }

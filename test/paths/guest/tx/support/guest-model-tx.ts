@@ -1,6 +1,6 @@
 /** Random lives of a transmit queue: see guest-model.ts. */
 import fc from 'fast-check';
-import type { KernelIsa } from '../../../../../native/helper.js';
+import type { SimdIsa } from '../../../../../native/helper.js';
 import { MAX_TX_INDIRECT, type TxPathName } from '../../../../../paths/guest/queue.js';
 import { headroomOf, packetFrom, readPacket } from '../../../../../paths/mbuf.js';
 import { NIL } from '../../../../../paths/mempool.js';
@@ -162,8 +162,8 @@ export function runTx(terms: Shape, ops: readonly TxOp[]): void {
   fixture.finish();
 }
 
-/** Runs random sequences on random rings. @param kernel of a vectorized path */
-export function checkTx(path: TxPathName, numRuns: number, kernel?: KernelIsa): void {
-  const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, kernel }));
+/** Runs random sequences on random rings. @param simd of a vectorized path */
+export function checkTx(path: TxPathName, numRuns: number, simd?: SimdIsa): void {
+  const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, simd }));
   fc.assert(fc.property(shapes, txOpsArbitrary, runTx), { numRuns, includeErrorInReport: true });
 }
