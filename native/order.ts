@@ -11,6 +11,12 @@
  * - fence: a full barrier, before asking whether the peer wants a notification.
  */
 
+/**
+ * Loads of other CPUs may be reordered; x86 keeps the order of loads and of stores by itself. VPMD_WEAK_ORDER=1 makes every
+ * machine take the code of one that does not, which is how tests run it on x86.
+ */
+export const WEAK_ORDER = process.arch !== 'x64' || process.env['VPMD_WEAK_ORDER'] === '1';
+
 const barrierWord = new Int32Array(new SharedArrayBuffer(4));
 
 /** fence: no later load is done before every earlier store is visible. */

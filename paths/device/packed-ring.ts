@@ -1,5 +1,5 @@
 /** What the two directions of a packed ring share, on the device's side: where its parts are, where we are, notifications. */
-import { fence } from '../../native/order.js';
+import { fence, WEAK_ORDER } from '../../native/order.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { packedNeedsNotify } from '../kick.js';
 import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EVENT_F_DISABLE } from '../layout.js';
@@ -9,9 +9,6 @@ import type { GuestMemory } from './guest-memory.js';
 import { findInterrupted, findPosition, isPlausible, type InterruptedPosition } from './packed-position.js';
 import { PoolAccess } from './pool-access.js';
 import type { VringSpec } from './queue.js';
-
-/** x86 never reorders loads: what is read after a descriptor's flags is not older than they are. */
-const LOADS_IN_ORDER = process.arch === 'x64';
 
 export class PackedRing {
   readonly stats = new Float64Array(STATS_COUNT);
@@ -188,7 +185,7 @@ export class PackedRing {
       }
     }
     this.ready = ready;
-    if (!LOADS_IN_ORDER) fence();
+    if (WEAK_ORDER) fence();
     return ahead < ready;
   }
 

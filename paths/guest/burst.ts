@@ -9,9 +9,6 @@ import { BYTES, countGroup, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
 /** VIRTIO_MBUF_BURST_SZ: the scalar Rx paths handle at most this many packets per call. */
 export const MAX_BURST = 64;
 
-/** Loads of other CPUs may be reordered: x86 keeps the order of loads and of stores by itself. */
-export const WEAK_ORDER = process.arch !== 'x64';
-
 /** Counts the first `n` packets of `pkts`. */
 export type Account = (pkts: Uint32Array, n: number) => void;
 

@@ -1,10 +1,9 @@
 /** Doorbells: how a queue tells its device that there is work. At most once per burst. */
 import { signalFd } from '../../native/event.js';
-import { fence } from '../../native/order.js';
+import { fence, WEAK_ORDER } from '../../native/order.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { writePort16 } from '../../native/port-io.js';
 import { viewsOf } from '../../native/region.js';
-import { WEAK_ORDER } from './burst.js';
 import type { Doorbell } from './queue.js';
 
 /**

@@ -1,12 +1,11 @@
 /** What the packed-ring paths have in common: where things lie, the doorbell, and giving empty buffers to the device. */
-import { fence } from '../../native/order.js';
+import { fence, WEAK_ORDER } from '../../native/order.js';
 import { viewsOf } from '../../native/region.js';
 import { packedNeedsNotify } from '../kick.js';
 import { DESC_F_AVAIL, DESC_F_USED, DESC_F_WRITE, DESC_WORDS, packedLayout } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { KICKS, KICKS_SUPPRESSED, NOMBUF } from '../stats.js';
-import { WEAK_ORDER } from './burst.js';
 import { openDoorbell, type Ring } from './doorbell.js';
 import { AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, queueState, type QueueSpec, type QueueState } from './queue.js';
 

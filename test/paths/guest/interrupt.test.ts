@@ -6,6 +6,7 @@ import { openRxInterrupt } from '../../../paths/guest/interrupt.js';
 import { BROKEN, BROKEN_ID, layoutOf, STARTED, type RxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, GuestFixture, sameBytes, shape, type Shape } from '../../support/guest-fixture.js';
 import { ifSimd } from '../../support/simd-here.js';
+import { runs } from './support/runs.js';
 import { SleepModel, type DeviceStep, type SleepOp } from './support/rx-interrupt-model.js';
 
 test.after.always(destroyFixtureRegion);
@@ -172,7 +173,10 @@ for (const path of [...SPLIT, ...PACKED]) {
       }
       model.finish();
     };
-    fc.assert(fc.property(shapeArbitrary(path), opsArbitrary, property), { numRuns: 150, includeErrorInReport: true });
+    fc.assert(fc.property(shapeArbitrary(path), opsArbitrary, property), {
+      numRuns: runs(150),
+      includeErrorInReport: true,
+    });
     t.pass();
   });
 }

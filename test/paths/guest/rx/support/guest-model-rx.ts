@@ -18,6 +18,7 @@ import {
   shuffled,
   type Kick,
 } from '../../../support/guest-model.js';
+import { runs } from '../../support/runs.js';
 import { capacity, scatter, type Buffer, type Used } from '../../../../support/reference-ring.js';
 
 export type RxOp =
@@ -179,5 +180,5 @@ export function runRx(terms: Shape, ops: readonly RxOp[]): void {
 /** Runs random sequences on random rings. @param simd of a vectorized path */
 export function checkRx(path: RxPathName, numRuns: number, simd?: SimdIsa): void {
   const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, simd }));
-  fc.assert(fc.property(shapes, rxOpsArbitrary, runRx), { numRuns, includeErrorInReport: true });
+  fc.assert(fc.property(shapes, rxOpsArbitrary, runRx), { numRuns: runs(numRuns), includeErrorInReport: true });
 }

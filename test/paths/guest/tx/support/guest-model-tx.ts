@@ -17,6 +17,7 @@ import {
   shuffled,
   type Kick,
 } from '../../../support/guest-model.js';
+import { runs } from '../../support/runs.js';
 import { gather } from '../../../../support/reference-ring.js';
 
 export type TxOp =
@@ -165,5 +166,5 @@ export function runTx(terms: Shape, ops: readonly TxOp[]): void {
 /** Runs random sequences on random rings. @param simd of a vectorized path */
 export function checkTx(path: TxPathName, numRuns: number, simd?: SimdIsa): void {
   const shapes = shapeArbitrary(path).map((terms) => ({ ...terms, simd }));
-  fc.assert(fc.property(shapes, txOpsArbitrary, runTx), { numRuns, includeErrorInReport: true });
+  fc.assert(fc.property(shapes, txOpsArbitrary, runTx), { numRuns: runs(numRuns), includeErrorInReport: true });
 }
