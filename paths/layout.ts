@@ -1,6 +1,7 @@
 /**
  * Ring layouts as constants: virtio 1.2 sections 2.7 (split), 2.8 (packed) and 5.1.6 (the net header). No code touches
- * memory here. Offsets are in bytes unless the name says otherwise.
+ * memory here. Offsets are in bytes unless the name says otherwise. test/paths/layout.test.ts compares them with the
+ * kernel's headers.
  */
 import { aWhole, checkArgument } from '../native/arguments.js';
 
