@@ -86,7 +86,7 @@ const TYPES: ReadonlyMap<number, StructureType> = new Map([
   ],
   [VIRTIO_PCI_CAP_NOTIFY_CFG, { key: 'notify', name: 'notification', least: 2, align: 2 }],
   [VIRTIO_PCI_CAP_ISR_CFG, { key: 'isr', name: 'ISR status', least: 1, align: 1 }],
-  // of virtio_net_config only the MAC address is there for every device
+  // of virtio_net_config only the MAC address exists in every device
   [
     VIRTIO_PCI_CAP_DEVICE_CFG,
     { key: 'device', name: 'device configuration', least: virtio_net_config.mac.width, align: 4 },

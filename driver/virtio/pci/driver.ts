@@ -3,6 +3,7 @@ import type { PortDriver } from '../../port/device.js';
 import { probedVirtio } from '../probed.js';
 import { isPci, parsePci, probePci } from './probe.js';
 
+/** Claims PCI addresses and `qtest:SOCKET`. */
 export const virtioPci: PortDriver = {
   bus: 'pci',
   claims: isPci,

@@ -1,4 +1,4 @@
-/** The BARs of a PCI function that vfio or uio gives: opened when they are first asked for, closed with the function. */
+/** The BARs of a function on vfio or uio. A BAR is opened at its first use and closed with the function. */
 import type { Mapping } from '../../../native/region.js';
 import { FileRegisters, MappedRegisters } from './bar.js';
 import type { Bar } from './function.js';
@@ -33,16 +33,17 @@ export class FunctionBars {
     return registers;
   }
 
-  /** Whether the kernel has taken a mapping back. */
+  /** Whether the kernel has unmapped a BAR, as the device is gone. */
   get lost(): boolean {
     return this.mapped.some((registers) => registers.lost);
   }
 
-  /** Steps of a clean-up: for a device that is taken away, and at the end. */
+  /** Steps of the clean-up for a device that is being removed. */
   givingUp(): (() => void)[] {
     return this.mapped.map((registers) => () => registers.giveUp());
   }
 
+  /** Steps of the clean-up when the function is closed. */
   closing(): (() => void)[] {
     return [...this.mapped, ...this.unmapped].map((registers) => () => registers.close());
   }

@@ -33,6 +33,7 @@ import {
   type VirtioRegisters,
 } from './registers.js';
 
+/** The registers of a legacy device. */
 export class LegacyRegisters implements VirtioRegisters {
   readonly supported = PCI_FEATURES & 0xffff_ffffn;
 
@@ -131,8 +132,8 @@ export class LegacyRegisters implements VirtioRegisters {
   }
 
   /**
-   * The vector registers are there only while MSI-X is on, and the device configuration follows. Whether it is on is asked of
-   * the device each time: it alone decides where the fields are.
+   * The vector registers exist only while MSI-X is enabled, and the device configuration follows them. Whether it is enabled is
+   * read each time, as the place of the fields depends on it.
    */
   private config(): Window {
     const offset = msixEnabled(this.fn, this.msix) ? VIRTIO_PCI_CONFIG_OFF_MSIX : VIRTIO_PCI_CONFIG_OFF_NO_MSIX;

@@ -100,7 +100,7 @@ const WIDE = [
   virtio_net_config.supported_hash_types,
 ];
 
-/** Width of the field of virtio_net_config at `at` (section 5.1.4): a device need not answer accesses of any other. */
+/** Width in bytes of the field of virtio_net_config at `at` (section 5.1.4): a device need not support other accesses. */
 function fieldWidth(at: number): Width {
   const field = WIDE.find(({ offset, width }) => at >= offset && at < offset + width);
   return (field?.width ?? 1) as Width;

@@ -5,6 +5,7 @@ import type { PortDriver } from '../../port/device.js';
 import { probedVirtio } from '../probed.js';
 import { probeVirtioUser } from './probe.js';
 
+/** Claims `net_virtio_userN` and `virtio_userN`. */
 export const virtioUser: PortDriver = {
   bus: 'vdev',
   claims: (devargs) => /^(?:net_)?virtio_user\d+$/.test(splitDevargs(devargs).name),

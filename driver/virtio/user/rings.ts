@@ -6,14 +6,14 @@ import { openDoorbell } from '../../../paths/guest/doorbell.js';
 import type { Doorbell } from '../../../paths/guest/queue.js';
 import type { QueueSetup } from '../transport.js';
 
-/** Queues that are noted down until the back-end is told of them, and that are kicked by eventfds. */
+/** Queues that are recorded until the back-end is told of them, and that are kicked by eventfds. */
 export abstract class KickedQueues {
   /** By virtqueue. */
   protected readonly queues = new Map<number, QueueSetup>();
-  /** By virtqueue; made once, kept for the device's life, because started queues on other threads hold them. */
+  /** By virtqueue. Made once and kept as long as the device, because started queues on other threads use them. */
   protected abstract readonly kickFds: readonly number[];
   protected abstract readonly kick: 'eventfd' | 'peer-eventfd';
-  /** Most descriptors in a ring. */
+  /** The most descriptors of a ring. */
   protected abstract readonly queueSize: number;
 
   // ---- of Transport --------------------------------------------------------------------------------------------------
@@ -41,7 +41,10 @@ export abstract class UserRings extends KickedQueues {
   protected readonly callFds: readonly number[];
   protected readonly kick: 'eventfd' | 'peer-eventfd';
 
-  /** @param backendIsProcess the back-end is another process: it holds the eventfds too, and may do anything to them. */
+  /**
+   * @param backendIsProcess the back-end is another process: it holds the eventfds too, and may do anything to them
+   *   (docs/decisions/0012).
+   */
   constructor(
     pairs: number,
     protected readonly queueSize: number,
@@ -71,7 +74,7 @@ export abstract class UserRings extends KickedQueues {
     throw new VirtioPmdError('ECONFIG', 'the configuration of a virtio_user device cannot be written: use its devargs');
   }
 
-  /** Every ring has its call eventfd from the start, so there is nothing to wire up. */
+  /** Every ring has its call eventfd from the start. */
   rxInterruptFd(queue: number): number | undefined {
     return this.callFds[2 * queue];
   }
