@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
+import { getKoffi } from '../../native/koffi.js';
 import { didYouMean } from '../../native/nearest.js';
 import { Ending } from '../common/ending.js';
 import { runMain } from '../common/program.js';
@@ -24,7 +25,9 @@ import {
   parseScaling,
   parseTurn,
   usage,
+  type Command as Parsed,
 } from './options.js';
+import type { Context } from './common/measurement.js';
 import { root } from './common/peer.js';
 import { intoPage, markdownReport } from './forwarding/report.js';
 import { loadResult } from './forwarding/results.js';
@@ -33,6 +36,9 @@ import { runTurn, turnTable } from './turn/turn.js';
 
 const print = (text: string) => void process.stdout.write(`${text}\n`);
 
+/** @returns the exit code */
+type Command = (argv: readonly string[]) => number | Promise<number>;
+
 const interrupted = new Ending('shell');
 
 /** Our testpmd is measured as users have it. */
@@ -40,6 +46,11 @@ function build(): void {
   const { status, error } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
   if (status === 0) return;
   throw new VirtioPmdError('ESYSTEM', `npm run build failed${error ? `: ${error.message}` : ''}; see above`);
+}
+
+/** Nothing is measured without system calls: said before anything is built. @throws VirtioPmdError ESYSTEM */
+function checkNative(): void {
+  getKoffi();
 }
 
 /** The machine, with dpdk-testpmd on it. @throws VirtioPmdError ECONFIG */
@@ -55,6 +66,7 @@ function machineWithDpdk(): Machine {
 async function forwarding(argv: readonly string[]): Promise<number> {
   const command = parseForwarding(argv);
   if (command === undefined) return help();
+  checkNative();
   const machine = machineWithDpdk();
   const begun =
     command.options === undefined ? resumeResult(command.json, machine) : newResult(command.options, machine);
@@ -67,63 +79,47 @@ async function forwarding(argv: readonly string[]): Promise<number> {
   return signal.aborted ? interrupted.exitCode : result.failures.length > 0 ? 1 : 0;
 }
 
-async function latency(argv: readonly string[]): Promise<number> {
-  const command = parseLatency(argv);
-  if (command === undefined) return help();
-  const { options, json } = command;
-  const machine = machineWithDpdk();
-  if (command.build) build();
-  const { signal } = interrupted;
-  const result = await runLatency(options, { program: 'dist', json, machine, print, signal });
-  print(`\n${latencyTable(result)}\n\n${json}`);
-  return signal.aborted ? interrupted.exitCode : 0;
+/** A benchmark that compares our programs with DPDK's. */
+interface Comparison<Options extends object, Result> {
+  readonly parse: (argv: readonly string[]) => Parsed<Options> | undefined;
+  /** Whether this machine has what is needed, besides DPDK. @throws VirtioPmdError */
+  readonly check?: (options: Options) => void;
+  /** False: DPDK is not asked for. */
+  readonly needsDpdk?: (options: Options) => boolean;
+  readonly run: (options: Options, context: Context) => Promise<Result>;
+  readonly table: (result: Result) => string;
 }
 
-async function scaling(argv: readonly string[]): Promise<number> {
-  const command = parseScaling(argv);
-  if (command === undefined) return help();
-  const { options, json } = command;
-  const machine = machineWithDpdk();
-  if (command.build) build();
-  const { signal } = interrupted;
-  const result = await runScaling(options, { program: 'dist', json, machine, print, signal });
-  print(`\n${scalingTable(result)}\n\n${json}`);
-  return signal.aborted ? interrupted.exitCode : 0;
+/** The command that parses, builds, measures and prints the table. */
+function comparison<Options extends object, Result>(benchmark: Comparison<Options, Result>): Command {
+  const { parse, check = () => {}, needsDpdk = () => true, run, table } = benchmark;
+  return async (argv) => {
+    const command = parse(argv);
+    if (command === undefined) return help();
+    const { options, json } = command;
+    checkNative();
+    check(options);
+    const machine = needsDpdk(options) ? machineWithDpdk() : describeMachine();
+    if (command.build) build();
+    const { signal } = interrupted;
+    const result = await run(options, { program: 'dist', json, machine, print, signal });
+    return finish(table(result), json);
+  };
+}
+
+/** @returns the exit code */
+function finish(table: string, json: string): number {
+  print(`\n${table}\n\n${json}`);
+  return interrupted.signal.aborted ? interrupted.exitCode : 0;
 }
 
 async function turn(argv: readonly string[]): Promise<number> {
   const command = parseTurn(argv);
   if (command === undefined) return help();
   const { options, json } = command;
-  const { signal } = interrupted;
-  const runs = await runTurn(options, { json, machine: describeMachine(), print, signal });
-  print(`\n${turnTable(options.recipes, runs)}\n\n${json}`);
-  return signal.aborted ? interrupted.exitCode : 0;
-}
-
-async function exceptionPath(argv: readonly string[]): Promise<number> {
-  const command = parseExceptionPath(argv);
-  if (command === undefined) return help();
-  const { options, json } = command;
-  checkExceptionPath(options.path);
-  const machine = options.sides.includes('dpdk') ? machineWithDpdk() : describeMachine();
-  if (command.build) build();
-  const { signal } = interrupted;
-  const result = await runExceptionPath(options, { program: 'dist', json, machine, print, signal });
-  print(`\n${exceptionPathTable(result)}\n\n${json}`);
-  return signal.aborted ? interrupted.exitCode : 0;
-}
-
-async function interrupt(argv: readonly string[]): Promise<number> {
-  const command = parseInterrupt(argv);
-  if (command === undefined) return help();
-  const { options, json } = command;
-  const machine = machineWithDpdk();
-  if (command.build) build();
-  const { signal } = interrupted;
-  const result = await runInterrupt(options, { program: 'dist', json, machine, print, signal });
-  print(`\n${interruptTable(result)}\n\n${json}`);
-  return signal.aborted ? interrupted.exitCode : 0;
+  checkNative();
+  const runs = await runTurn(options, { json, machine: describeMachine(), print, signal: interrupted.signal });
+  return finish(turnTable(options.recipes, runs), json);
 }
 
 function lookup(argv: readonly string[]): number {
@@ -151,9 +147,21 @@ function help(): number {
   return 0;
 }
 
-type Command = (argv: readonly string[]) => number | Promise<number>;
 const commands: Readonly<Record<string, Command>> = {
-  ...{ forwarding, latency, turn, scaling, 'exception-path': exceptionPath, interrupt, lookup, report },
+  forwarding,
+  latency: comparison({ parse: parseLatency, run: runLatency, table: latencyTable }),
+  turn,
+  scaling: comparison({ parse: parseScaling, run: runScaling, table: scalingTable }),
+  'exception-path': comparison({
+    parse: parseExceptionPath,
+    check: ({ path }) => checkExceptionPath(path),
+    needsDpdk: ({ sides }) => sides.includes('dpdk'),
+    run: runExceptionPath,
+    table: exceptionPathTable,
+  }),
+  interrupt: comparison({ parse: parseInterrupt, run: runInterrupt, table: interruptTable }),
+  lookup,
+  report,
 };
 
 async function main(argv: readonly string[]): Promise<number> {

@@ -4,6 +4,7 @@ import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../dri
 import { didYouMean } from '../../native/nearest.js';
 import { recipeNamed, RECIPES, type Recipe } from '../common/recipes.js';
 import { has, last, parseArgs, table, type Values } from '../common/parse.js';
+import { SIDES } from './common/measurement.js';
 import { DIRECTIONS, type ExceptionPathOptions } from './exception-path/exception-path.js';
 import { ringNames, type InterruptOptions } from './interrupt/interrupt.js';
 import { INTERRUPT_SIDES } from './interrupt/front.js';
@@ -11,7 +12,7 @@ import type { LatencyOptions } from './latency/latency.js';
 import type { LookupOptions } from './lookup.js';
 import type { ScalingOptions } from './scaling.js';
 import type { TurnOptions } from './turn/turn.js';
-import { MODES, SIDES, type ForwardingOptions } from './forwarding/results.js';
+import { MODES, type ForwardingOptions } from './forwarding/results.js';
 
 export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
@@ -77,6 +78,41 @@ function recipesOption(values: Values): readonly Recipe[] {
   return RECIPES.filter((recipe) => wanted.has(recipe));
 }
 
+/** What most benchmarks are asked for: options of their own, where the result goes, and whether our testpmd is built first. */
+export interface Command<Options> {
+  readonly options: Options;
+  readonly json: string;
+  readonly build: boolean;
+}
+
+/**
+ * @param name of the benchmark, and of the file for its result
+ * @param words options that take a value, besides --json
+ * @param flags options that take none
+ * @returns undefined when only help is wanted
+ */
+function parseCommand<Options>(
+  name: string,
+  words: readonly string[],
+  flags: readonly string[],
+  argv: readonly string[],
+  optionsOf: (values: Values) => Options,
+): Command<Options> | undefined {
+  const values = parseWords([...words, 'json'], flags, argv);
+  if (has(values, 'help')) return undefined;
+  const json = last(values, 'json') ?? `bench-out/${name}.json`;
+  return { options: optionsOf(values), json, build: !has(values, 'no-build') };
+}
+
+const pairedWords = ['pairs', 'seconds', 'warm-up'];
+
+/** Pairs of runs, and the one-second windows of each. */
+const pairedOptions = (values: Values, pairs: number) => ({
+  pairs: numberOption(values, 'pairs', pairs, 1, 1000),
+  seconds: numberOption(values, 'seconds', 3, 1, 3600),
+  warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
+});
+
 export interface ForwardingCommand {
   /** Undefined when they are the ones in `resume`. */
   readonly options: ForwardingOptions | undefined;
@@ -86,7 +122,7 @@ export interface ForwardingCommand {
   readonly build: boolean;
 }
 
-const measured = ['recipe', 'size', 'mode', 'pairs', 'seconds', 'warm-up'];
+const measured = ['recipe', 'size', 'mode', ...pairedWords];
 
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
 export function parseForwarding(argv: readonly string[]): ForwardingCommand | undefined {
@@ -105,57 +141,43 @@ export function parseForwarding(argv: readonly string[]): ForwardingCommand | un
     recipes: recipesOption(values).map(({ name }) => name),
     sizes: sizesOption(values, [64, 1518]),
     modes: wordsOption(values, 'mode', MODES),
-    pairs: numberOption(values, 'pairs', 5, 1, 1000),
-    seconds: numberOption(values, 'seconds', 3, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
+    ...pairedOptions(values, 5),
   };
   return { ...files, options, resume, json: last(values, 'json') ?? 'bench-out/forwarding.json' };
 }
 
-export interface LatencyCommand {
-  readonly options: LatencyOptions;
-  readonly json: string;
-  readonly build: boolean;
+/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+export function parseLatency(argv: readonly string[]): Command<LatencyOptions> | undefined {
+  const words = ['recipe', 'size', ...pairedWords, 'rate'];
+  return parseCommand('latency', words, ['no-build'], argv, (values) => {
+    const auto = (last(values, 'rate') ?? 'auto') === 'auto';
+    return {
+      recipes: recipesOption(values).map(({ name }) => name),
+      size: sizeOption(values),
+      pairs: numberOption(values, 'pairs', 1, 1, 1000),
+      seconds: numberOption(values, 'seconds', 60, 1, 3600),
+      warmUpSeconds: numberOption(values, 'warm-up', 3, 0, 3600, 1),
+      pps: auto ? undefined : numberOption(values, 'rate', 0, 0.001, 100, 3) * 1e6,
+    };
+  });
 }
 
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseLatency(argv: readonly string[]): LatencyCommand | undefined {
-  const names = ['recipe', 'size', 'pairs', 'seconds', 'warm-up', 'rate', 'json'];
-  const values = parseWords(names, ['no-build'], argv);
-  if (has(values, 'help')) return undefined;
-  const auto = (last(values, 'rate') ?? 'auto') === 'auto';
-  const options = {
-    recipes: recipesOption(values).map(({ name }) => name),
-    size: sizeOption(values),
-    pairs: numberOption(values, 'pairs', 1, 1, 1000),
-    seconds: numberOption(values, 'seconds', 60, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', 3, 0, 3600, 1),
-    pps: auto ? undefined : numberOption(values, 'rate', 0, 0.001, 100, 3) * 1e6,
-  };
-  return { options, json: last(values, 'json') ?? 'bench-out/latency.json', build: !has(values, 'no-build') };
-}
-
-export interface TurnCommand {
-  readonly options: TurnOptions;
-  readonly json: string;
-}
-
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseTurn(argv: readonly string[]): TurnCommand | undefined {
-  const values = parseWords(['recipe', 'size', 'burst', 'simd', 'seconds', 'warm-up', 'runs', 'json'], [], argv);
-  if (has(values, 'help')) return undefined;
-  const simd = numberOption(values, 'simd', DEFAULT_SIMD_BITWIDTH, 0, 32768);
-  if (!isSimdBitwidth(simd)) throw fail(`--simd ${simd}: ${SIMD_BITWIDTHS} is expected`);
-  const options = {
-    recipes: recipesOption(values).map(({ name }) => name),
-    size: sizeOption(values),
-    burst: numberOption(values, 'burst', 32, 1, 512),
-    simd,
-    seconds: numberOption(values, 'seconds', 3, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', 1, 0, 3600, 1),
-    runs: numberOption(values, 'runs', 3, 1, 1000),
-  };
-  return { options, json: last(values, 'json') ?? 'bench-out/turn.json' };
+export function parseTurn(argv: readonly string[]): Command<TurnOptions> | undefined {
+  const words = ['recipe', 'size', 'burst', 'simd', 'seconds', 'warm-up', 'runs'];
+  return parseCommand('turn', words, [], argv, (values) => {
+    const simd = numberOption(values, 'simd', DEFAULT_SIMD_BITWIDTH, 0, 32768);
+    if (!isSimdBitwidth(simd)) throw fail(`--simd ${simd}: ${SIMD_BITWIDTHS} is expected`);
+    return {
+      recipes: recipesOption(values).map(({ name }) => name),
+      size: sizeOption(values),
+      burst: numberOption(values, 'burst', 32, 1, 512),
+      simd,
+      seconds: numberOption(values, 'seconds', 3, 1, 3600),
+      warmUpSeconds: numberOption(values, 'warm-up', 1, 0, 3600, 1),
+      runs: numberOption(values, 'runs', 3, 1, 1000),
+    };
+  });
 }
 
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
@@ -168,79 +190,54 @@ export function parseLookup(argv: readonly string[]): LookupOptions | undefined 
   };
 }
 
-export interface ScalingCommand {
-  readonly options: ScalingOptions;
-  readonly json: string;
-  readonly build: boolean;
-}
-
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseScaling(argv: readonly string[]): ScalingCommand | undefined {
-  const values = parseWords(['recipe', 'pairs', 'seconds', 'warm-up', 'starts', 'json'], ['no-build'], argv);
-  if (has(values, 'help')) return undefined;
-  const recipes = has(values, 'recipe') ? recipesOption(values) : [recipeNamed('packed mergeable')];
-  if (recipes.length > 1) throw fail(`--recipe: one recipe is expected here, not ${recipes.length}`);
-  const options = {
-    recipe: recipes[0]!.name,
-    pairs: numberOption(values, 'pairs', 3, 1, 1000),
-    seconds: numberOption(values, 'seconds', 3, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
-    starts: numberOption(values, 'starts', 5, 1, 1000),
-  };
-  return { options, json: last(values, 'json') ?? 'bench-out/scaling.json', build: !has(values, 'no-build') };
-}
-
-export interface ExceptionPathCommand {
-  readonly options: ExceptionPathOptions;
-  readonly json: string;
-  readonly build: boolean;
+export function parseScaling(argv: readonly string[]): Command<ScalingOptions> | undefined {
+  const words = ['recipe', ...pairedWords, 'starts'];
+  return parseCommand('scaling', words, ['no-build'], argv, (values) => {
+    const recipes = has(values, 'recipe') ? recipesOption(values) : [recipeNamed('packed mergeable')];
+    if (recipes.length > 1) throw fail(`--recipe: one recipe is expected here, not ${recipes.length}`);
+    const starts = numberOption(values, 'starts', 5, 1, 1000);
+    return { recipe: recipes[0]!.name, ...pairedOptions(values, 3), starts };
+  });
 }
 
 /** Of a packet that fits an MTU of 1500. */
 const MAX_FRAME = 1514;
 
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseExceptionPath(argv: readonly string[]): ExceptionPathCommand | undefined {
-  const names = ['path', 'direction', 'size', 'side', 'pairs', 'seconds', 'warm-up', 'senders', 'json'];
-  const values = parseWords(names, ['no-build'], argv);
-  if (has(values, 'help')) return undefined;
-  const sizes = sizesOption(values, [64, MAX_FRAME]);
-  if (sizes.some((size) => size > MAX_FRAME)) throw fail(`--size ${sizes.join(',')}: ${MAX_FRAME} bytes are the most`);
-  const options = {
-    path: last(values, 'path') ?? '/dev/vhost-net',
-    directions: wordsOption(values, 'direction', DIRECTIONS),
-    sizes,
-    sides: wordsOption(values, 'side', SIDES),
-    pairs: numberOption(values, 'pairs', 3, 1, 1000),
-    seconds: numberOption(values, 'seconds', 3, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', 1, 0.2, 3600, 1),
-    senders: numberOption(values, 'senders', 2, 1, 64),
-  };
-  return { options, json: last(values, 'json') ?? 'bench-out/exception-path.json', build: !has(values, 'no-build') };
-}
-
-export interface InterruptCommand {
-  readonly options: InterruptOptions;
-  readonly json: string;
-  readonly build: boolean;
+export function parseExceptionPath(argv: readonly string[]): Command<ExceptionPathOptions> | undefined {
+  const words = ['path', 'direction', 'size', 'side', ...pairedWords, 'senders'];
+  return parseCommand('exception-path', words, ['no-build'], argv, (values) => {
+    const sizes = sizesOption(values, [64, MAX_FRAME]);
+    if (sizes.some((size) => size > MAX_FRAME)) {
+      throw fail(`--size ${sizes.join(',')}: ${MAX_FRAME} bytes are the most`);
+    }
+    return {
+      path: last(values, 'path') ?? '/dev/vhost-net',
+      directions: wordsOption(values, 'direction', DIRECTIONS),
+      sizes,
+      sides: wordsOption(values, 'side', SIDES),
+      ...pairedOptions(values, 3),
+      senders: numberOption(values, 'senders', 2, 1, 64),
+    };
+  });
 }
 
 /** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
-export function parseInterrupt(argv: readonly string[]): InterruptCommand | undefined {
-  const names = ['ring', 'side', 'pairs', 'seconds', 'warm-up', 'idle', 'wake-ups', 'json'];
-  const values = parseWords(names, ['quick', 'no-build'], argv);
-  if (has(values, 'help')) return undefined;
-  const quick = has(values, 'quick');
-  const options = {
-    rings: wordsOption(values, 'ring', ringNames),
-    sides: wordsOption(values, 'side', INTERRUPT_SIDES),
-    pairs: numberOption(values, 'pairs', quick ? 1 : 3, 1, 1000),
-    seconds: numberOption(values, 'seconds', quick ? 1 : 3, 1, 3600),
-    warmUpSeconds: numberOption(values, 'warm-up', quick ? 0.2 : 1, 0.1, 3600, 1),
-    idleSeconds: numberOption(values, 'idle', quick ? 0.5 : 2, 0.1, 3600, 1),
-    wakeUps: numberOption(values, 'wake-ups', quick ? 50 : 2000, 1, 1_000_000),
-  };
-  return { options, json: last(values, 'json') ?? 'bench-out/interrupt.json', build: !has(values, 'no-build') };
+export function parseInterrupt(argv: readonly string[]): Command<InterruptOptions> | undefined {
+  const words = ['ring', 'side', ...pairedWords, 'idle', 'wake-ups'];
+  return parseCommand('interrupt', words, ['quick', 'no-build'], argv, (values) => {
+    const quick = has(values, 'quick');
+    return {
+      rings: wordsOption(values, 'ring', ringNames),
+      sides: wordsOption(values, 'side', INTERRUPT_SIDES),
+      pairs: numberOption(values, 'pairs', quick ? 1 : 3, 1, 1000),
+      seconds: numberOption(values, 'seconds', quick ? 1 : 3, 1, 3600),
+      warmUpSeconds: numberOption(values, 'warm-up', quick ? 0.2 : 1, 0.1, 3600, 1),
+      idleSeconds: numberOption(values, 'idle', quick ? 0.5 : 2, 0.1, 3600, 1),
+      wakeUps: numberOption(values, 'wake-ups', quick ? 50 : 2000, 1, 1_000_000),
+    };
+  });
 }
 
 export interface ReportCommand {

@@ -10,12 +10,12 @@ import { VirtioPmdError } from '../../native/errors.js';
 import { recipeNamed } from '../common/recipes.js';
 import { formatTable } from '../common/table.js';
 import { frontCommand, type FrontOptions } from './common/front.js';
-import { machineLine, type Machine } from './common/machine.js';
+import { mpps } from './common/figures.js';
+import { measure, SIDES, type Context, type Result, type Side } from './common/measurement.js';
 import type { Peer } from './common/peer.js';
-import { saveJson, SIDES, type Side } from './forwarding/results.js';
 import { START, STOP, withScope, type Scope } from './common/scope.js';
-import { best, median, sum } from './common/statistics.js';
-import { dpdkCommand, portStats, type OurProgram } from './common/testpmd.js';
+import { best, bestWindow, median, pairRatios, sum } from './common/statistics.js';
+import { dpdkCommand, portStats } from './common/testpmd.js';
 
 export interface ScalingOptions {
   readonly recipe: string;
@@ -52,24 +52,12 @@ export interface Memory {
   readonly RssShmem: number;
 }
 
-export interface ScalingResult {
-  readonly kind: 'scaling';
-  readonly started: string;
-  readonly machine: Machine;
-  readonly options: ScalingOptions;
+export interface ScalingResult extends Result<'scaling', ScalingOptions> {
   readonly runs: readonly ScalingRun[];
   /** A Node that does nothing, and both testpmds without ports. */
   readonly memory: Readonly<Record<string, Memory>>;
   /** Milliseconds from start to first packet. */
   readonly starts: Readonly<Record<Side, readonly number[]>>;
-}
-
-export interface ScalingContext {
-  readonly program: OurProgram;
-  readonly json: string;
-  readonly machine: Machine;
-  readonly print: (line: string) => void;
-  readonly signal: AbortSignal;
 }
 
 const SHAPES: readonly Shape[] = [
@@ -112,18 +100,15 @@ export function parseMemory(status: string): Memory {
 
 const memoryOf = (peer: Peer) => parseMemory(readFileSync(`/proc/${peer.pid}/status`, 'utf8'));
 
-export async function runScaling(options: ScalingOptions, context: ScalingContext): Promise<ScalingResult> {
-  const { machine, json, print, signal } = context;
+export function runScaling(options: ScalingOptions, context: Context): Promise<ScalingResult> {
+  const { print } = context;
   const runs: ScalingRun[] = [];
   const memory: Record<string, Memory> = {};
   const starts: Record<Side, number[]> = { ours: [], dpdk: [] };
-  const base = { kind: 'scaling', started: new Date().toISOString(), machine, options } as const;
-  const result = (): ScalingResult => ({ ...base, runs, memory, starts });
-  print(machineLine(machine));
-  try {
+  return measure('scaling', options, context, { runs, memory, starts }, async (keep) => {
     for (let i = 0; i < options.starts; i++) {
       for (const side of SIDES) starts[side].push(await timeStart(options, context, side));
-      saveJson(json, result());
+      keep();
     }
     print(`first packet after: ours ${milliseconds(starts.ours)} ms, DPDK ${milliseconds(starts.dpdk)} ms`);
     Object.assign(memory, await emptyMemory(context));
@@ -131,16 +116,13 @@ export async function runScaling(options: ScalingOptions, context: ScalingContex
       for (const shape of SHAPES) {
         for (const side of SIDES) {
           runs.push({ pair, ...(await measureShape(options, context, side, shape)) });
-          saveJson(json, result());
-          const rate = (best(runs.at(-1)!.windows) / 1e6).toFixed(3);
+          keep();
+          const rate = mpps(best(runs.at(-1)!.windows));
           print(`${describe(shape)}: ${side} ${rate} Mpps, ${runs.at(-1)!.memory.VmRSS} KiB`);
         }
       }
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  return result();
+  });
 }
 
 const milliseconds = (list: readonly number[]) => (list.length === 0 ? '?' : median(list).toFixed(0));
@@ -169,7 +151,7 @@ const queueArguments = (queues: number, lcores: number) => [
   ...[`--rxq=${queues}`, `--txq=${queues}`, `--nb-cores=${lcores}`, '--port-topology=loop'],
 ];
 
-function frontOptions(scope: Scope, options: ScalingOptions, context: ScalingContext, shape: Shape): FrontOptions {
+function frontOptions(scope: Scope, options: ScalingOptions, context: Context, shape: Shape): FrontOptions {
   const { vhost, front } = splitCpus(availableCpus());
   const { devargs } = recipeNamed(options.recipe);
   const { ports, queues, lcores } = shape;
@@ -186,7 +168,7 @@ function frontOptions(scope: Scope, options: ScalingOptions, context: ScalingCon
 
 function measureShape(
   options: ScalingOptions,
-  context: ScalingContext,
+  context: Context,
   side: Side,
   shape: Shape,
 ): Promise<Omit<ScalingRun, 'pair'>> {
@@ -221,7 +203,7 @@ async function received(peer: Peer, ports: number): Promise<number> {
 }
 
 /** Memory of what has no ports: what a port costs is the difference. */
-async function emptyMemory(context: ScalingContext): Promise<Record<string, Memory>> {
+async function emptyMemory(context: Context): Promise<Record<string, Memory>> {
   const program = "process.stdout.write('ready\\n'); setInterval(() => {}, 1e6)";
   const node = await withScope(context.signal, async (scope) => {
     const peer = scope.start('node', [process.execPath, ['-e', program]]);
@@ -243,7 +225,7 @@ async function emptyMemory(context: ScalingContext): Promise<Record<string, Memo
 const ONE: Shape = { ports: 1, queues: 1, lcores: 1 };
 
 /** Starts a front-end that sends at once. @returns milliseconds until the vhost side has its first packet. */
-function timeStart(options: ScalingOptions, context: ScalingContext, side: Side): Promise<number> {
+function timeStart(options: ScalingOptions, context: Context, side: Side): Promise<number> {
   return withScope(context.signal, async (scope) => {
     const vhost = await startVhost(scope, ONE, 'rxonly');
     await vhost.ask('start', START);
@@ -274,13 +256,12 @@ export function scalingTable(result: ScalingResult): string {
       );
     const [ours, dpdk] = [of('ours'), of('dpdk')];
     if (ours.length === 0 || dpdk.length === 0) return [];
-    const rate = (list: readonly ScalingRun[]) => best(list.flatMap((run) => run.windows));
-    const ratios = dpdk.map((run, i) => best(ours[i]!.windows) / best(run.windows));
+    const ratio = median(pairRatios(ours, dpdk)).toFixed(2);
     const rss = (list: readonly ScalingRun[]) => mib(median(list.map((run) => run.memory.VmRSS)));
     return [
       [
         ...[String(shape.ports), String(shape.queues), String(shape.lcores)],
-        ...[(rate(ours) / 1e6).toFixed(3), (rate(dpdk) / 1e6).toFixed(3), median(ratios).toFixed(2)],
+        ...[mpps(bestWindow(ours)), mpps(bestWindow(dpdk)), ratio],
         ...[rss(ours), rss(dpdk), ours[0]!.oversubscribed ? 'oversubscribed' : ''],
       ],
     ];

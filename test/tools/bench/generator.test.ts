@@ -1,6 +1,7 @@
 /** The generator of the latency benchmark, with a guest and a clock that do as they are told. */
 import test from 'ava';
-import { Generator, type Guest } from '../../../tools/bench/latency/generator.js';
+import type { Guest } from '../../../tools/bench/common/generator-process.js';
+import { Generator } from '../../../tools/bench/latency/generator.js';
 import { createRegion, destroyRegion } from '../../../native/region.js';
 import { createMempool, Mempool, mempoolStride } from '../../../paths/mempool.js';
 import { resetMbuf } from '../../../paths/mbuf.js';

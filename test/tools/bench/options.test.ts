@@ -123,13 +123,26 @@ test('the interrupt benchmark: both rings, all sides, 2000 wake-ups; --quick is 
   t.false(quick.build);
 });
 
-test('a mistake is one sentence on stderr and exit code 2', (t) => {
+function runBench(argv: readonly string[], flags: readonly string[] = []) {
   const cwd = fileURLToPath(new URL('../../..', import.meta.url));
-  const run = (...argv: string[]) => {
-    const args = ['--import', './tools/ts.mjs', 'tools/bench/main.ts', ...argv];
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' });
-    return { status, stdout, stderr };
-  };
+  const args = [...flags, '--import', './tools/ts.mjs', 'tools/bench/main.ts', ...argv];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd, encoding: 'utf8' });
+  return { status, stdout, stderr };
+}
+
+test('without native code nothing is measured, which is one sentence; what needs none works', (t) => {
+  for (const argv of [[], ['latency'], ['turn'], ['scaling'], ['exception-path'], ['interrupt']]) {
+    const { status, stdout, stderr } = runBench(argv, ['--no-addons']);
+    t.deepEqual([status, stdout], [1, ''], argv.join());
+    t.regex(stderr, /^error\[ESYSTEM\]: [^\n]*koffi[^\n]*: start Node without --no-addons\n$/);
+  }
+  const help = runBench(['--help'], ['--no-addons']);
+  t.deepEqual([help.status, help.stderr], [0, '']);
+  t.is(runBench(['lookup', '--routes', '10', '--windows', '1'], ['--no-addons']).status, 0);
+});
+
+test('a mistake is one sentence on stderr and exit code 2', (t) => {
+  const run = (...argv: string[]) => runBench(argv);
   t.deepEqual(run('repotr'), {
     status: 2,
     stdout: '',

@@ -6,12 +6,12 @@ import test, { type ExecutionContext } from 'ava';
 import { escapeXml, svgChart, wrap } from '../../../tools/bench/forwarding/chart.js';
 import { pathsFromLog } from '../../../tools/bench/common/front.js';
 import type { Machine } from '../../../tools/bench/common/machine.js';
+import { saveJson } from '../../../tools/bench/common/measurement.js';
 import { intoPage, markdownReport, textReport } from '../../../tools/bench/forwarding/report.js';
 import {
   checkSameMachine,
   isDone,
   loadResult,
-  saveJson,
   stepsOf,
   wholePairs,
   type ForwardingResult,

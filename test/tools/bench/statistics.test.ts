@@ -5,7 +5,7 @@ import { Histogram } from '../../../tools/bench/common/histogram.js';
 import { cpuFlags } from '../../../tools/bench/common/machine.js';
 import { canCount, countEvent, parsePerf } from '../../../tools/bench/common/perf.js';
 import { lcoresOption, parseMemory, splitCpus } from '../../../tools/bench/scaling.js';
-import { best, median, partsPerMillion } from '../../../tools/bench/common/statistics.js';
+import { best, bestWindow, median, pairRatios, partsPerMillion } from '../../../tools/bench/common/statistics.js';
 
 test('median: odd, even, one, none; its input stays as it was', (t) => {
   const values = [3, 1, 2];
@@ -115,6 +115,17 @@ test('CPUs are halved, and lcores take them in turn', (t) => {
   t.deepEqual(splitCpus([0, 1]), { vhost: [0], front: [1] });
   t.deepEqual(splitCpus([0, 1, 2, 4, 6]), { vhost: [0, 1], front: [2, 4, 6] });
   t.is(lcoresOption(0, 4, [2, 3]), '0@0,1@2,2@3,3@2,4@3');
+});
+
+test('the ratio of a pair is that of its best windows; a half of a pair has none', (t) => {
+  const run = (pair: number, ...windows: number[]) => ({ pair, windows });
+  const [ours, theirs] = [
+    [run(0, 1, 6), run(1, 8), run(2, 5)],
+    [run(1, 4, 2), run(0, 3)],
+  ];
+  t.deepEqual(pairRatios(ours, theirs), [2, 2]);
+  t.is(bestWindow(ours), 8);
+  t.is(bestWindow([]), NaN);
 });
 
 test('memory comes from the lines of /proc/PID/status', (t) => {

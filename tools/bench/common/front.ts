@@ -2,7 +2,7 @@
 import { VirtioPmdError } from '../../../native/errors.js';
 import { usingLines } from '../../../paths/select.js';
 import { RECIPES } from '../../common/recipes.js';
-import type { Side } from '../forwarding/results.js';
+import type { Side } from './measurement.js';
 import { dpdkCommand, ourCommand, ourCpu, peerCpu, type OurProgram } from './testpmd.js';
 
 /** Of a dpdk-testpmd: enough for MBUFS. */

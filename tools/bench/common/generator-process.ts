@@ -10,6 +10,12 @@ import { peerCpu } from './testpmd.js';
 export const START_MS = 60_000;
 const POLL_MS = 100;
 
+/** The guest, as VhostDevice shows it: virtqueue 0 receives there, virtqueue 1 transmits. */
+export interface Guest {
+  enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
+  dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
+}
+
 /** A front-end that has connected. */
 export interface FrontEnd {
   readonly guest: VhostDevice;

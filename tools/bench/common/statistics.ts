@@ -13,6 +13,26 @@ export function best(values: readonly number[]): number {
   return values.length === 0 ? NaN : Math.max(...values);
 }
 
+/** A front-end in a process of its own: one of the two of a pair. */
+export interface PairedRun {
+  readonly pair: number;
+  /** Packets per second, window by window. */
+  readonly windows: readonly number[];
+}
+
+/** The best window of all runs; NaN of none. */
+export function bestWindow(runs: readonly Pick<PairedRun, 'windows'>[]): number {
+  return best(runs.flatMap((run) => run.windows));
+}
+
+/** For each pair that both sides have measured: our best window divided by theirs. */
+export function pairRatios(ours: readonly PairedRun[], theirs: readonly PairedRun[]): number[] {
+  return ours.flatMap((run) => {
+    const other = theirs.find(({ pair }) => pair === run.pair);
+    return other === undefined ? [] : [best(run.windows) / best(other.windows)];
+  });
+}
+
 export function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }

@@ -4,11 +4,14 @@
  * CPUs: peers share CPU 0, ours runs on CPU 1 where there is one (`--lcores '0@0,1@1'`: the main lcore sleeps on its prompt).
  */
 import { availableCpus } from '../../../native/cpu.js';
+import { hasKoffi } from '../../../native/koffi.js';
 import type { Peer } from './peer.js';
 
-/** CPU of the peers and CPU of our forwarding lcore. The same one on a machine that has but one. */
-export const peerCpu = availableCpus()[0]!;
-export const ourCpu = availableCpus()[1] ?? peerCpu;
+/**
+ * CPU of the peers and CPU of our forwarding lcore. The same one on a machine that has but one. Asked for here, before threads
+ * pin themselves; without koffi nothing can be measured, and whoever tries is told.
+ */
+export const [peerCpu = 0, ourCpu = peerCpu] = hasKoffi ? availableCpus() : [];
 
 let prefixes = 0;
 const filePrefix = () => `vpmd${process.pid}-${prefixes++}`;
@@ -57,10 +60,11 @@ export interface OurOptions {
   readonly nodeArgs?: readonly string[];
 }
 
-const programs: Readonly<Record<OurProgram, readonly string[]>> = {
-  source: ['--import', './tools/ts.mjs', 'tools/testpmd/main.ts'],
-  dist: ['dist/tools/testpmd/main.js'],
-};
+/** Node's arguments for a program of ours. */
+export function programArguments(name: 'testpmd' | 'l3fwd-power', program: OurProgram): string[] {
+  if (program === 'dist') return [`dist/tools/${name}/main.js`];
+  return ['--import', './tools/ts.mjs', `tools/${name}/main.ts`];
+}
 
 /** Program and arguments of our testpmd. */
 export function ourCommand(options: OurOptions): [string, string[]] {
@@ -68,7 +72,7 @@ export function ourCommand(options: OurOptions): [string, string[]] {
   return [
     process.execPath,
     [
-      ...[...nodeArgs, ...programs[program]],
+      ...[...nodeArgs, ...programArguments('testpmd', program)],
       ...[
         '--lcores',
         lcores ?? `0@${peerCpu},1@${ourCpu}`,

@@ -8,12 +8,12 @@ import { VirtioPmdError } from '../../../native/errors.js';
 import { formatTable } from '../../common/table.js';
 import { floodCommand, interfaceCounters, inNamespaceOf, namespaced, setUp, tool } from './system.js';
 import { frontCommand, pathsFromLog, type Paths } from '../common/front.js';
-import { machineLine, type Machine } from '../common/machine.js';
+import { mpps, pairOf } from '../common/figures.js';
+import { measure, type Context, type Result, type Side } from '../common/measurement.js';
 import type { Peer } from '../common/peer.js';
-import { saveJson, type Side } from '../forwarding/results.js';
 import { PROMPT, START, STOP, withScope, type Scope } from '../common/scope.js';
-import { best, median, partsPerMillion, sum } from '../common/statistics.js';
-import { portStats, type OurProgram } from '../common/testpmd.js';
+import { best, bestWindow, median, pairRatios, partsPerMillion, sum } from '../common/statistics.js';
+import { portStats } from '../common/testpmd.js';
 
 /** to-kernel: the port sends (txonly). from-kernel: programs send UDP into the tap, the port receives (rxonly). */
 export const DIRECTIONS = ['to-kernel', 'from-kernel'] as const;
@@ -47,20 +47,8 @@ export interface ExceptionPathRun extends Paths {
   readonly dropped: number;
 }
 
-export interface ExceptionPathResult {
-  readonly kind: 'exception-path';
-  readonly started: string;
-  readonly machine: Machine;
-  readonly options: ExceptionPathOptions;
+export interface ExceptionPathResult extends Result<'exception-path', ExceptionPathOptions> {
   readonly runs: readonly ExceptionPathRun[];
-}
-
-export interface ExceptionPathContext {
-  readonly program: OurProgram;
-  readonly json: string;
-  readonly machine: Machine;
-  readonly print: (line: string) => void;
-  readonly signal: AbortSignal;
 }
 
 /** Name of the tap in its namespace. */
@@ -83,38 +71,29 @@ export function checkExceptionPath(path: string): void {
   tool('unshare', ['-n', 'true'], 'util-linux has it, and only root may make a network namespace');
 }
 
-export async function runExceptionPath(
-  options: ExceptionPathOptions,
-  context: ExceptionPathContext,
-): Promise<ExceptionPathResult> {
-  const { machine, json, print, signal } = context;
+export function runExceptionPath(options: ExceptionPathOptions, context: Context): Promise<ExceptionPathResult> {
   const runs: ExceptionPathRun[] = [];
-  const base = { kind: 'exception-path', started: new Date().toISOString(), machine, options } as const;
-  const result = (): ExceptionPathResult => ({ ...base, runs });
-  print(machineLine(machine));
-  try {
+  return measure('exception-path', options, context, { runs }, async (keep) => {
     for (let pair = 0; pair < options.pairs; pair++) {
       for (const direction of options.directions) {
         for (const size of options.sizes) {
           for (const side of options.sides) {
-            const run = await measure(options, context, { direction, size, side });
+            const run = await measureSide(options, context, { direction, size, side });
             runs.push({ pair, direction, size, side, ...run });
-            saveJson(json, result());
-            print(`pair ${pair + 1}/${options.pairs}  ${direction}  ${size}  ${side}  ${mpps(best(run.windows))} Mpps`);
+            keep();
+            const rate = mpps(best(run.windows));
+            context.print(`${pairOf(pair, options)}  ${direction}  ${size}  ${side}  ${rate} Mpps`);
           }
         }
       }
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  return result();
+  });
 }
 
 type Step = Pick<ExceptionPathRun, 'direction' | 'size' | 'side'>;
 type Measured = Omit<ExceptionPathRun, keyof Step | 'pair'>;
 
-function measure(options: ExceptionPathOptions, context: ExceptionPathContext, step: Step): Promise<Measured> {
+function measureSide(options: ExceptionPathOptions, context: Context, step: Step): Promise<Measured> {
   return withScope(context.signal, async (scope) => {
     const { direction, size, side } = step;
     const front = await scope.testpmd(side, namespaced(frontCommand(side, frontOptions(options, context))));
@@ -142,7 +121,7 @@ function measure(options: ExceptionPathOptions, context: ExceptionPathContext, s
   });
 }
 
-function frontOptions({ path }: ExceptionPathOptions, { program, machine }: ExceptionPathContext) {
+function frontOptions({ path }: ExceptionPathOptions, { program, machine }: Context) {
   return {
     vdevs: [deviceString(path)],
     program,
@@ -166,8 +145,6 @@ async function startSenders(scope: Scope, front: Peer, size: number, count: numb
   return senders;
 }
 
-const mpps = (pps: number) => (pps / 1e6).toFixed(3);
-
 /** One line per direction and size. */
 export function exceptionPathTable({ options, runs }: ExceptionPathResult): string {
   const head = [
@@ -186,17 +163,13 @@ export function exceptionPathTable({ options, runs }: ExceptionPathResult): stri
         runs.filter((run) => run.direction === direction && run.size === size && run.side === side);
       const [ours, dpdk] = [of('ours'), of('dpdk')];
       if (ours.length + dpdk.length === 0) return [];
-      const most = (list: readonly ExceptionPathRun[]) =>
-        list.length === 0 ? '-' : mpps(best(list.flatMap((run) => run.windows)));
+      const most = (list: readonly ExceptionPathRun[]) => (list.length === 0 ? '-' : mpps(bestWindow(list)));
       const dropped = (list: readonly ExceptionPathRun[]) => {
         if (list.length === 0 || direction === 'to-kernel') return '-';
         const lost = sum(list.map((run) => run.dropped));
         return partsPerMillion(lost, lost + sum(list.map((run) => run.packets))).toFixed(0);
       };
-      const both = ours.flatMap((run) => {
-        const other = dpdk.find(({ pair }) => pair === run.pair);
-        return other === undefined ? [] : [best(run.windows) / best(other.windows)];
-      });
+      const both = pairRatios(ours, dpdk);
       const ratio = both.length === 0 ? '-' : median(both).toFixed(2);
       const pairs = String(both.length === 0 ? Math.max(ours.length, dpdk.length) : both.length);
       return [[direction, String(size), most(ours), most(dpdk), ratio, dropped(ours), dropped(dpdk), pairs]];

@@ -5,13 +5,14 @@ import { svgChart } from './chart.js';
 import { machineLine, type Machine } from '../common/machine.js';
 import { distanceOf, HandOver } from '../common/hand-over.js';
 import { measurePair, type PairOptions } from './pair.js';
+import { mpps, pairOf } from '../common/figures.js';
+import { saveJson, type Context } from '../common/measurement.js';
 import { canCount } from '../common/perf.js';
 import { textReport } from './report.js';
 import {
   checkSameMachine,
   isDone,
   loadResult,
-  saveJson,
   stepsOf,
   wholePairs,
   type ForwardingOptions,
@@ -20,7 +21,7 @@ import {
   type Step,
 } from './results.js';
 import { best } from '../common/statistics.js';
-import { ourCpu, peerCpu, type OurProgram } from '../common/testpmd.js';
+import { ourCpu, peerCpu } from '../common/testpmd.js';
 
 const PAGES = 'pages of 4 KiB on both sides (--no-huge)';
 
@@ -37,17 +38,11 @@ export function resumeResult(file: string, machine: Machine): ForwardingResult {
   return wholePairs(result);
 }
 
-export interface ForwardingContext {
-  readonly program: OurProgram;
-  /** Where the result goes, after every measurement. */
-  readonly json: string;
-  readonly print: (line: string) => void;
-  /** Ends it early: what has been measured is kept. */
-  readonly signal: AbortSignal;
-}
-
-/** Measures what is missing in `result`. Failures are noted and do not end it. */
-export async function runForwarding(result: ForwardingResult, context: ForwardingContext): Promise<ForwardingResult> {
+/** Measures what is missing in `result`, which knows the machine. Failures are noted and do not end it. */
+export async function runForwarding(
+  result: ForwardingResult,
+  context: Omit<Context, 'machine'>,
+): Promise<ForwardingResult> {
   const { program, json, print, signal } = context;
   const { options, machine } = result;
   const missing = stepsOf(options).filter((step) => !isDone(result, step));
@@ -98,14 +93,14 @@ async function steadyPair(step: Step, options: PairOptions): Promise<Run[]> {
 
 const position = (done: number, all: number) => `[${String(done).padStart(String(all).length)}/${all}]`;
 
-function describeStep({ pair, recipe, size, mode }: Step, { pairs }: ForwardingOptions): string {
-  return `pair ${pair + 1}/${pairs}  ${mode.padEnd(6)} ${String(size).padStart(4)}  ${recipe.padEnd(27)}`;
+function describeStep({ pair, recipe, size, mode }: Step, options: ForwardingOptions): string {
+  return `${pairOf(pair, options)}  ${mode.padEnd(6)} ${String(size).padStart(4)}  ${recipe.padEnd(27)}`;
 }
 
 function describeRuns(runs: readonly Run[]): string {
   const [ours, dpdk] = runs.map((run) => best(run.windows)) as [number, number];
-  const mpps = (pps: number) => (pps / 1e6).toFixed(3).padStart(6);
-  return `ours ${mpps(ours)}  DPDK ${mpps(dpdk)}  ratio ${(ours / dpdk).toFixed(2)}  ${distanceOf(runs)}`;
+  const rate = (pps: number) => mpps(pps).padStart(6);
+  return `ours ${rate(ours)}  DPDK ${rate(dpdk)}  ratio ${(ours / dpdk).toFixed(2)}  ${distanceOf(runs)}`;
 }
 
 function describeLeft(ms: number): string {

@@ -1,5 +1,6 @@
 /** The result of the forwarding benchmark as text for a terminal and as Markdown for docs/performance.md. */
 import { formatMarkdown, formatTable } from '../../common/table.js';
+import { mpps } from '../common/figures.js';
 import { machineLine } from '../common/machine.js';
 import { isDone, stepsOf, type ForwardingResult, type Mode } from './results.js';
 import { fallbackMark, fallbackNotes, summarise, type Row } from './summary.js';
@@ -10,7 +11,6 @@ const what: Readonly<Record<Mode, string>> = {
   txonly: 'txonly: the front-end sends, the vhost side receives',
 };
 
-const mpps = (pps: number) => (pps / 1e6).toFixed(3);
 const nanoseconds = (pps: number) => (1e9 / pps).toFixed(1);
 
 interface Column {

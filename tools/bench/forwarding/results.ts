@@ -1,15 +1,12 @@
 /** The result of the forwarding benchmark as it is kept in a JSON file, and what of it is still to be measured. */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Machine } from '../common/machine.js';
+import { SIDES, type Result, type Side } from '../common/measurement.js';
 
 /** io: packets go round; rxonly: the front-end receives what the vhost side makes; txonly: the other way round. */
 export const MODES = ['io', 'rxonly', 'txonly'] as const;
 export type Mode = (typeof MODES)[number];
-
-export const SIDES = ['ours', 'dpdk'] as const;
-export type Side = (typeof SIDES)[number];
 
 export interface ForwardingOptions {
   /** Names. */
@@ -58,15 +55,11 @@ export interface Failure extends Step {
   readonly error: string;
 }
 
-export interface ForwardingResult {
-  readonly kind: 'forwarding';
+export interface ForwardingResult extends Result<'forwarding', ForwardingOptions> {
   /** ISO 8601. */
-  readonly started: string;
   readonly updated: string;
-  readonly machine: Machine;
   /** Pages of the packet memory, the same on both sides. */
   readonly pages: string;
-  readonly options: ForwardingOptions;
   readonly runs: readonly Run[];
   /** Of the last attempt: they are measured again when the result is resumed. */
   readonly failures: readonly Failure[];
@@ -117,13 +110,6 @@ export function loadResult(file: string): ForwardingResult {
     [value['machine'], value['options']].every(isObject);
   if (fits) return value as unknown as ForwardingResult;
   throw new VirtioPmdError('EOPTION', `${file} is no result of npm run bench: one of the forwarding kind is expected`);
-}
-
-/** Writes JSON so that the file is whole at every moment. */
-export function saveJson(file: string, value: unknown): void {
-  mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(`${file}.new`, `${JSON.stringify(value, undefined, 1)}\n`);
-  renameSync(`${file}.new`, file);
 }
 
 /** @throws VirtioPmdError ECONFIG when a result from elsewhere, or of other code, would be mixed with ours. */

@@ -1,8 +1,9 @@
 /** From measurements to the rows of the table. */
 import { RECIPES } from '../../common/recipes.js';
 import { distanceOf, type Distance } from '../common/hand-over.js';
-import { best, median, partsPerMillion, sum } from '../common/statistics.js';
-import { rowsOf, sameRow, wholePairs, type ForwardingResult, type Mode, type Run, type Side } from './results.js';
+import type { Side } from '../common/measurement.js';
+import { best, median, pairRatios, partsPerMillion, sum } from '../common/statistics.js';
+import { rowsOf, sameRow, wholePairs, type ForwardingResult, type Mode, type Run } from './results.js';
 
 /** One side of a row. */
 export interface SideSummary {
@@ -64,9 +65,8 @@ export function summarise(result: ForwardingResult): Row[] {
     const [ourRuns, dpdkRuns] = [of('ours'), of('dpdk')];
     if (ourRuns.length === 0) return [];
     const [ours, dpdk] = [summariseSide(ourRuns), summariseSide(dpdkRuns)];
-    const ratios = ourRuns.map((run, i) => best(run.windows) / best(dpdkRuns[i]!.windows));
     return {
-      ...{ ...row, pairs: ourRuns.length, ours, dpdk, ratio: median(ratios) },
+      ...{ ...row, pairs: ourRuns.length, ours, dpdk, ratio: median(pairRatios(ourRuns, dpdkRuns)) },
       ratioOfBest: ours.best / dpdk.best,
       ratioOfMedians: ours.median / dpdk.median,
       collections: sum(ourRuns.map((run) => run.collections ?? 0)),

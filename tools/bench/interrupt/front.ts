@@ -7,7 +7,7 @@ import { ROUTE } from './wakeups.js';
 import type { Machine } from '../common/machine.js';
 import type { Peer } from '../common/peer.js';
 import { START, type Scope } from '../common/scope.js';
-import { ourCpu, peerCpu, type OurProgram } from '../common/testpmd.js';
+import { ourCpu, peerCpu, programArguments, type OurProgram } from '../common/testpmd.js';
 
 /** interrupt: l3fwd-power --interrupt-only. polling: l3fwd-power --pmd-mgmt=baseline. dpdk: dpdk-testpmd's io, on virtio_user. */
 export const INTERRUPT_SIDES = ['interrupt', 'polling', 'dpdk'] as const;
@@ -27,10 +27,6 @@ export interface InterruptFrontOptions {
 }
 
 const modes = { interrupt: '--interrupt-only', polling: '--pmd-mgmt=baseline' };
-const programs: Readonly<Record<OurProgram, readonly string[]>> = {
-  source: ['--import', './tools/ts.mjs', 'tools/l3fwd-power/main.ts'],
-  dist: ['dist/tools/l3fwd-power/main.js'],
-};
 
 /** @param routes a file. */
 export function l3fwdCommand(options: InterruptFrontOptions, routes: string): [string, string[]] {
@@ -39,7 +35,7 @@ export function l3fwdCommand(options: InterruptFrontOptions, routes: string): [s
   const vdev = ['--vdev', `net_virtio_user0,path=${socket},queues=1,${RINGS[ring]}`];
   const words = ['-p', '0x1', '-P', '--config=(0,0,1)', '--parse-ptype', `--rule_ipv4=${routes}`];
   const mode = side === 'dpdk' ? [] : [modes[side]];
-  return [process.execPath, [...programs[program], ...eal, ...vdev, '--', ...words, ...mode]];
+  return [process.execPath, [...programArguments('l3fwd-power', program), ...eal, ...vdev, '--', ...words, ...mode]];
 }
 
 /** Starts one. It forwards, or sleeps, when this is done. */

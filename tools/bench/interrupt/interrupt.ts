@@ -5,17 +5,18 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VirtioPmdError } from '../../../native/errors.js';
+import { microseconds, mpps, pairOf } from '../common/figures.js';
 import { MEMORY_MIB } from '../common/front.js';
+import { RESULT_LINE, startGenerator } from '../common/jobs.js';
+import { measure, type Context, type Result } from '../common/measurement.js';
 import { cpuShare, cpuTime, type CpuShare } from './cpu.js';
 import { RINGS, startFront, stopFront, type InterruptSide, type Ring } from './front.js';
 import type { WakeUpJob } from './generator.js';
 import type { WakeUpResult } from './wakeups.js';
-import { machineLine, type Machine } from '../common/machine.js';
 import type { Peer } from '../common/peer.js';
-import { saveJson } from '../forwarding/results.js';
 import { PROMPT, START, STOP, withScope, type Scope } from '../common/scope.js';
 import { best } from '../common/statistics.js';
-import { dpdkCommand, portStats, type OurProgram } from '../common/testpmd.js';
+import { dpdkCommand, portStats } from '../common/testpmd.js';
 
 export interface InterruptOptions {
   readonly rings: readonly Ring[];
@@ -51,24 +52,11 @@ export interface WakeUpRun extends WakeUpResult {
   readonly missed?: number;
 }
 
-export interface InterruptResult {
-  readonly kind: 'interrupt';
-  readonly started: string;
-  readonly machine: Machine;
-  readonly options: InterruptOptions;
+export interface InterruptResult extends Result<'interrupt', InterruptOptions> {
   readonly loads: readonly LoadRun[];
   readonly wakeUps: readonly WakeUpRun[];
 }
 
-export interface InterruptContext {
-  readonly program: OurProgram;
-  readonly json: string;
-  readonly machine: Machine;
-  readonly print: (line: string) => void;
-  readonly signal: AbortSignal;
-}
-
-const GENERATOR = ['--min-semi-space-size=64', '--import', './tools/ts.mjs', 'tools/bench/interrupt/generator.ts'];
 /** flowgen makes one packet and sends it so often again: it should not be what limits the others. */
 const CLONES = '--flowgen-clones=31';
 /** Milliseconds between packets: an lcore that sleeps is asleep by then; one that polls need not be waited for. */
@@ -76,22 +64,19 @@ const GAP = { asleep: [5, 20], polling: [1, 3] } as const;
 /** From the last packet until nothing is on its way any more. */
 const SETTLE_MS = 200;
 
-export async function runInterrupt(options: InterruptOptions, context: InterruptContext): Promise<InterruptResult> {
-  const { machine, json, print, signal } = context;
+export function runInterrupt(options: InterruptOptions, context: Context): Promise<InterruptResult> {
+  const { print } = context;
   const loads: LoadRun[] = [];
   const wakeUps: WakeUpRun[] = [];
-  const base = { kind: 'interrupt', started: new Date().toISOString(), machine, options } as const;
-  const result = (): InterruptResult => ({ ...base, loads, wakeUps });
-  print(machineLine(machine));
-  try {
+  return measure('interrupt', options, context, { loads, wakeUps }, async (keep) => {
     for (let pair = 0; pair < options.pairs; pair++) {
       for (const ring of options.rings) {
         await measureLoads(options, context, ring, pair, (run) => {
           loads.push(run);
-          saveJson(json, result());
-          const mpps = (best(run.windows) / 1e6).toFixed(3);
+          keep();
+          const rate = mpps(best(run.windows));
           const idle = (run.idle.lcore * 100).toFixed(2);
-          print(`pair ${pair + 1}/${options.pairs}  ${ring}  ${run.side}  ${mpps} Mpps; idle: ${idle} % of a CPU`);
+          print(`${pairOf(pair, options)}  ${ring}  ${run.side}  ${rate} Mpps; idle: ${idle} % of a CPU`);
         });
       }
     }
@@ -99,21 +84,18 @@ export async function runInterrupt(options: InterruptOptions, context: Interrupt
       for (const side of options.sides) {
         const run = await measureWakeUps(options, context, ring, side);
         wakeUps.push(run);
-        saveJson(json, result());
-        const [p50, p99] = [run.latency.p50, run.latency.p99].map((ns) => (ns / 1000).toFixed(1));
+        keep();
+        const [p50, p99] = [run.latency.p50, run.latency.p99].map(microseconds);
         print(`${ring}  ${side}  ${run.received} packets: p50 ${p50}, p99 ${p99} µs`);
       }
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  return result();
+  });
 }
 
 /** All sides in turn; DPDK's, which is there for comparison with an idle lcore, only in the first pair. */
 function measureLoads(
   options: InterruptOptions,
-  context: InterruptContext,
+  context: Context,
   ring: Ring,
   pair: number,
   onRun: (run: LoadRun) => void,
@@ -167,7 +149,7 @@ async function startMode(vhost: Peer, mode: string): Promise<void> {
 
 function measureWakeUps(
   options: InterruptOptions,
-  context: InterruptContext,
+  context: Context,
   ring: Ring,
   side: InterruptSide,
 ): Promise<WakeUpRun> {
@@ -176,12 +158,11 @@ function measureWakeUps(
     const [minGapMs, maxGapMs] = side === 'interrupt' ? GAP.asleep : GAP.polling;
     const { wakeUps: count, warmUpSeconds } = options;
     const job: WakeUpJob = { socket, count, minGapMs, maxGapMs, warmUpSeconds };
-    const generator = scope.start('generator', [process.execPath, [...GENERATOR, JSON.stringify(job)]]);
-    await generator.waitFor(/listening\n/, 60_000);
+    const generator = await startGenerator(scope, 'interrupt/generator.ts', job);
     const front = await startFront(scope, { side, ring, socket, ...context });
     await generator.waitFor(/measuring\n/, 60_000);
     const before = cpuTime(front.pid);
-    const line = await generator.waitFor(/^\{.*\}$/m, count * maxGapMs + 60_000);
+    const line = await generator.waitFor(RESULT_LINE, count * maxGapMs + 60_000);
     const after = cpuTime(front.pid);
     const missed = (await stopFront(front, side))?.['missed'];
     const result = JSON.parse(line[0]) as WakeUpResult;

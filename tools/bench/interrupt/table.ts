@@ -2,7 +2,8 @@
 import { formatTable } from '../../common/table.js';
 import type { InterruptResult, LoadRun } from './interrupt.js';
 import type { InterruptSide, Ring } from './front.js';
-import { best, median } from '../common/statistics.js';
+import { microseconds } from '../common/figures.js';
+import { best, median, pairRatios } from '../common/statistics.js';
 
 const titles: Readonly<Record<InterruptSide, string>> = {
   interrupt: 'l3fwd-power --interrupt-only',
@@ -11,7 +12,6 @@ const titles: Readonly<Record<InterruptSide, string>> = {
 };
 
 const percent = (share: number) => (share * 100).toFixed(2);
-const microseconds = (ns: number) => (ns / 1000).toFixed(1);
 const largest = (values: readonly number[]) => Math.max(...values);
 
 /** Three tables: an idle lcore, waking up, under load. */
@@ -62,10 +62,7 @@ function loadTable({ loads, options }: InterruptResult): string {
     const of = (side: InterruptSide) => loads.filter((run) => run.ring === ring && run.side === side);
     const [asleep, polling, dpdk] = [of('interrupt'), of('polling'), of('dpdk')];
     if (asleep.length + polling.length + dpdk.length === 0) return [];
-    const pairs = asleep.flatMap((run) => {
-      const other = polling.find(({ pair }) => pair === run.pair);
-      return other === undefined ? [] : [best(run.windows) / best(other.windows)];
-    });
+    const pairs = pairRatios(asleep, polling);
     const windows = (runs: readonly LoadRun[]) => runs.flatMap((run) => run.windows);
     const [a, b] = [windows(asleep), windows(polling)];
     const ratios = [median(pairs), best(a) / best(b), median(a) / median(b)].map((ratio) => shown(ratio, 2));

@@ -9,8 +9,7 @@ import { VirtioPmdError } from '../../../native/errors.js';
 import { fold, rawSum } from '../../../paths/checksum.js';
 import { resetMbuf } from '../../../paths/mbuf.js';
 import { NIL, type Mempool } from '../../../paths/mempool.js';
-import type { Guest } from '../latency/generator.js';
-import { checkTime, START_MS } from '../common/generator-process.js';
+import { checkTime, START_MS, type Guest } from '../common/generator-process.js';
 
 export interface WakeUpOptions {
   readonly count: number;

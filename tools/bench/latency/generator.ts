@@ -9,13 +9,8 @@
 import { VirtioPmdError } from '../../../native/errors.js';
 import { resetMbuf } from '../../../paths/mbuf.js';
 import { NIL, type Mempool } from '../../../paths/mempool.js';
+import type { Guest } from '../common/generator-process.js';
 import { Histogram } from '../common/histogram.js';
-
-/** The guest, as VhostDevice shows it: virtqueue 0 receives there, virtqueue 1 transmits. */
-export interface Guest {
-  enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
-  dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
-}
 
 export interface GeneratorOptions {
   /** Bytes of a packet. */

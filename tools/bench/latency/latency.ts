@@ -7,12 +7,12 @@ import { VirtioPmdError } from '../../../native/errors.js';
 import { recipeNamed } from '../../common/recipes.js';
 import { formatTable } from '../../common/table.js';
 import { frontCommand, pathsFromLog, type Paths } from '../common/front.js';
+import { RESULT_LINE, startGenerator } from '../common/jobs.js';
+import { microseconds, mpps } from '../common/figures.js';
+import { measure, SIDES, type Context, type Result, type Side } from '../common/measurement.js';
 import type { GeneratorJob, GeneratorResult } from './generator-main.js';
-import { machineLine, type Machine } from '../common/machine.js';
-import { saveJson, SIDES, type Side } from '../forwarding/results.js';
 import { START, withScope } from '../common/scope.js';
 import { median } from '../common/statistics.js';
-import type { OurProgram } from '../common/testpmd.js';
 
 export interface LatencyOptions {
   readonly recipes: readonly string[];
@@ -33,69 +33,48 @@ export interface LatencyRun extends GeneratorResult, Paths {
   readonly rate: number;
 }
 
-export interface LatencyResult {
-  readonly kind: 'latency';
-  readonly started: string;
-  readonly machine: Machine;
-  readonly options: LatencyOptions;
+export interface LatencyResult extends Result<'latency', LatencyOptions> {
   /** Of the search for the highest rate. */
   readonly probes: readonly LatencyRun[];
   readonly runs: readonly LatencyRun[];
 }
 
-export interface LatencyContext {
-  readonly program: OurProgram;
-  readonly json: string;
-  readonly machine: Machine;
-  readonly print: (line: string) => void;
-  readonly signal: AbortSignal;
-}
-
 const PROBE_SECONDS = 2;
-const GENERATOR = ['--import', './tools/ts.mjs', 'tools/bench/latency/generator-main.ts'];
-/** The generator's clock leaves some garbage: less often collected when there is more room for it (MiB). */
-const ROOM = '--min-semi-space-size=64';
 
-export async function runLatency(options: LatencyOptions, context: LatencyContext): Promise<LatencyResult> {
-  const { machine, json, print, signal } = context;
-  const base = { kind: 'latency', started: new Date().toISOString(), machine, options } as const;
+export function runLatency(options: LatencyOptions, context: Context): Promise<LatencyResult> {
+  const { print } = context;
   const probes: LatencyRun[] = [];
   const runs: LatencyRun[] = [];
-  const result = (): LatencyResult => ({ ...base, probes, runs });
-  const measure = async (list: LatencyRun[], recipe: string, pair: number, side: Side, rate: number) => {
-    const seconds = rate === 0 ? PROBE_SECONDS : options.seconds;
-    const run = await measureOne({ ...options, seconds }, context, recipe, side, rate);
-    list.push({ recipe, pair, side, rate, ...run });
-    saveJson(json, result());
-    return list.at(-1)!;
-  };
-  print(machineLine(machine));
-  try {
+  return measure('latency', options, context, { probes, runs }, async (keep) => {
+    const add = async (list: LatencyRun[], recipe: string, pair: number, side: Side, rate: number) => {
+      const seconds = rate === 0 ? PROBE_SECONDS : options.seconds;
+      const run = await measureOne({ ...options, seconds }, context, recipe, side, rate);
+      list.push({ recipe, pair, side, rate, ...run });
+      keep();
+      return list.at(-1)!;
+    };
     for (const recipe of options.recipes) {
       let rate = options.pps;
       if (rate === undefined) {
         const most: number[] = [];
-        for (const side of SIDES) most.push((await measure(probes, recipe, 0, side, 0)).pps);
+        for (const side of SIDES) most.push((await add(probes, recipe, 0, side, 0)).pps);
         rate = Math.round(Math.min(...most) / 2);
         print(`${recipe}: at most ours ${mpps(most[0]!)}, DPDK ${mpps(most[1]!)} Mpps; measuring at ${mpps(rate)}`);
       }
       for (let pair = 0; pair < options.pairs; pair++) {
         for (const side of SIDES) {
-          const { latency } = await measure(runs, recipe, pair, side, rate);
+          const { latency } = await add(runs, recipe, pair, side, rate);
           const [p50, p999] = [microseconds(latency.p50), microseconds(latency.p999)];
           print(`${recipe}: ${side} p50 ${p50}, p99.9 ${p999}, max ${microseconds(latency.max)} µs`);
         }
       }
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
-  return result();
+  });
 }
 
 function measureOne(
   options: LatencyOptions,
-  context: LatencyContext,
+  context: Context,
   recipe: string,
   side: Side,
   pps: number,
@@ -105,14 +84,13 @@ function measureOne(
   return withScope(signal, async (scope) => {
     const socket = join(scope.directory, 's');
     const job: GeneratorJob = { socket, size, pps, seconds, warmUpSeconds };
-    const generator = scope.start('generator', [process.execPath, [ROOM, ...GENERATOR, JSON.stringify(job)]]);
-    await generator.waitFor(/listening\n/, 60_000);
+    const generator = await startGenerator(scope, 'latency/generator-main.ts', job);
     const vdevs = [`net_virtio_user0,path=${socket},queues=1,${recipeNamed(recipe).devargs}`];
     const avx512 = machine.flags.includes('avx512f');
     const front = await scope.testpmd(side, frontCommand(side, { vdevs, program, avx512 }));
     await front.ask('start', START);
     const status = await generator.end();
-    const line = /^\{.*\}$/m.exec(generator.output)?.[0];
+    const line = RESULT_LINE.exec(generator.output)?.[0];
     if (line === undefined) {
       const why = generator.output.replace('listening\n', '').trim();
       throw new VirtioPmdError('EPEER', `${recipe}, ${side}: the generator ended with ${status}: ${why}`);
@@ -120,9 +98,6 @@ function measureOne(
     return { ...(JSON.parse(line) as GeneratorResult), ...pathsFromLog(front.output) };
   });
 }
-
-const mpps = (pps: number) => (pps / 1e6).toFixed(3);
-const microseconds = (ns: number) => (ns / 1000).toFixed(1);
 
 const head = [
   ...['Recipe', 'Side', 'Mpps', 'p50 µs', 'p99 µs', 'p99.9 µs', 'max µs', 'p99.9/p50'],

@@ -1,8 +1,9 @@
 /** `npm run bench -- turn`: nanoseconds per packet of the driver alone. Every measurement is a process of its own. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { formatTable } from '../../common/table.js';
-import { machineLine, type Machine } from '../common/machine.js';
-import { saveJson } from '../forwarding/results.js';
+import { jobCommand, RESULT_LINE } from '../common/jobs.js';
+import { machineLine } from '../common/machine.js';
+import { saveJson, untilInterrupted, type Context } from '../common/measurement.js';
 import { withScope } from '../common/scope.js';
 import { median } from '../common/statistics.js';
 import type { TurnJob, TurnResult } from './run.js';
@@ -21,21 +22,12 @@ export interface TurnRun extends Omit<TurnResult, 'windows'> {
   readonly windows: number;
 }
 
-export interface TurnContext {
-  readonly json: string;
-  readonly machine: Machine;
-  readonly print: (line: string) => void;
-  readonly signal: AbortSignal;
-}
-
-const RUN = ['--import', './tools/ts.mjs', 'tools/bench/turn/run.ts'];
-
-export async function runTurn(options: TurnOptions, context: TurnContext): Promise<readonly TurnRun[]> {
+export async function runTurn(options: TurnOptions, context: Omit<Context, 'program'>): Promise<readonly TurnRun[]> {
   const { machine, json, print, signal } = context;
   const { recipes, runs: count, ...job } = options;
   const runs: TurnRun[] = [];
   print(machineLine(machine));
-  try {
+  await untilInterrupted(signal, async () => {
     for (let round = 0; round < count; round++) {
       for (const recipe of recipes) {
         runs.push(await turnOnce({ recipe, ...job }, signal));
@@ -44,18 +36,16 @@ export async function runTurn(options: TurnOptions, context: TurnContext): Promi
         saveJson(json, { kind: 'turn', machine, options, runs });
       }
     }
-  } catch (error) {
-    if (!signal.aborted) throw error;
-  }
+  });
   return runs;
 }
 
 /** One process. @throws VirtioPmdError EPEER when it fails. */
 export function turnOnce(job: TurnJob, signal: AbortSignal): Promise<TurnRun> {
   return withScope(signal, async (scope) => {
-    const child = scope.start('turn', [process.execPath, [...RUN, JSON.stringify(job)]]);
+    const child = scope.start('turn', jobCommand('turn/run.ts', job));
     const status = await child.end();
-    const line = /^\{.*\}$/m.exec(child.output)?.[0];
+    const line = RESULT_LINE.exec(child.output)?.[0];
     if (line === undefined) throw new VirtioPmdError('EPEER', `${job.recipe}: ended with ${status}: ${child.output}`);
     const { windows, ...paths } = JSON.parse(line) as TurnResult;
     const best = Math.min(...windows);
