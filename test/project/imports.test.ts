@@ -95,6 +95,26 @@ test('a room imports itself and the rooms to its right: tools, driver, paths, na
   t.deepEqual(wrong.map(show), []);
 });
 
+/** What one program takes from another, by importer, and why. */
+const betweenPrograms: Readonly<Record<string, readonly string[]>> = {
+  // measures l3fwd-power's longest prefix match by itself
+  'tools/bench/lookup.ts': ['tools/l3fwd-power/lpm4.js', 'tools/l3fwd-power/lpm6.js'],
+};
+
+test('a program imports tools/common and itself, and no other program', (t) => {
+  const programOf = (path: string) => /^tools\/([^/]+)\//.exec(path)?.[1];
+  const wrong = imports.filter(({ from, to }) => {
+    const [program, target] = [programOf(from), programOf(to)];
+    const allowed = target === undefined || target === program || target === 'common';
+    return program !== undefined && !allowed && !betweenPrograms[from]?.includes(to);
+  });
+  t.deepEqual(wrong.map(show), []);
+  const unused = Object.entries(betweenPrograms).flatMap(([from, targets]) =>
+    targets.filter((to) => !imports.some((one) => one.from === from && one.to === to)),
+  );
+  t.deepEqual(unused, []);
+});
+
 test('nothing imports test/ or docs/', (t) => {
   t.deepEqual(imports.filter(({ to }) => /^(test|docs)\//.test(to)).map(show), []);
 });

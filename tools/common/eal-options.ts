@@ -4,9 +4,9 @@ import { canonicalAddress } from '../../driver/virtio/pci/address.js';
 import { parseLcores } from '../../driver/eal/eal.js';
 import type { LcoreMap } from '../../driver/eal/eal.js';
 import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port/config.js';
-import { ealFlags, ealOptional, ealValues, silent } from './ignored-options.js';
-import { all, has, ignoredNotes, last, parseArgs, table, type Values } from './parse.js';
-import { checkValues, ealChecks } from './value-checks.js';
+import { ignoredEalOptions } from './ignored-eal-options.js';
+import { checkIgnored, ignoredNotes } from './ignored-options.js';
+import { all, has, last, parseArgs, table, type Values } from './parse.js';
 import { parseNumberList, parseUnsigned } from './values.js';
 
 export interface EalArguments {
@@ -60,13 +60,7 @@ const aliases = {
 const logLevels = ['emergency', 'alert', 'critical', 'error', 'warning', 'notice', 'info', 'debug'];
 const NOTICE = 6;
 
-export const ealTable = table(
-  [...flags, ...Object.keys(ealFlags)],
-  [...values, ...Object.keys(ealValues)],
-  lists,
-  aliases,
-  Object.keys(ealOptional),
-);
+export const ealTable = table(flags, values, lists, aliases, ignoredEalOptions);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `EAL: ${sentence}`);
 
@@ -157,7 +151,7 @@ function parseSimdBitwidth(parsed: Values): number {
 /** @throws VirtioPmdError EOPTION, ELCORE: one sentence naming the option. */
 export function parseEalOptions(argv: readonly string[]): EalArguments {
   const parsed = parseArgs('EAL', ealTable, argv);
-  checkValues('EAL', parsed, ealChecks);
+  checkIgnored('EAL', parsed, ignoredEalOptions);
   const allowed = checkPci('-a', all(parsed, 'a'));
   const blocked = checkPci('-b', all(parsed, 'b'));
   const vdevs = all(parsed, 'vdev');
@@ -181,9 +175,6 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     showVersion: has(parsed, 'v'),
     version: has(parsed, 'version'),
     help: has(parsed, 'h'),
-    notes: [
-      ...(procType === undefined ? [] : [procType]),
-      ...ignoredNotes('EAL', parsed, { ...ealFlags, ...ealValues, ...ealOptional }, silent),
-    ],
+    notes: [...(procType === undefined ? [] : [procType]), ...ignoredNotes('EAL', parsed, ignoredEalOptions)],
   };
 }

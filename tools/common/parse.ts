@@ -8,7 +8,7 @@ import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
 
 /** `optional`: a value only when it is attached, as in --huge-unlink=always. */
-type Kind = 'flag' | 'value' | 'optional';
+export type Kind = 'flag' | 'value' | 'optional';
 
 /** What a program takes; names without dashes, those of one letter are short options. */
 export interface OptionTable {
@@ -22,18 +22,22 @@ export type Values = ReadonlyMap<string, readonly string[]>;
 
 export const dashed = (name: string) => (name.length === 1 ? `-${name}` : `--${name}`);
 
-/** Flags take no value; values and lists take one, of which the last counts, or all do. */
+/**
+ * Flags take no value; values and lists take one, of which the last counts, or all do.
+ * @param ignored more options, each with its kind
+ */
 export function table(
   flags: readonly string[],
   values: readonly string[],
   lists: readonly string[],
   aliases: Readonly<Record<string, string>>,
-  optional: readonly string[] = [],
+  ignored: Readonly<Record<string, { readonly kind: Kind }>> = {},
 ): OptionTable {
+  const ignoredOf = (kind: Kind) => Object.keys(ignored).filter((name) => ignored[name]!.kind === kind);
   const kinds = new Map<string, Kind>();
-  for (const name of flags) kinds.set(name, 'flag');
-  for (const name of [...values, ...lists]) kinds.set(name, 'value');
-  for (const name of optional) kinds.set(name, 'optional');
+  for (const name of [...flags, ...ignoredOf('flag')]) kinds.set(name, 'flag');
+  for (const name of [...values, ...ignoredOf('value'), ...lists]) kinds.set(name, 'value');
+  for (const name of ignoredOf('optional')) kinds.set(name, 'optional');
   return { kinds, aliases };
 }
 
@@ -170,15 +174,4 @@ export function all(values: Values, name: string): readonly string[] {
 
 export function has(values: Values, name: string): boolean {
   return values.has(name);
-}
-
-/** One line per option given that has no meaning here. */
-export function ignoredNotes(
-  program: string,
-  values: Values,
-  ignored: Readonly<Record<string, string>>,
-  silent: ReadonlySet<string> = new Set(),
-): string[] {
-  const names = Object.keys(ignored).filter((name) => has(values, name) && !silent.has(name));
-  return names.map((name) => `${program}: ${dashed(name)} is accepted and has no effect: ${ignored[name]}`);
 }

@@ -74,14 +74,3 @@ export function parseIpv4(text: string): number | undefined {
   }
   return address;
 }
-
-/** The first value that occurs twice, with both places. */
-export function firstDuplicate(
-  values: readonly number[],
-): { value: number; first: number; second: number } | undefined {
-  for (let second = 1; second < values.length; second++) {
-    const first = values.indexOf(values[second]!);
-    if (first < second) return { value: values[second]!, first, second };
-  }
-  return undefined;
-}

@@ -1,8 +1,15 @@
 /** The options after `--`: those of dpdk-l3fwd-power. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
-import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../common/parse.js';
-import { appChecks, checkValues } from '../common/value-checks.js';
+import {
+  checkIgnored,
+  ethLinkSpeed,
+  flag,
+  ignoredNotes,
+  silent,
+  type IgnoredOptions,
+} from '../common/ignored-options.js';
+import { all, has, last, parseArgs, table, type Values } from '../common/parse.js';
 import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';
 import { parseConfig, type RxAssignment } from './lcore-config.js';
 
@@ -52,14 +59,17 @@ const refused: Readonly<Record<string, string>> = {
   'scale-freq-max': frequency,
   'cpu-resume-latency': 'limits the sleep states of a CPU, which this program leaves to the kernel',
 };
-const ignored = { 'no-numa': 'memory comes from the nearest node', 'eth-link-speed': 'the speed is the devarg speed=' };
+const ignored: IgnoredOptions = {
+  'no-numa': silent(flag('memory comes from the nearest node')),
+  'eth-link-speed': ethLinkSpeed,
+};
 
-const flags = ['P', 'help', 'parse-ptype', 'interrupt-only', 'telemetry', 'no-numa', 'legacy', 'u', 'U'];
+const flags = ['P', 'help', 'parse-ptype', 'interrupt-only', 'telemetry', 'legacy', 'u', 'U'];
 const values = [
-  'p', 'config', 'pmd-mgmt', 'max-empty-polls', 'pause-duration', 'max-pkt-len', 'rule_ipv4', 'rule_ipv6', 'eth-link-speed',
+  'p', 'config', 'pmd-mgmt', 'max-empty-polls', 'pause-duration', 'max-pkt-len', 'rule_ipv4', 'rule_ipv6',
   'i', 'perf-config', 'high-perf-cores', 'scale-freq-min', 'scale-freq-max', 'cpu-resume-latency',
 ]; // prettier-ignore
-export const l3fwdTable = table(flags, values, ['eth-dest'], { h: 'help' });
+export const l3fwdTable = table(flags, values, ['eth-dest'], { h: 'help' }, ignored);
 
 /** Options that choose a mode, and what the sample calls it when there are two. */
 const modeOptions: Readonly<Record<string, string>> = {
@@ -139,7 +149,7 @@ function parseDestination(text: string): readonly [number, string] {
 export function parseOptions(argv: readonly string[]): L3fwdOptions {
   const parsed = parseArgs(PROGRAM, l3fwdTable, argv);
   const help = has(parsed, 'help');
-  checkValues(PROGRAM, parsed, { 'eth-link-speed': appChecks['eth-link-speed']! });
+  checkIgnored(PROGRAM, parsed, ignored);
   checkModes(parsed);
   checkRefused(parsed);
   const config = last(parsed, 'config');
@@ -163,6 +173,6 @@ export function parseOptions(argv: readonly string[]): L3fwdOptions {
     ruleIpv4: pathOf(parsed, 'rule_ipv4'),
     ruleIpv6: pathOf(parsed, 'rule_ipv6'),
     help,
-    notes: ignoredNotes(PROGRAM, parsed, ignored, new Set(['no-numa'])),
+    notes: ignoredNotes(PROGRAM, parsed, ignored),
   };
 }

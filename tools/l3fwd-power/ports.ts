@@ -7,7 +7,7 @@ import type { Link, PortEvents } from '../../driver/port/types.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import { devicesOf } from '../common/devices.js';
 import type { EalArguments } from '../common/eal-options.js';
-import { formatLink } from '../testpmd/show/info.js';
+import { formatLink } from '../common/link.js';
 import { rxQueuesOf, type LcoreQueues } from './lcore-config.js';
 import type { L3fwdOptions, Mode } from './options.js';
 import { BURST } from './router.js';

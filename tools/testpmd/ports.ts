@@ -7,7 +7,7 @@ import type { PortConfig } from '../../driver/port/types.js';
 import type { Forwarding } from './forwarding.js';
 import { offloadNames } from './commands/offload-names.js';
 import { newEntry, type PortEntry, type Session } from './session.js';
-import { formatLink } from './show/info.js';
+import { formatLink } from '../common/link.js';
 
 type Which = number | 'all';
 

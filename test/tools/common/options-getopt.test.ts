@@ -13,7 +13,7 @@ const options = table(
   ['rxq', 'rxd', 'n'],
   ['vdev'],
   { v: 'version', ver: 'verbose' },
-  ['rxq-share'],
+  { 'rxq-share': { kind: 'optional' } },
 );
 const parse = (...argv: string[]) => Object.fromEntries(parseArgs('p', options, argv));
 

@@ -12,6 +12,7 @@ import {
   ratesBetween,
 } from '../../../tools/testpmd/show/stats.js';
 import { planForwarding } from '../../../tools/testpmd/topology.js';
+import * as link from '../../../tools/common/link.js';
 import { defaultPeer } from '../../../tools/common/values.js';
 
 const nothing: PortStats = {
@@ -299,10 +300,10 @@ Port MAC Address       Name         Driver         Status   Link
 });
 
 test('link lines', (t) => {
-  t.is(info.formatLink({ up: true, speed: 10000 }), 'up at 10 Gbps FDX Fixed');
-  t.is(info.formatLink(up), 'up at Unknown FDX Autoneg');
-  t.is(info.formatLink({ up: false, speed: undefined }), 'down');
-  t.is(info.formatSpeed({ up: true, speed: 100 }), '100 Mbps');
+  t.is(link.formatLink({ up: true, speed: 10000 }), 'up at 10 Gbps FDX Fixed');
+  t.is(link.formatLink(up), 'up at Unknown FDX Autoneg');
+  t.is(link.formatLink({ up: false, speed: undefined }), 'down');
+  t.is(link.formatSpeed({ up: true, speed: 100 }), '100 Mbps');
 });
 
 test('show port N rx_offload, tx_offload', (t) => {

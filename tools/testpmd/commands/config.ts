@@ -4,7 +4,7 @@ import { loadMode, locateMode } from '../engines/load-mode.js';
 import { canRetry, findMode, modeNames, nameOf, type Mode } from '../engines/modes.js';
 import type { Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
-import { firstDuplicate, parseMac, parseMask, parseNumberList, parseRangeList } from '../../common/values.js';
+import { parseMac, parseMask, parseNumberList, parseRangeList } from '../../common/values.js';
 
 function setMode({ session }: Testpmd, mode: Mode, retry: boolean): void {
   const { settings } = session;
@@ -18,6 +18,15 @@ async function setUserMode(testpmd: Testpmd, path: string, retry: boolean): Prom
   const mode = locateMode(path);
   await loadMode(mode);
   setMode(testpmd, mode, retry);
+}
+
+/** The first value that occurs twice, with both places. */
+function firstDuplicate(values: readonly number[]): { value: number; first: number; second: number } | undefined {
+  for (let second = 1; second < values.length; second++) {
+    const first = values.indexOf(values[second]!);
+    if (first < second) return { value: values[second]!, first, second };
+  }
+  return undefined;
 }
 
 function setCores(session: Session, cores: readonly number[] | undefined, text: string): void {

@@ -1,6 +1,6 @@
 import { MAX_BURST } from '../options/app-options.js';
 import type { Args, Row } from './grammar.js';
-import { appValues } from '../../common/ignored-options.js';
+import { ignoredAppOptions } from '../options/ignored-options.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
 import { U16_MAX } from '../../common/values.js';
@@ -28,7 +28,7 @@ function configAll({ session }: Testpmd, what: string, value: number): void {
     return;
   }
   if (what === 'max-lro-pkt-size') {
-    session.complain(`${what} is accepted and has no effect: ${appValues[what]}`);
+    session.complain(`${what} is accepted and has no effect: ${ignoredAppOptions[what]!.why}`);
     return;
   }
   if (what === 'rxq' || what === 'txq') {

@@ -11,12 +11,12 @@ import {
 import { didYouMean } from '../../../native/nearest.js';
 import { locateMode } from '../engines/load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from '../engines/modes.js';
-import { appFlags, appOptional, appValues } from '../../common/ignored-options.js';
-import { all, has, ignoredNotes, last, parseArgs, table, type Values } from '../../common/parse.js';
+import { checkIgnored, ignoredNotes } from '../../common/ignored-options.js';
+import { all, has, last, parseArgs, table, type Values } from '../../common/parse.js';
 import { RSS_IP, RSS_UDP } from '../commands/rss-types.js';
 import { topologies, type Topology } from '../topology.js';
 import { whyNoMode } from '../commands/unsupported.js';
-import { appChecks, checkValues } from '../../common/value-checks.js';
+import { ignoredAppOptions } from './ignored-options.js';
 import {
   parseHex,
   parseIpv4,
@@ -98,13 +98,9 @@ const values = [
   'tx-ip', 'tx-udp', 'rxfreet', 'txfreet', 'rx-offloads', 'tx-offloads', 'flowgen-flows',
 ]; // prettier-ignore
 
-export const appTable = table(
-  [...flags, ...Object.keys(appFlags)],
-  [...values, ...Object.keys(appValues)],
-  ['eth-peer'],
-  { i: 'interactive', a: 'auto-start', h: 'help' },
-  Object.keys(appOptional),
-);
+const aliases = { i: 'interactive', a: 'auto-start', h: 'help' };
+
+export const appTable = table(flags, values, ['eth-peer'], aliases, ignoredAppOptions);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `testpmd: ${sentence}`);
 
@@ -236,7 +232,7 @@ function topologyOf(parsed: Values): Topology {
 /** @throws VirtioPmdError EOPTION: one sentence naming the option, the value and what is accepted. */
 export function parseAppOptions(argv: readonly string[]): AppArguments {
   const parsed = parseArgs('testpmd', appTable, argv);
-  checkValues('testpmd', parsed, appChecks);
+  checkIgnored('testpmd', parsed, ignoredAppOptions);
   checkProcess(parsed);
   const mbufSizes = listOf(parsed, 'mbuf-size', parseNumberList, '2176 or 2176,8192') ?? [2048 + HEADROOM];
   const mbufSize = mbufSizes[0]!;
@@ -251,7 +247,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
   const rxQueues = number(parsed, 'rxq', 0, MAX_QUEUES) ?? 1;
   const txQueues = number(parsed, 'txq', 0, MAX_QUEUES) ?? 1;
   if (rxQueues === 0 || txQueues === 0) throw fail('--rxq and --txq must be above 0: virtio queues come in pairs');
-  const notes = ignoredNotes('testpmd', parsed, { ...appFlags, ...appValues, ...appOptional });
+  const notes = ignoredNotes('testpmd', parsed, ignoredAppOptions);
   if (mbufSizes.length > 1)
     notes.push(`testpmd: --mbuf-size: the first size, ${mbufSize}, is used; there is one mempool`);
   return {

@@ -1,23 +1,12 @@
 /** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`: text as dpdk-testpmd formats it. */
 import type { Link, PortInfo, QueueInfo } from '../../../driver/port/types.js';
+import { formatSpeed } from '../../common/link.js';
 import { offloadNames, type Direction } from '../commands/offload-names.js';
 import { formatTypeNames, namesOfRssTypes } from '../commands/rss-types.js';
 
 const stars = '*'.repeat(21);
 const onOff = (value: boolean) => (value ? 'on' : 'off');
 const enabled = (value: boolean) => (value ? 'enabled' : 'disabled');
-
-/** "10 Gbps", "100 Mbps", "Unknown", "None". */
-export function formatSpeed({ up, speed }: Link): string {
-  if (speed === undefined) return up ? 'Unknown' : 'None';
-  if (speed === 0) return 'None';
-  return speed >= 1000 ? `${speed / 1000} Gbps` : `${speed} Mbps`;
-}
-
-/** "up at 10 Gbps FDX Fixed", as in "Port 0 Link up at 10 Gbps FDX Fixed". */
-export function formatLink(link: Link): string {
-  return link.up ? `up at ${formatSpeed(link)} FDX ${link.speed === undefined ? 'Autoneg' : 'Fixed'}` : 'down';
-}
 
 export function formatPortInfo(info: PortInfo, link: Link): string {
   const { rxOffloads } = info;
