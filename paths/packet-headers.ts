@@ -4,9 +4,10 @@ import { ETHER_HDR_LEN } from './layout.js';
 import type { Mempool } from './mempool.js';
 
 export const ETHER_TYPE_IPV4 = 0x0800;
+export const ETHER_TYPE_ARP = 0x0806;
 export const ETHER_TYPE_IPV6 = 0x86dd;
-const ETHER_TYPE_VLAN = 0x8100;
-const ETHER_TYPE_QINQ = 0x88a8;
+export const ETHER_TYPE_VLAN = 0x8100;
+export const ETHER_TYPE_QINQ = 0x88a8;
 const VLAN_TAG_LEN = 4;
 
 export const IPPROTO_TCP = 6;

@@ -7,7 +7,7 @@ import fc from 'fast-check';
 import type { VhostDevice } from '../../driver/vhost/index.js';
 import { createRegion, destroyRegion } from '../../native/region.js';
 import { createMempool, Mempool } from '../../paths/mempool.js';
-import { AGEING_SECONDS, MAC_TABLE_SIZE, MacTable } from '../../tools/vhost-switch/mac-table.js';
+import { AGEING_SECONDS, TABLE_SIZE, ForwardingTable } from '../../tools/vhost-switch/forwarding-table.js';
 import { flowHash } from '../../tools/vhost-switch/flow-hash.js';
 import { parseOptions } from '../../tools/vhost-switch/options.js';
 import { statsScreen } from '../../tools/vhost-switch/stats-screen.js';
@@ -15,7 +15,7 @@ import { Switch } from '../../tools/vhost-switch/switch.js';
 import { startPeer, temporaryDirectory } from '../support/peers.js';
 
 test('addresses: learnt, moved, aged, never groups, forgotten with their port', (t) => {
-  const table = new MacTable();
+  const table = new ForwardingTable();
   t.is(table.lookup(0x0200, 1, 0), -1);
   table.learn(0x0200, 1, 3, 0);
   t.is(table.lookup(0x0200, 1, AGEING_SECONDS - 1), 3);
@@ -34,8 +34,8 @@ test('addresses: learnt, moved, aged, never groups, forgotten with their port', 
 test('a flood of addresses stays within the table and pushes out the oldest', (t) => {
   fc.assert(
     fc.property(fc.array(fc.nat(0xffffffff), { minLength: 1, maxLength: 200 }), (lows) => {
-      const table = new MacTable();
-      for (let i = 0; i < MAC_TABLE_SIZE * 2; i++) table.learn(0x0200, (i * 2654435761) >>> 0, 1, 1);
+      const table = new ForwardingTable();
+      for (let i = 0; i < TABLE_SIZE * 2; i++) table.learn(0x0200, (i * 2654435761) >>> 0, 1, 1);
       lows.forEach((low, i) => table.learn(0x0600, low, i % 8, 2 + i));
       // the last eight are younger than whatever else there is, so each has a place
       return lows.slice(-8).every((low, i, last) => {

@@ -6,6 +6,7 @@ import type { LcoreMap } from '../../driver/eal/eal.js';
 import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port/config.js';
 import { ignoredEalOptions } from './ignored-eal-options.js';
 import { checkIgnored, ignoredNotes } from './ignored-options.js';
+import { LOG_LEVELS, logLevelNumber, parseLogLevel, type LogSetting } from './log-level.js';
 import { all, has, last, parseArgs, table, type Values } from './parse.js';
 import { parseNumberList, parseUnsigned } from './values.js';
 
@@ -26,6 +27,7 @@ export interface EalArguments {
   readonly maxSimdBitwidth: number;
   /** Driver log lines of this level (1 emergency to 8 debug) and below are shown. */
   readonly logLevel: number;
+  readonly logSettings: readonly LogSetting[];
   /** -v: say it, and go on. */
   readonly showVersion: boolean;
   /** --version: say it, and no more. */
@@ -57,9 +59,6 @@ const aliases = {
   ...{ 'numa-mem': 'socket-mem', 'numa-limit': 'socket-limit' },
 };
 
-const logLevels = ['emergency', 'alert', 'critical', 'error', 'warning', 'notice', 'info', 'debug'];
-const NOTICE = 6;
-
 export const ealTable = table(flags, values, lists, aliases, ignoredEalOptions);
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `EAL: ${sentence}`);
@@ -85,14 +84,10 @@ function parseLcoreOptions(parsed: Values): LcoreMap | undefined {
   return option && parseLcores(option, last(parsed, option.replace(/^-+/, ''))!);
 }
 
-/** "debug", "8", or "pmd.net.virtio.*:debug" */
-function parseLogLevel(text: string): number {
-  const level = text.slice(Math.max(text.lastIndexOf(':'), text.lastIndexOf(',')) + 1);
-  const number = parseUnsigned(level, 1, 8);
-  if (number !== undefined) return number;
-  const index = logLevels.findIndex((name) => level.length > 0 && name.startsWith(level));
-  if (index < 0) throw fail(`--log-level ${text}: the level is one of ${logLevels.join(', ')}, or 1 to 8`);
-  return index + 1;
+function logSetting(text: string): LogSetting {
+  const setting = parseLogLevel(text);
+  if (setting !== undefined) return setting;
+  throw fail(`--log-level ${text}: the level is one of ${LOG_LEVELS.join(', ')}, or 1 to 8`);
 }
 
 function parseNumber(parsed: Values, name: string): number | undefined {
@@ -158,7 +153,7 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
   if (vdevs.includes('')) throw fail('--vdev: must be a device, such as net_virtio_user0,path=/tmp/vhost.sock');
   if (allowed.length > 0 && blocked.length > 0)
     throw fail('-a and -b exclude each other: give the devices to use, or those to leave alone');
-  const levels = all(parsed, 'log-level').map(parseLogLevel);
+  const logSettings = all(parsed, 'log-level').map(logSetting);
   const procType = parseProcType(parsed);
   return {
     memoryMiB: parseMemory(parsed),
@@ -171,7 +166,8 @@ export function parseEalOptions(argv: readonly string[]): EalArguments {
     blocked,
     noPci: has(parsed, 'no-pci'),
     maxSimdBitwidth: parseSimdBitwidth(parsed),
-    logLevel: levels.length > 0 ? Math.max(...levels) : NOTICE,
+    logLevel: logSettings.length > 0 ? Math.max(...logSettings.map(({ level }) => level)) : logLevelNumber('notice'),
+    logSettings,
     showVersion: has(parsed, 'v'),
     version: has(parsed, 'version'),
     help: has(parsed, 'h'),

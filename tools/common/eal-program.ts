@@ -7,6 +7,7 @@ import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/ea
 import type { PortEvents } from '../../driver/port/types.js';
 import { Ending } from './ending.js';
 import { endDespiteReaders, Output } from './output.js';
+import { logLevelNumber } from './log-level.js';
 import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './eal-options.js';
 import { startVersion, versionText } from './version.js';
@@ -43,13 +44,10 @@ const peerLines = new Output({
   write: (text) => write(process.stderr, text),
 });
 
-/** syslog's numbers, as in --log-level. */
-const logLevels = { error: 4, warning: 5, notice: 6, info: 7, debug: 8 } as const;
-
 /** What --log-level lets through goes to stderr. */
 export function logOf({ logLevel }: EalArguments): PortEvents['log'] {
   return (level, line) => {
-    if (logLevels[level] <= logLevel) peerLines.line(line);
+    if (logLevelNumber(level) <= logLevel) peerLines.line(line);
   };
 }
 
@@ -76,13 +74,7 @@ export interface EalProgram<A extends { readonly help: boolean; readonly notes: 
   readonly parse: (argv: readonly string[]) => A;
   readonly makeEal: (args: EalArguments) => Eal;
   /** Ends when its work is done, or when `signal` says so. @throws VirtioPmdError */
-  readonly run: (
-    eal: Eal,
-    args: EalArguments,
-    own: A,
-    signal: AbortSignal,
-    ealArgv: readonly string[],
-  ) => Promise<void>;
+  readonly run: (eal: Eal, args: EalArguments, own: A, signal: AbortSignal) => Promise<void>;
 }
 
 /** Sets the exit code: DPDK's programs leave with 0 after a signal, and with 1 after any error. */
@@ -99,10 +91,9 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
   ending: Ending,
 ): Promise<number> {
   const separator = argv.indexOf('--');
-  const ealArgv = separator < 0 ? argv : argv.slice(0, separator);
   let eal: Eal | undefined;
   try {
-    const args = parseEalOptions(ealArgv);
+    const args = parseEalOptions(separator < 0 ? argv : argv.slice(0, separator));
     if (args.version && !args.help) {
       process.stdout.write(versionText(name));
       return 0;
@@ -116,7 +107,7 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
     for (const note of [...args.notes, ...own.notes]) complain(note);
     endOrderly(() => ending.abort());
     eal = makeEal(args);
-    await run(eal, args, own, ending.signal, ealArgv);
+    await run(eal, args, own, ending.signal);
     eal.close();
     return 0;
   } catch (error) {

@@ -1,4 +1,5 @@
-/** Values of options and commands: numbers, masks, lists, MAC and IPv4 addresses. Undefined means "not one of those". */
+/** Values of options and commands: numbers, masks, lists, IPv4 addresses. Undefined means "not one of those". */
+import { formatMac } from '../../driver/wire/mac.js';
 
 export const U16_MAX = 0xffff;
 export const U32_MAX = 0xffffffff;
@@ -50,16 +51,9 @@ export function parseHex(text: string, max = Number.MAX_SAFE_INTEGER): number | 
   return value <= max ? value : undefined;
 }
 
-/** "02:00:00:00:00:01" in capitals, or undefined. */
-export function parseMac(text: string): string | undefined {
-  const parts = text.split(/[:-]/);
-  if (parts.length !== 6 || !parts.every((part) => /^[0-9a-fA-F]{1,2}$/.test(part))) return undefined;
-  return parts.map((part) => part.padStart(2, '0').toUpperCase()).join(':');
-}
-
 /** The address that a port is assumed to talk to unless told (`set eth-peer`). */
 export function defaultPeer(portId: number): string {
-  return `02:00:00:00:00:${(portId & 0xff).toString(16).toUpperCase().padStart(2, '0')}`;
+  return formatMac(Uint8Array.of(2, 0, 0, 0, 0, portId));
 }
 
 /** "198.18.0.1" as a 32-bit number. */

@@ -1,14 +1,7 @@
 /** From what a user calls a device to the device: addresses in several spellings, wildcards, interface names. */
 import { VirtioPmdError } from '../../native/errors.js';
+import { canonicalAddress } from '../../driver/virtio/pci/address.js';
 import type { PciDevice } from './devices.js';
-
-/** The address as sysfs writes it (`0000:00:03.0`), domain 0 unless given; undefined when `word` is not an address. */
-export function canonicalAddress(word: string): string | undefined {
-  const parts = /^(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])$/i.exec(word);
-  if (!parts) return undefined;
-  const hex = (digits: string, width: number) => parseInt(digits, 16).toString(16).padStart(width, '0');
-  return `${hex(parts[1] ?? '0', 4)}:${hex(parts[2]!, 2)}:${hex(parts[3]!, 2)}.${parts[4]}`;
-}
 
 /** A shell pattern (`*`, `?`, `[a-f]`) as a regular expression for the whole of a text; one with a range upside down matches nothing. */
 export function globPattern(glob: string, flags = ''): RegExp {

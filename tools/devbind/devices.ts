@@ -31,13 +31,14 @@ export function readDevices(machine: Machine): PciDevice[] {
 export function readDevice(machine: Machine, address: string): PciDevice {
   const folder = `${DEVICES}/${address}`;
   const text = (name: string) => (machine.read(`${folder}/${name}`) ?? '').trim();
-  const hex = (name: string) => text(name).replace(/^0x/, '').toLowerCase();
+  /** Hexadecimal, without 0x. */
+  const id = (name: string) => text(name).replace(/^0x/, '').toLowerCase();
   const override = text('driver_override');
   return {
     address,
-    classCode: hex('class'),
-    vendor: hex('vendor'),
-    device: hex('device'),
+    classCode: id('class'),
+    vendor: id('vendor'),
+    device: id('device'),
     modalias: text('modalias'),
     driver: machine.linkName(`${folder}/driver`),
     override: override === '(null)' ? '' : override,

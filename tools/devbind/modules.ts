@@ -26,18 +26,19 @@ export interface DriverFacts {
 }
 
 /** Module names and driver names differ in these, and the kernel itself takes either. */
-const fold = (name: string) => name.replaceAll('-', '_');
+const withUnderscores = (name: string) => name.replaceAll('-', '_');
 
 /** Why `driver` cannot be bound to, and what to do: one sentence. */
 export function missingDriver(driver: string, { drivers, loaded, release, modulesDep }: DriverFacts): string {
-  const same = drivers.find((name) => fold(name) === fold(driver));
+  const same = drivers.find((name) => withUnderscores(name) === withUnderscores(driver));
   if (same !== undefined) return `Driver '${driver}' is not loaded; did you mean ${same}?`;
-  if (loaded.some((name) => fold(name) === fold(driver))) {
+  if (loaded.some((name) => withUnderscores(name) === withUnderscores(driver))) {
     return `Driver '${driver}' is not a PCI driver, though a module of that name is loaded; /sys/bus/pci/drivers has those that are`;
   }
   const files = modulesDep.matchAll(/^(?:[^:\n]*\/)?([^/:\n]+)\.ko(?:\.\w+)?:/gm);
   for (const [, name] of files) {
-    if (fold(name!) === fold(driver)) return `Driver '${driver}' is not loaded; load it with: modprobe ${name}`;
+    if (withUnderscores(name!) === withUnderscores(driver))
+      return `Driver '${driver}' is not loaded; load it with: modprobe ${name}`;
   }
   const absent = `Driver '${driver}' is not loaded, and kernel ${release} has no module of that name`;
   return driver === 'igb_uio'

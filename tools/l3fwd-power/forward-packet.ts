@@ -6,7 +6,13 @@ import { bigEndian16 } from '../../paths/bytes.js';
 import { fold, rawSum } from '../../paths/checksum.js';
 import { ETHER_HDR_LEN } from '../../paths/layout.js';
 import type { Mempool } from '../../paths/mempool.js';
-import { ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../../paths/packet-headers.js';
+import {
+  ETHER_TYPE_ARP,
+  ETHER_TYPE_IPV4,
+  ETHER_TYPE_IPV6,
+  ETHER_TYPE_QINQ,
+  ETHER_TYPE_VLAN,
+} from '../../paths/packet-headers.js';
 import {
   DROP_ARP,
   DROP_LOCAL,
@@ -22,9 +28,6 @@ import {
 import type { Lpm4 } from './lpm4.js';
 import type { Lpm6 } from './lpm6.js';
 
-const ETHER_TYPE_ARP = 0x0806;
-const ETHER_TYPE_VLAN = 0x8100;
-const ETHER_TYPE_QINQ = 0x88a8;
 const IPV4_MIN_LEN = 20;
 const IPV6_LEN = 40;
 /** 16-bit words of the two MAC addresses of a packet. */

@@ -8,8 +8,8 @@ import { chooseMainLcore } from '../../driver/eal/lcore-list.js';
 import type { Port } from '../../driver/port/port.js';
 import { complain, ealOf, logOf, print, runProgram } from '../common/eal-program.js';
 import type { EalArguments } from '../common/eal-options.js';
+import { logsInfo } from '../common/log-level.js';
 import { byLcore, checkConfig, checkMonitor, checkPresent } from './lcore-config.js';
-import { logsInfo } from './log-level.js';
 import { parseOptions, type L3fwdOptions, type Mode } from './options.js';
 import { attachAll, setUpPorts, watchLinks, type Output } from './ports.js';
 import { defaultRoutes, enabledRoutes, parseRoutes, routeLines, type Routes } from './routes.js';
@@ -83,13 +83,7 @@ async function forward(forwarding: Forwarding, mode: Mode, signal: AbortSignal):
   }
 }
 
-async function run(
-  eal: Eal,
-  args: EalArguments,
-  options: L3fwdOptions,
-  signal: AbortSignal,
-  ealArgv: readonly string[],
-): Promise<void> {
+async function run(eal: Eal, args: EalArguments, options: L3fwdOptions, signal: AbortSignal): Promise<void> {
   process.on('SIGUSR1', () => {}); // with nobody listening, Node would open its debugger
   const output: Output = { print, complain, log: logOf(args) };
   const lcores = byLcore(options.config);
@@ -115,7 +109,7 @@ async function run(
     unwatch = watchLinks(ports, output);
     const idle = eal.lcores.workers.filter((id) => !lcores.some(({ lcoreId }) => lcoreId === id));
     for (const id of idle) info(`lcore ${id} has nothing to do`);
-    const tellSleeps = logsInfo(ealArgv);
+    const tellSleeps = logsInfo(args.logSettings, 'user1');
     const plan = { eal, ports, options, mode, lcores, routes: enabled, tellSleeps, info };
     await forward(new Forwarding(plan), mode, signal);
   } finally {

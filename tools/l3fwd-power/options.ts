@@ -1,6 +1,7 @@
 /** The options after `--`: those of dpdk-l3fwd-power. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
+import { parseMac } from '../../driver/wire/mac.js';
 import {
   checkIgnored,
   ethLinkSpeed,
@@ -10,7 +11,7 @@ import {
   type IgnoredOptions,
 } from '../common/ignored-options.js';
 import { all, has, last, parseArgs, table, type Values } from '../common/parse.js';
-import { parseMac, parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';
+import { parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';
 import { parseConfig, type RxAssignment } from './lcore-config.js';
 
 /** By the names that the sample prints. */

@@ -21,7 +21,7 @@ import { Session } from './session.js';
 import { settingsFrom } from './settings.js';
 import { Testpmd } from './testpmd.js';
 import { usage } from './options/usage.js';
-import { parseMac } from '../common/values.js';
+import { parseMac } from '../../driver/wire/mac.js';
 
 /** A single lcore would leave none to forward: a second one shares its CPUs. */
 function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {

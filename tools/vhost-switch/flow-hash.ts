@@ -1,12 +1,15 @@
 /** Which of a guest's Rx queues a packet goes to: all packets of one flow to the same, so that they stay in order. */
 import { ETHER_HDR_LEN } from '../../paths/layout.js';
+import {
+  ETHER_TYPE_IPV4,
+  ETHER_TYPE_IPV6,
+  ETHER_TYPE_VLAN,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+} from '../../paths/packet-headers.js';
 
-const ETHER_TYPE = 12;
-const VLAN = 0x8100;
-const IPV4 = 0x0800;
-const IPV6 = 0x86dd;
-const TCP = 6;
-const UDP = 17;
+/** Where the EtherType is, in a frame without a tag. */
+const TYPE_OFFSET = 12;
 const IPV4_FRAGMENT = 0x3fff; // offset, and "more fragments"
 
 const u16 = (u8: Uint8Array, at: number) => (u8[at]! << 8) | u8[at + 1]!;
@@ -24,21 +27,21 @@ function mix(hash: number, u8: Uint8Array, at: number, bytes: number): number {
  * @returns a number from 0 to 2^32 - 1.
  */
 export function flowHash(u8: Uint8Array, at: number, length: number): number {
-  const tagged = length >= ETHER_HDR_LEN + 4 && u16(u8, at + ETHER_TYPE) === VLAN;
-  const type = u16(u8, at + ETHER_TYPE + (tagged ? 4 : 0));
+  const tagged = length >= ETHER_HDR_LEN + 4 && u16(u8, at + TYPE_OFFSET) === ETHER_TYPE_VLAN;
+  const type = u16(u8, at + TYPE_OFFSET + (tagged ? 4 : 0));
   const ip = at + ETHER_HDR_LEN + (tagged ? 4 : 0);
   const left = at + length - ip;
   let hash: number;
   let ports = -1;
-  if (type === IPV4 && left >= 20) {
+  if (type === ETHER_TYPE_IPV4 && left >= 20) {
     hash = mix(type, u8, ip + 12, 8);
     const protocol = u8[ip + 9]!;
     const isWhole = (u16(u8, ip + 6) & IPV4_FRAGMENT) === 0;
-    if ((protocol === TCP || protocol === UDP) && isWhole) ports = ip + (u8[ip]! & 15) * 4;
-  } else if (type === IPV6 && left >= 40) {
+    if ((protocol === IPPROTO_TCP || protocol === IPPROTO_UDP) && isWhole) ports = ip + (u8[ip]! & 15) * 4;
+  } else if (type === ETHER_TYPE_IPV6 && left >= 40) {
     hash = mix(type, u8, ip + 8, 32);
     const next = u8[ip + 6]!;
-    if (next === TCP || next === UDP) ports = ip + 40;
+    if (next === IPPROTO_TCP || next === IPPROTO_UDP) ports = ip + 40;
   } else {
     hash = mix(type, u8, at, 12);
   }

@@ -5,7 +5,7 @@
 import type { VhostDevice } from '../../driver/vhost/index.js';
 import type { Mempool } from '../../paths/mempool.js';
 import { flowHash } from './flow-hash.js';
-import { MacTable } from './mac-table.js';
+import { ForwardingTable } from './forwarding-table.js';
 
 const BURST = 32;
 /** Destination "everybody else". */
@@ -38,7 +38,7 @@ export interface SwitchPort {
 
 export class Switch {
   readonly ports: SwitchPort[] = [];
-  private readonly table = new MacTable();
+  private readonly table = new ForwardingTable();
   private readonly pkts = new Uint32Array(BURST);
   /** By packet of the burst: 1 when somebody has got it. */
   private readonly reached = new Uint8Array(BURST);

@@ -8,7 +8,8 @@ import {
   parseConfig,
   rxQueuesOf,
 } from '../../../tools/l3fwd-power/lcore-config.js';
-import { logsInfo } from '../../../tools/l3fwd-power/log-level.js';
+import { parseEalOptions } from '../../../tools/common/eal-options.js';
+import { logsInfo } from '../../../tools/common/log-level.js';
 import { parseOptions } from '../../../tools/l3fwd-power/options.js';
 
 const words = (line: string) => (line === '' ? [] : line.split(' '));
@@ -162,9 +163,9 @@ test('--pmd-mgmt=monitor needs a CPU that can, and one queue for each lcore', (t
 
 test("--log-level of EAL keeps the sample's own lines quiet, or lets them through", (t) => {
   for (const line of ['', '--log-level=user1:info', '--log-level user1,8', '--log-level=lib.eal:error', '-l 0', '--log-level=pmd.*:3', '--log-level=user1:notice --log-level=*:debug']) {
-    t.true(logsInfo(words(line)), line);
+    t.true(logsInfo(parseEalOptions(words(line)).logSettings, 'user1'), line);
   } // prettier-ignore
   for (const line of ['--log-level=user1:notice', '--log-level user1,6', '--log-level=warning', '--log-level=4', '--log-level=user*:err', '--log-level=*:notice']) {
-    t.false(logsInfo(words(line)), line);
+    t.false(logsInfo(parseEalOptions(words(line)).logSettings, 'user1'), line);
   } // prettier-ignore
 });

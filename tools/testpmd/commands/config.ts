@@ -4,7 +4,8 @@ import { loadMode, locateMode } from '../engines/load-mode.js';
 import { canRetry, findMode, modeNames, nameOf, type Mode } from '../engines/modes.js';
 import type { Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
-import { parseMac, parseMask, parseNumberList, parseRangeList } from '../../common/values.js';
+import { parseMac } from '../../../driver/wire/mac.js';
+import { parseMask, parseNumberList, parseRangeList } from '../../common/values.js';
 
 function setMode({ session }: Testpmd, mode: Mode, retry: boolean): void {
   const { settings } = session;

@@ -3,7 +3,7 @@ import { isVirtioPmdError } from '../../../native/errors.js';
 import type { Args, Row } from './grammar.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
-import { parseMac } from '../../common/values.js';
+import { parseMac } from '../../../driver/wire/mac.js';
 
 /** Why an action failed, when it did; for commands that have words of their own around the reason. */
 export function failureOf(action: () => void): string | undefined {

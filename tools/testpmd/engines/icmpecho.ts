@@ -1,11 +1,10 @@
 /** icmpecho: answers ARP requests and ICMP echo requests, drops the rest. */
 import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
+import { ETHER_TYPE_ARP, ETHER_TYPE_IPV4 } from '../../../paths/packet-headers.js';
 import { etherTypeOffset } from './rewrite.js';
 import type { Engine, ForwardStream } from './stream.js';
 
-const TYPE_IPV4 = 0x0800;
-const TYPE_ARP = 0x0806;
 const ARP_LENGTH = 28;
 const ARP_REQUEST = 1;
 const ARP_REPLY = 2;
@@ -37,14 +36,14 @@ function toReply(u8: Uint8Array, at: number, end: number, ownMac: readonly numbe
   if (end - at < ETHER_HDR_LEN) return false;
   const type = etherTypeOffset(u8, at, end);
   const etherType = bigEndian16(u8, type);
-  if (etherType === TYPE_ARP) return toArpReply(u8, at, type + 2, end, ownMac);
-  return etherType === TYPE_IPV4 && toEchoReply(u8, at, type + 2, end);
+  if (etherType === ETHER_TYPE_ARP) return toArpReply(u8, at, type + 2, end, ownMac);
+  return etherType === ETHER_TYPE_IPV4 && toEchoReply(u8, at, type + 2, end);
 }
 
 /** RFC 826: hardware type 0, protocol type 2, lengths 4 and 5, operation 6, sender 8 and 14, target 18 and 24. */
 function toArpReply(u8: Uint8Array, at: number, arp: number, end: number, ownMac: readonly number[]): boolean {
   if (arp + ARP_LENGTH > end) return false;
-  const ethernetIpv4 = bigEndian16(u8, arp) === 1 && bigEndian16(u8, arp + 2) === TYPE_IPV4;
+  const ethernetIpv4 = bigEndian16(u8, arp) === 1 && bigEndian16(u8, arp + 2) === ETHER_TYPE_IPV4;
   if (!ethernetIpv4 || u8[arp + 4] !== 6 || u8[arp + 5] !== 4 || bigEndian16(u8, arp + 6) !== ARP_REQUEST) return false;
   u8[arp + 7] = ARP_REPLY;
   swapBytes(u8, arp + 8, arp + 18, 10); // MAC and IPv4 address together

@@ -1,4 +1,6 @@
 /** Bytes of the packets that txonly and flowgen make: Ethernet, IPv4 without options, UDP without checksum, zeros. */
+import { ETHER_HDR_LEN } from '../../../paths/layout.js';
+import { ETHER_TYPE_IPV4, IPPROTO_UDP } from '../../../paths/packet-headers.js';
 
 export const ETH_IP_UDP_LENGTH = 42;
 /** Offsets in the packet. */
@@ -6,10 +8,8 @@ const IP_CHECKSUM = 24;
 export const IP_SOURCE = 26;
 export const IP_DESTINATION = 30;
 
-const ETHER_LENGTH = 14;
 const IP_LENGTH = 20;
 const TTL = 64;
-const PROTOCOL_UDP = 17;
 
 export interface PacketFields {
   /** Bytes of the packet, without CRC; at least ETH_IP_UDP_LENGTH. */
@@ -26,17 +26,17 @@ export function packetTemplate({ length, sourceMac, destinationMac, ip, udp }: P
   const view = new DataView(bytes.buffer);
   bytes.set(destinationMac, 0);
   bytes.set(sourceMac, 6);
-  view.setUint16(12, 0x0800);
+  view.setUint16(12, ETHER_TYPE_IPV4);
   view.setUint8(14, 0x45);
-  view.setUint16(16, length - ETHER_LENGTH);
+  view.setUint16(16, length - ETHER_HDR_LEN);
   view.setUint8(22, TTL);
-  view.setUint8(23, PROTOCOL_UDP);
+  view.setUint8(23, IPPROTO_UDP);
   view.setUint32(IP_SOURCE, ip.source);
   view.setUint32(IP_DESTINATION, ip.destination);
-  view.setUint16(IP_CHECKSUM, ipChecksum(bytes, ETHER_LENGTH));
+  view.setUint16(IP_CHECKSUM, ipChecksum(bytes, ETHER_HDR_LEN));
   view.setUint16(34, udp.source);
   view.setUint16(36, udp.destination);
-  view.setUint16(38, length - ETHER_LENGTH - IP_LENGTH);
+  view.setUint16(38, length - ETHER_HDR_LEN - IP_LENGTH);
   return bytes;
 }
 
@@ -44,11 +44,11 @@ export function packetTemplate({ length, sourceMac, destinationMac, ip, udp }: P
 export function ipChecksum(bytes: Uint8Array, at: number): number {
   let sum = 0;
   for (let i = 0; i < IP_LENGTH; i += 2) sum += (bytes[at + i]! << 8) | bytes[at + i + 1]!;
-  return fold(sum);
+  return headerChecksum(sum);
 }
 
-/** The ones' complement of a ones' complement sum, in 16 bits. */
-function fold(sum: number): number {
+/** Of an IPv4 header's sum, which fits 20 bits: the complement of its ones' complement sum. */
+function headerChecksum(sum: number): number {
   sum = (sum & 0xffff) + (sum >>> 16);
   return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
 }
@@ -59,7 +59,7 @@ export function writeAddress(u8: Uint8Array, at: number, field: number, address:
   u8[at + field + 1] = (address >>> 16) & 0xff;
   u8[at + field + 2] = (address >>> 8) & 0xff;
   u8[at + field + 3] = address & 0xff;
-  const checksum = fold(sumOfRest + (address >>> 16) + (address & 0xffff));
+  const checksum = headerChecksum(sumOfRest + (address >>> 16) + (address & 0xffff));
   u8[at + IP_CHECKSUM] = checksum >> 8;
   u8[at + IP_CHECKSUM + 1] = checksum & 0xff;
 }
@@ -69,5 +69,5 @@ export function sumWithout(template: Uint8Array, field: number): number {
   const header = template.slice(0, ETH_IP_UDP_LENGTH);
   header.fill(0, IP_CHECKSUM, IP_CHECKSUM + 2);
   header.fill(0, field, field + 4);
-  return ~ipChecksum(header, ETHER_LENGTH) & 0xffff;
+  return ~ipChecksum(header, ETHER_HDR_LEN) & 0xffff;
 }

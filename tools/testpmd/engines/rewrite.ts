@@ -2,15 +2,16 @@
 import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
+import {
+  ETHER_TYPE_IPV4,
+  ETHER_TYPE_IPV6,
+  ETHER_TYPE_QINQ,
+  ETHER_TYPE_VLAN,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+} from '../../../paths/packet-headers.js';
 import type { Engine, ForwardStream } from './stream.js';
 import { Tagging, type TxSettings } from './tx-settings.js';
-
-const TYPE_IPV4 = 0x0800;
-const TYPE_IPV6 = 0x86dd;
-const TYPE_VLAN = 0x8100;
-const TYPE_QINQ = 0x88a8;
-const PROTOCOL_TCP = 6;
-const PROTOCOL_UDP = 17;
 
 /** io: packets go on unchanged. */
 export class Io implements Engine {
@@ -68,7 +69,7 @@ export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number
   let type = at + 12;
   for (let tags = 0; tags < 2 && type + 6 <= end; tags++) {
     const value = bigEndian16(u8, type);
-    if (value !== TYPE_VLAN && value !== TYPE_QINQ) break;
+    if (value !== ETHER_TYPE_VLAN && value !== ETHER_TYPE_QINQ) break;
     type += 4;
   }
   return type;
@@ -127,15 +128,15 @@ function swapFiveTuple(u8: Uint8Array, at: number, end: number): void {
   const etherType = bigEndian16(u8, type);
   let l4 = 0;
   let protocol = 0;
-  if (etherType === TYPE_IPV4 && l3 + 20 <= end) {
+  if (etherType === ETHER_TYPE_IPV4 && l3 + 20 <= end) {
     swapBytes(u8, l3 + 12, l3 + 16, 4);
     protocol = u8[l3 + 9]!;
     // a later fragment has no ports
     l4 = (bigEndian16(u8, l3 + 6) & 0x1fff) === 0 ? l3 + (u8[l3]! & 0xf) * 4 : end;
-  } else if (etherType === TYPE_IPV6 && l3 + 40 <= end) {
+  } else if (etherType === ETHER_TYPE_IPV6 && l3 + 40 <= end) {
     swapBytes(u8, l3 + 8, l3 + 24, 16);
     protocol = u8[l3 + 6]!;
     l4 = l3 + 40;
   } else return;
-  if ((protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP) && l4 + 4 <= end) swapBytes(u8, l4, l4 + 2, 2);
+  if ((protocol === IPPROTO_TCP || protocol === IPPROTO_UDP) && l4 + 4 <= end) swapBytes(u8, l4, l4 + 2, 2);
 }

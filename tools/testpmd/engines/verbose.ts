@@ -1,5 +1,6 @@
 /** `set verbose N`: one line per burst and two per packet. Bit 0 shows what is received, bit 1 what is sent. */
 import type { PortQueueSpec } from '../../../driver/port/queue.js';
+import { formatMac } from '../../../driver/wire/mac.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
 import { rxFlagNames, txFlagNames } from './ol-flags.js';
@@ -62,8 +63,7 @@ function describe(pool: Mempool, m: number): string {
   const at = pool.dataStart(m);
   const tail = `length=${pool.pktLen[m]!} - nb_segs=${pool.nbSegs[m]!}`;
   if (pool.dataLen[m]! < ETHER_HDR_LEN) return `pool=${spec.name} - ${tail}`;
-  const mac = (from: number) =>
-    Array.from({ length: 6 }, (_, i) => u8[at + from + i]!.toString(16).toUpperCase().padStart(2, '0')).join(':');
+  const mac = (from: number) => formatMac(u8.subarray(at + from, at + from + 6));
   const type = ((u8[at + 12]! << 8) | u8[at + 13]!).toString(16).padStart(4, '0');
   return `src=${mac(6)} - dst=${mac(0)} - pool=${spec.name} - type=0x${type} - ${tail}`;
 }

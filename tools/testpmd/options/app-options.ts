@@ -9,6 +9,7 @@ import {
   RX_OFFLOAD_VLAN_STRIP,
 } from '../../../driver/port/types.js';
 import { didYouMean } from '../../../native/nearest.js';
+import { parseMac } from '../../../driver/wire/mac.js';
 import { locateMode } from '../engines/load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from '../engines/modes.js';
 import { checkIgnored, ignoredNotes } from '../../common/ignored-options.js';
@@ -20,7 +21,6 @@ import { ignoredAppOptions } from './ignored-options.js';
 import {
   parseHex,
   parseIpv4,
-  parseMac,
   parseMask,
   parseNumberList,
   parseRangeList,

@@ -1,18 +1,19 @@
 /**
- * Which port a MAC address was last seen on: 8192 entries at most, forgotten after 300 seconds of silence (IEEE 802.1D's
- * ageing time). Eight-way sets in typed arrays: no allocation, and a flood of addresses only pushes out its neighbours.
+ * A bridge's forwarding database: which port a MAC address was last seen on. 8192 entries at most, forgotten after 300 seconds of
+ * silence (IEEE 802.1D's ageing time). Eight-way sets in typed arrays: no allocation, and a flood of addresses only pushes out
+ * its neighbours.
  */
 const WAYS = 8;
 const SETS = 1024;
-export const MAC_TABLE_SIZE = WAYS * SETS;
+export const TABLE_SIZE = WAYS * SETS;
 export const AGEING_SECONDS = 300;
 
-export class MacTable {
+export class ForwardingTable {
   /** First two bytes of the address plus 1 (so that 0 is an empty entry), and its last four. */
-  private readonly high = new Uint32Array(MAC_TABLE_SIZE);
-  private readonly low = new Uint32Array(MAC_TABLE_SIZE);
-  private readonly port = new Int16Array(MAC_TABLE_SIZE);
-  private readonly seen = new Uint32Array(MAC_TABLE_SIZE);
+  private readonly high = new Uint32Array(TABLE_SIZE);
+  private readonly low = new Uint32Array(TABLE_SIZE);
+  private readonly port = new Int16Array(TABLE_SIZE);
+  private readonly seen = new Uint32Array(TABLE_SIZE);
 
   private set(high: number, low: number): number {
     return ((Math.imul(low ^ (high << 7), 0x9e3779b1) >>> 22) & (SETS - 1)) * WAYS;
@@ -56,6 +57,6 @@ export class MacTable {
 
   /** Forgets everything about a port: its guest has gone. */
   forget(port: number): void {
-    for (let i = 0; i < MAC_TABLE_SIZE; i++) if (this.port[i] === port) this.high[i] = 0;
+    for (let i = 0; i < TABLE_SIZE; i++) if (this.port[i] === port) this.high[i] = 0;
   }
 }
