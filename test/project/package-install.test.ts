@@ -120,6 +120,46 @@ test.serial('the package holds the libraries that could be built, and what it ta
   }
 });
 
+test.serial('declarations lead to the sources that they were made from; programs have none', (t) => {
+  if (!isReady(t)) return;
+  const { folder } = install();
+  const built = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' });
+  t.deepEqual(
+    built.filter((file) => file.startsWith('tools/') && /\.d\.ts(\.map)?$/.test(file)),
+    [],
+  );
+  const declarations = built.filter((file) => file.endsWith('.d.ts'));
+  t.true(declarations.length > 100);
+  for (const file of declarations) {
+    const path = join(folder, 'dist', file);
+    const { sources } = JSON.parse(readFileSync(`${path}.map`, 'utf8')) as { readonly sources: readonly string[] };
+    for (const source of sources) t.true(existsSync(join(dirname(path), source)), `${file}: ${source}`);
+  }
+});
+
+test.serial('a TypeScript program that imports all of it is compiled, with Node’s types', (t) => {
+  if (!isReady(t)) return;
+  const { folder } = install();
+  const project = dirname(dirname(folder));
+  const entries = ['virtio-pmd', 'virtio-pmd/vhost', 'virtio-pmd/devargs', 'virtio-pmd/paths'];
+  const lines = entries.map((name, i) => `import * as entry${i} from '${name}';\nexport { entry${i} };`);
+  writeFileSync(join(project, 'program.mts'), `${lines.join('\n')}\n`);
+  const types = join(root, 'node_modules/@types');
+  const flags = [
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2022',
+    '--lib',
+    'es2023,esnext.disposable',
+  ];
+  const tsc = [join(root, 'node_modules/typescript/bin/tsc'), ...flags, '--typeRoots', types, '--types', 'node'];
+  const { status, stdout } = run(process.execPath, [...tsc, 'program.mts'], project);
+  t.is(status, 0, stdout);
+});
+
 test.serial('the installed l3fwd-power runs', (t) => {
   if (!isReady(t)) return;
   const { folder, env } = install();

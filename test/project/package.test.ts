@@ -11,10 +11,12 @@ interface Package {
   readonly files: readonly string[];
   readonly dependencies: Record<string, string>;
   readonly devDependencies: Record<string, string>;
+  readonly peerDependencies: Record<string, string>;
+  readonly peerDependenciesMeta: Record<string, { readonly optional: boolean }>;
   readonly scripts: Record<string, string>;
 }
 interface Lockfile {
-  readonly packages: Record<string, { readonly resolved?: string }>;
+  readonly packages: Record<string, { readonly resolved?: string } & Partial<Package>>;
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -41,8 +43,8 @@ test('every command begins with the line that lets a shell run it', (t) => {
 });
 
 test('what is published exists, apart from what the build makes', (t) => {
-  for (const file of manifest.files.filter((name) => name !== 'dist')) {
-    const [folder, ending] = file.split('*');
+  for (const file of manifest.files.filter((name) => !/^!?dist\b/.test(name))) {
+    const [folder, ending] = file.split(/\*.*\*|\*/);
     if (ending === undefined) t.true(existsSync(join(root, file)), file);
     else
       t.true(
@@ -50,6 +52,15 @@ test('what is published exists, apart from what the build makes', (t) => {
         file,
       );
   }
+});
+
+test('what types or modes need and programs do not is an optional peer, in the lockfile too', (t) => {
+  const { peerDependencies, peerDependenciesMeta } = manifest;
+  t.deepEqual(Object.keys(peerDependencies), ['@types/node', 'ts-node', 'typescript']);
+  t.true(Object.keys(peerDependencies).every((name) => peerDependenciesMeta[name]?.optional));
+  const locked = lockfile.packages['']!;
+  t.deepEqual(locked.peerDependencies, peerDependencies);
+  t.deepEqual(locked.peerDependenciesMeta, peerDependenciesMeta);
 });
 
 test('nothing runs when the package is installed', (t) => {
