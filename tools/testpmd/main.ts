@@ -14,7 +14,7 @@ import { portStatsText } from './commands/display.js';
 import { warnOddPorts } from './commands/config.js';
 import type { EalArguments } from '../common/eal-options.js';
 import { loadMode } from './engines/load-mode.js';
-import { mbufsNeeded } from './options/mbufs.js';
+import { mbufsNeeded } from './mbufs.js';
 import { isUserMode } from './engines/modes.js';
 import { prompt, runFile } from './prompt.js';
 import { Session } from './session.js';

@@ -5,7 +5,7 @@ import { attach } from '../../driver/port/attach.js';
 import type { Port } from '../../driver/port/port.js';
 import type { PortConfig } from '../../driver/port/types.js';
 import type { Forwarding } from './forwarding.js';
-import { offloadNames } from './commands/offload-names.js';
+import { offloadNames } from './names/offloads.js';
 import { newEntry, type PortEntry, type Session } from './session.js';
 import { formatLink } from '../common/link.js';
 

@@ -7,7 +7,7 @@ import { formatMiB, formatSize } from '../../../native/sizes.js';
 import { chooseBase } from '../../../driver/eal/addressing.js';
 import { createEal } from '../../../driver/eal/eal.js';
 import { Memory } from '../../../driver/eal/memory.js';
-import { mbufsNeeded } from '../../../tools/testpmd/options/mbufs.js';
+import { mbufsNeeded } from '../../../tools/testpmd/mbufs.js';
 
 const MIB = 2 ** 20;
 const MOST_MIB = MAX_REGION_SIZE / MIB;

@@ -12,7 +12,7 @@ import {
   formatRssTypes,
   namesOfRssTypes,
   parseRssTypes,
-} from '../../../tools/testpmd/commands/rss-types.js';
+} from '../../../tools/testpmd/names/rss-types.js';
 import { newEntry, Session } from '../../../tools/testpmd/session.js';
 import type { Testpmd } from '../../../tools/testpmd/testpmd.js';
 

@@ -3,7 +3,7 @@ import test from 'ava';
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Port } from '../../../driver/port/port.js';
 import { grammar } from '../../../tools/testpmd/commands/index.js';
-import { offloadBit, offloadNames, offloadWords } from '../../../tools/testpmd/commands/offload-names.js';
+import { offloadBit, offloadNames, offloadWords } from '../../../tools/testpmd/names/offloads.js';
 import { newEntry, Session } from '../../../tools/testpmd/session.js';
 import type { Testpmd } from '../../../tools/testpmd/testpmd.js';
 

@@ -1,8 +1,8 @@
 import test from 'ava';
 import { parseAppOptions } from '../../../tools/testpmd/options/app-options.js';
 import { parseEalOptions } from '../../../tools/common/eal-options.js';
-import { RSS_IP, RSS_UDP } from '../../../tools/testpmd/commands/rss-types.js';
-import { mbufsNeeded } from '../../../tools/testpmd/options/mbufs.js';
+import { RSS_IP, RSS_UDP } from '../../../tools/testpmd/names/rss-types.js';
+import { mbufsNeeded } from '../../../tools/testpmd/mbufs.js';
 import { nearest } from '../../../native/nearest.js';
 
 const words = (line: string) => line.split(' ');

@@ -1,7 +1,7 @@
 import type { Args, Row } from './grammar.js';
 import type { Forwarding } from '../forwarding.js';
 import { forwardingText, rxTxText } from '../forwarding.js';
-import type { Direction } from './offload-names.js';
+import type { Direction } from '../names/offloads.js';
 import type { PortEntry, Session } from '../session.js';
 import { formatCores, formatTxPackets } from '../show/config.js';
 import * as info from '../show/info.js';

@@ -1,7 +1,7 @@
 /** Offloads of ports at run time, and how the csum mode uses them. */
 import { TX_OFFLOAD_TCP_TSO } from '../../../driver/port/types.js';
 import type { Args, Row } from './grammar.js';
-import { offloadBit, offloadWords, type Direction } from './offload-names.js';
+import { offloadBit, offloadWords, type Direction } from '../names/offloads.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
 

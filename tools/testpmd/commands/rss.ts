@@ -1,7 +1,7 @@
 /** Receive-side scaling: how packets are spread over a port's Rx queues. */
 import { failureOf } from './filters.js';
 import type { Args, Row } from './grammar.js';
-import { formatRssTypes, formatTypeNames, namesOfRssTypes, parseRssTypes, rssTypeNames } from './rss-types.js';
+import { formatRssTypes, formatTypeNames, namesOfRssTypes, parseRssTypes, rssTypeNames } from '../names/rss-types.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
 import { parseUnsigned, U16_MAX } from '../../common/values.js';

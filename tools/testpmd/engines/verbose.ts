@@ -3,7 +3,7 @@ import type { PortQueueSpec } from '../../../driver/port/queue.js';
 import { formatMac } from '../../../driver/wire/mac.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
-import { rxFlagNames, txFlagNames } from './ol-flags.js';
+import { rxFlagNames, txFlagNames } from '../names/ol-flags.js';
 
 const RECEIVED = 1;
 const SENT = 2;

@@ -14,7 +14,7 @@ import { locateMode } from '../engines/load-mode.js';
 import { findMode, isModePath, modeNames, type Mode } from '../engines/modes.js';
 import { checkIgnored, ignoredNotes } from '../../common/ignored-options.js';
 import { all, has, last, parseArgs, table, type Values } from '../../common/parse.js';
-import { RSS_IP, RSS_UDP } from '../commands/rss-types.js';
+import { RSS_IP, RSS_UDP } from '../names/rss-types.js';
 import { topologies, type Topology } from '../topology.js';
 import { whyNoMode } from '../commands/unsupported.js';
 import { ignoredAppOptions } from './ignored-options.js';

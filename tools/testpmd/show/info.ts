@@ -1,8 +1,8 @@
 /** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`: text as dpdk-testpmd formats it. */
 import type { Link, PortInfo, QueueInfo } from '../../../driver/port/types.js';
 import { formatSpeed } from '../../common/link.js';
-import { offloadNames, type Direction } from '../commands/offload-names.js';
-import { formatTypeNames, namesOfRssTypes } from '../commands/rss-types.js';
+import { offloadNames, type Direction } from '../names/offloads.js';
+import { formatTypeNames, namesOfRssTypes } from '../names/rss-types.js';
 
 const stars = '*'.repeat(21);
 const onOff = (value: boolean) => (value ? 'on' : 'off');

@@ -1,6 +1,6 @@
 /** How many mbufs to make when --total-num-mbufs does not say. */
-import { MAX_REGION_SIZE } from '../../../native/region.js';
-import { mempoolStride } from '../../../paths/mempool.js';
+import { MAX_REGION_SIZE } from '../../native/region.js';
+import { mempoolStride } from '../../paths/mempool.js';
 
 /** Enough for ports that are attached later, with rings of usual sizes. */
 const MINIMUM = 16384;
