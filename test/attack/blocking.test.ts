@@ -2,8 +2,10 @@
  * Descriptors on which a write would wait, given to a back-end as call, kick and err, at every moment: nobody waits, packets of
  * others go on, SIGTERM ends the program.
  */
-import test from 'ava';
-import { Attacker, canAttack, startTarget, terminate, unharmed, Victim, type TargetKind } from './support/attack.js';
+import { Attacker, startTarget, terminate, unharmed, Victim, type TargetKind } from './support/attack.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 /** MRG_RXBUF, INDIRECT_DESC, VERSION_1: without EVENT_IDX every burst wants a signal. */
 const FEATURES = '0x150008000';
@@ -26,7 +28,6 @@ const fillable = new Set(['eventfd', 'semaphore', 'pipe', 'socket', 'datagram'])
 for (const kind of ['switch', 'library'] as const satisfies readonly TargetKind[]) {
   for (const format of ['split', 'packed']) {
     test.serial(`call, kick and err descriptors of every kind, full and blocking: ${kind}, ${format}`, async (t) => {
-      if (!canAttack(t)) return;
       t.timeout(240_000);
       const target = await startTarget(t, kind);
       const victim = await Victim.start(t, target.sockets);
@@ -67,7 +68,6 @@ for (const kind of ['switch', 'library'] as const satisfies readonly TargetKind[
 
 for (const kind of ['switch', 'client', 'library'] as const satisfies readonly TargetKind[]) {
   test.serial(`a call descriptor that is filled at any moment, and SIGTERM meanwhile: ${kind}`, async (t) => {
-    if (!canAttack(t)) return;
     // a client's sockets are single: the victim has two of its own, the attacker sends to itself through nobody
     const target = await startTarget(t, kind, kind === 'client' ? 3 : 1);
     const starting = Victim.start(t, target.sockets.slice(-2), kind === 'client');

@@ -5,17 +5,19 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import { Attacker, canAttack, footprint, startTarget, terminate, unharmed, Victim } from './support/attack.js';
+import type { ExecutionContext } from 'ava';
+import { Attacker, footprint, startTarget, terminate, unharmed, Victim } from './support/attack.js';
 import { eventually, sleep, temporaryDirectory } from '../support/peers.js';
 import { root } from '../../tools/bench/common/peer.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 /** A guest finds a place within this time while all are taken by connections that say nothing. */
 const PLACE_MS = 10_000;
 
 for (const mode of ['silent', 'slow']) {
   test.serial(`70 connections that are ${mode} keep nobody out for long`, async (t) => {
-    if (!canAttack(t)) return;
     t.timeout(180_000);
     const target = await startTarget(t, 'switch');
     const victim = await Victim.start(t, target.sockets);
@@ -63,7 +65,6 @@ const FLOOD_MS = 1500;
 const OUTPUT_BYTES = 200_000;
 
 test.serial('lines that a peer causes are limited', async (t) => {
-  if (!canAttack(t)) return;
   t.timeout(120_000);
   const target = await startTarget(t, 'switch');
   const victim = await Victim.start(t, target.sockets);
@@ -92,7 +93,6 @@ async function unread(t: ExecutionContext): Promise<{ pid: number; socket: strin
 }
 
 test.serial('lines do not queue up behind an output that nobody reads', async (t) => {
-  if (!canAttack(t)) return;
   t.timeout(120_000);
   const { pid, socket, ended } = await unread(t);
   const victim = await Victim.start(t, [socket]);

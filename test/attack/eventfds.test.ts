@@ -2,12 +2,13 @@
  * A back-end that makes the kick and call eventfds, which are ours, blocking, and fills or empties them all the time: testpmd and
  * l3fwd-power keep forwarding, stop and quit.
  */
-import test from 'ava';
-import { canAttack } from './support/attack.js';
 import { backEnds, movesOn, vdev } from './support/back-end.js';
 import { spawnL3fwd } from '../support/l3fwd-program.js';
 import { ourCpu, peerCpu, sleep } from '../support/peers.js';
 import { spawnTestpmd } from '../support/testpmd-process.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 const PACKED = 1n << 34n;
 const MRG_RXBUF = 1n << 15n;
@@ -16,7 +17,6 @@ for (const more of ['', ',packed_vq=1']) {
   for (const how of ['full', 'empty']) {
     const title = `testpmd's own eventfds, blocking and ${how}: both ports go on, stop and quit work${more}`;
     test.serial(title, async (t) => {
-      if (!canAttack(t)) return;
       const [bad, good] = await backEnds(t);
       await bad.ask(`features 0x${((more === '' ? 0n : PACKED) | MRG_RXBUF).toString(16)}`);
       const peer = spawnTestpmd(t, [vdev(0, bad, more), vdev(1, good)], ['-i', '--total-num-mbufs=4096']);
@@ -39,7 +39,6 @@ for (const more of ['', ',packed_vq=1']) {
 
 for (const how of ['full', 'empty']) {
   test.serial(`l3fwd-power's own eventfds, blocking and ${how}: it goes on and SIGTERM ends it`, async (t) => {
-    if (!canAttack(t)) return;
     const [bad, good] = await backEnds(t);
     const vdevs = ['--vdev', vdev(0, bad), '--vdev', vdev(1, good)];
     const eal = ['--lcores', `0@${peerCpu},1@${ourCpu}`, '--no-huge', '--no-pci', ...vdevs];

@@ -2,18 +2,11 @@
  * Random messages, memory tables and rings against running programs: thousands of cases, the seed in the log
  * (VPMD_ATTACK_SEED repeats it). The program lives, the guest beside is unharmed, nothing is left behind.
  */
-import test from 'ava';
-import {
-  Attacker,
-  canAttack,
-  footprint,
-  startTarget,
-  terminate,
-  unharmed,
-  Victim,
-  type TargetKind,
-} from './support/attack.js';
+import { Attacker, footprint, startTarget, terminate, unharmed, Victim, type TargetKind } from './support/attack.js';
 import { eventually } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 const seed = Number(process.env['VPMD_ATTACK_SEED'] ?? Date.now() % 1_000_000);
 
@@ -26,7 +19,6 @@ const groups: readonly (readonly [mode: string, cases: number])[] = [
 
 for (const kind of ['switch', 'library'] as const satisfies readonly TargetKind[]) {
   test.serial(`random messages, tables and rings do no harm to another guest of a ${kind}`, async (t) => {
-    if (!canAttack(t)) return;
     t.timeout(240_000);
     t.log(`seed ${seed}`);
     const target = await startTarget(t, kind);

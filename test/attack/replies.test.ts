@@ -2,11 +2,12 @@
  * A back-end that answers late, wrongly or never: our testpmd keeps forwarding on its other port, keeps its prompt, connects
  * again, and quits.
  */
-import test from 'ava';
-import { canAttack } from './support/attack.js';
 import { backEnds, movesOn, vdev } from './support/back-end.js';
 import { eventually, sleep, type Peer } from '../support/peers.js';
 import { spawnTestpmd } from '../support/testpmd-process.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 /** How long the prompt takes to answer. */
 async function promptMs(peer: Peer): Promise<number> {
@@ -16,7 +17,6 @@ async function promptMs(peer: Peer): Promise<number> {
 }
 
 test.serial('a back-end that comes back and answers late: the prompt lives, the other port forwards', async (t) => {
-  if (!canAttack(t)) return;
   t.timeout(180_000);
   const [bad, good] = await backEnds(t);
   const peer = spawnTestpmd(t, [vdev(0, bad), vdev(1, good)], ['-i', '--total-num-mbufs=4096']);
@@ -57,7 +57,6 @@ test.serial('a back-end that comes back and answers late: the prompt lives, the 
 test.serial(
   'replies that are wrong, in each place: one sentence, the other port forwards, and it connects again',
   async (t) => {
-    if (!canAttack(t)) return;
     t.timeout(240_000);
     const [bad, good] = await backEnds(t);
     const peer = spawnTestpmd(t, [vdev(0, bad), vdev(1, good)], ['-i', '--total-num-mbufs=4096']);

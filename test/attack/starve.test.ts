@@ -2,8 +2,11 @@
  * One guest makes work, another one's packets go on: the median of 64 packets there and back, quiet and under each attack.
  * The bounds are generous, since others may use the machine; the numbers are in the log.
  */
-import test, { type ExecutionContext } from 'ava';
-import { Attacker, canAttack, startTarget, terminate, Victim, type Target, type TargetKind } from './support/attack.js';
+import type { ExecutionContext } from 'ava';
+import { Attacker, startTarget, terminate, Victim, type Target, type TargetKind } from './support/attack.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('cc'));
 
 const RING = 32768;
 const MEMORY = 64 << 20;
@@ -70,7 +73,6 @@ async function beside(
 for (const kind of ['switch', 'library'] as const satisfies readonly TargetKind[]) {
   for (const format of ['split', 'packed']) {
     test.serial(`a ${format} ring that makes work does not starve another guest of a ${kind}`, async (t) => {
-      if (!canAttack(t)) return;
       t.timeout(240_000);
       const target = await startTarget(t, kind);
       const measured = await quietly(t, target);
@@ -98,7 +100,6 @@ const floods = [
 ];
 
 test.serial('messages, connections and memory tables without measure do not starve another guest', async (t) => {
-  if (!canAttack(t)) return;
   t.timeout(240_000);
   const target = await startTarget(t, 'switch');
   const measured = await quietly(t, target);

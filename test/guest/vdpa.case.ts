@@ -3,8 +3,8 @@
  * address at least. Frames go from the wire through a NIC to the simulator, and the same way back.
  */
 import { readFileSync } from 'node:fs';
-import test, { type ExecutionContext } from 'ava';
-import { requirePeer } from '../support/peers.js';
+import type { ExecutionContext } from 'ava';
+import { needs } from '../support/needs.js';
 import { casesInGuest } from './support/cases.js';
 import { file } from './support/cpio.js';
 import type { Guest } from './support/guest.js';
@@ -34,7 +34,7 @@ try {
 }
 
 const inGuest = missing
-  ? (title: string) => test(title, (t) => void requirePeer(t, 'vdpa_sim_net', missing))
+  ? (title: string) => needs(missing)(title, (t) => t.pass())
   : casesInGuest({
       iommu: false,
       hugepages: 80,

@@ -3,13 +3,14 @@
  * queue pairs, and our own switch, which gives its only guest back what it sends.
  */
 import { join } from 'node:path';
-import { isInstalled, requirePeer, startDpdk, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
+import { isInstalled, startDpdk, temporaryDirectory, type Peer, type Scope } from '../support/peers.js';
 import { startSwitch } from '../support/switch.js';
 import { flow, startForwarding } from '../support/traffic.js';
 import { casesInGuest } from './support/cases.js';
 import type { GuestOptions } from './support/guest.js';
 import { bind, goRound, quit, start, startTestpmd, stop, xstat } from './support/testpmd.js';
 import { served } from './support/vhost-nics.js';
+import { lacks } from '../support/needs.js';
 
 const QUEUES = 4;
 const DPDK = 'dpdk-testpmd';
@@ -42,19 +43,22 @@ inGuest('our switch serves a NIC of a guest: packets go round', async (t, guest)
   await quit(t, testpmd);
 });
 
-inGuest("DPDK's net_vhost serves a NIC behind the IOMMU: packets on all of four queue pairs", async (t, guest) => {
-  if (!requirePeer(t, DPDK)) return;
-  await bind(guest, 'vfio-pci', 'theirs');
-  const testpmd = await startTestpmd(t, guest, {
-    devices: [guest.bdf('theirs')],
-    args: ['--port-topology=loop', `--rxq=${QUEUES}`, `--txq=${QUEUES}`],
-  });
-  await start(testpmd);
-  await startForwarding(dpdk, 'tx_first 32');
-  await flow(dpdk, 1000);
-  for (let queue = 0; queue < QUEUES; queue++) {
-    t.true((await xstat(testpmd, `rx_q${queue}_good_packets`)) > 0, `packets on Rx queue ${queue}`);
-  }
-  await stop(testpmd);
-  await quit(t, testpmd);
-});
+inGuest(
+  "DPDK's net_vhost serves a NIC behind the IOMMU: packets on all of four queue pairs",
+  async (t, guest) => {
+    await bind(guest, 'vfio-pci', 'theirs');
+    const testpmd = await startTestpmd(t, guest, {
+      devices: [guest.bdf('theirs')],
+      args: ['--port-topology=loop', `--rxq=${QUEUES}`, `--txq=${QUEUES}`],
+    });
+    await start(testpmd);
+    await startForwarding(dpdk, 'tx_first 32');
+    await flow(dpdk, 1000);
+    for (let queue = 0; queue < QUEUES; queue++) {
+      t.true((await xstat(testpmd, `rx_q${queue}_good_packets`)) > 0, `packets on Rx queue ${queue}`);
+    }
+    await stop(testpmd);
+    await quit(t, testpmd);
+  },
+  lacks(DPDK),
+);

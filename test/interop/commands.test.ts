@@ -1,12 +1,13 @@
 /** What dpdk-testpmd itself says that it has: options are known here, commands are supported or refused with a reason. */
 import { spawnSync } from 'node:child_process';
-import test from 'ava';
 import { appTable } from '../../tools/testpmd/options/app-options.js';
 import { grammar } from '../../tools/testpmd/commands/index.js';
 import { ealTable } from '../../tools/common/eal-options.js';
 import type { OptionTable } from '../../tools/common/parse.js';
 import { whyUnsupported } from '../../tools/testpmd/commands/unsupported.js';
-import { requirePeer } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 function dpdk(args: readonly string[], input: string): string {
   const eal = ['--no-huge', '-m', '1024', '--no-pci', '--no-telemetry', `--file-prefix=commands-${process.pid}`];
@@ -25,7 +26,6 @@ const unknownTo = ({ kinds, aliases }: OptionTable, names: readonly string[]) =>
   [...new Set(names)].filter((name) => !kinds.has(name) && aliases[name] === undefined);
 
 test('every option that its help names is known', (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const app = optionsIn(dpdk(['--vdev', 'net_null0', '--', '-h'], ''));
   t.true(app.length > 90, `${app.length} options`);
   t.deepEqual(unknownTo(appTable, app), []);
@@ -49,7 +49,6 @@ function linesOf(syntax: string): string[][] {
 }
 
 test('every command that its ? names is supported, or refused with a reason', (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   // ^U takes the question mark's line away
   const listed = dpdk(['--vdev', 'net_null0', '--', '-i'], '?\u0015\nquit\n').replaceAll('\r', '');
   const syntaxes = [...listed.matchAll(/^ \S+ \[[^\]]*STRING\]: ([a-z].*)$/gm)].map(([, syntax]) => syntax!);

@@ -1,11 +1,12 @@
 /** DPDK's virtio_user with a control queue (cq=1), which needs CTRL_RX of our back-end: it ended at start without. */
 import { join } from 'node:path';
-import test from 'ava';
-import { requirePeer, startFrontEnd, temporaryDirectory } from '../support/peers.js';
+import { startFrontEnd, temporaryDirectory } from '../support/peers.js';
 import { startSwitch } from '../support/switch.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 for (const ring of ['packed_vq=0', 'packed_vq=1']) {
   test.serial(`${ring}: DPDK with a control queue`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     await startSwitch(t, socket);
     const far = await startFrontEnd(t, { vdevs: [`net_virtio_user0,path=${socket},queues=1,cq=1,${ring}`] });

@@ -4,12 +4,15 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import { eventually, requirePeer, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
+import type { ExecutionContext } from 'ava';
+import { eventually, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
 import { buildPacket, plainRecipe, type L4, type Packet } from '../support/offload-packets.js';
 import { get16, onesSum, put16 } from '../support/offload-reference.js';
 import { readPcap, writePcap } from './support/pcap.js';
 import { startForwarding, stopForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd') || pcapMissing());
 
 /** Where Debian has DPDK's drivers. */
 function pcapMissing(): string {
@@ -100,7 +103,6 @@ for (const [title, args] of [
   ['in-order, not mergeable', ',in_order=1,mrg_rxbuf=0'],
 ] as const) {
   test.serial(`${title}: checksums that our csum mode leaves to DPDK's vhost are right in the end`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd', pcapMissing())) return;
     const sizes = args.includes('mrg_rxbuf=0') ? SIZES.filter((size) => size < 2000) : SIZES;
     const { directory, pcap, back } = files(t, packetsOf(['tcp', 'udp'], sizes));
     const vhost = `net_vhost0,iface=${join(directory, 's0')},tso=1`;
@@ -120,7 +122,6 @@ for (const [title, args] of [
 test.serial(
   "checksums that DPDK leaves to us: our csum mode sees it, and leaves them to DPDK's vhost again",
   async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd', pcapMissing())) return;
     const { directory, pcap, sent, back } = files(t, packetsOf(['tcp', 'udp'], SIZES));
     const vhost = `net_vhost0,iface=${join(directory, 's0')},tso=1`;
     const far = await startDpdk(t, { vdevs: [pcap, vhost], args: ['--forward-mode=csum', '--no-flush-rx'] });
@@ -146,7 +147,6 @@ test.serial(
 );
 
 test.serial('tso set: DPDK is told of the segments, and of the same when they come back through LRO', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd', pcapMissing())) return;
   const sent = packetsOf(['tcp'], [100, 500, 501, 4000]);
   const long = sent.filter(({ recipe }) => recipe.payload > 500).length;
   const { directory, pcap, back } = files(t, sent);

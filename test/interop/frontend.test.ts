@@ -1,10 +1,13 @@
 /** DPDK's virtio_user as the front-end of our vhost-switch, whose single port is a loopback: every recipe that DPDK can run. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import { eventually, portStats, requirePeer, startFrontEnd, temporaryDirectory, type Peer } from '../support/peers.js';
+import type { ExecutionContext } from 'ava';
+import { eventually, portStats, startFrontEnd, temporaryDirectory, type Peer } from '../support/peers.js';
 import { startSwitch } from '../support/switch.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 /** Name, devargs, and the path that DPDK says it takes. */
 const recipes: readonly (readonly [name: string, devargs: string, path: RegExp])[] = [
@@ -38,7 +41,6 @@ const debug = ['--log-level=pmd.net.virtio.*:info'];
 
 for (const [name, devargs, path] of recipes) {
   test.serial(`${name}: DPDK virtio_user on our loopback, packets go round, stop and start again`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const ours = await startSwitch(t, socket);
     const vdevs = [`net_virtio_user0,path=${socket},queues=1,${devargs}`];
@@ -76,7 +78,6 @@ for (const [name, devargs, path] of recipes) {
 
 for (const ring of ['packed_vq=0', 'packed_vq=1']) {
   test.serial(`two queue pairs, ${ring}: both carry packets`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const ours = await startSwitch(t, socket, '--queues', '2');
     const far = await startFrontEnd(t, {
@@ -98,7 +99,6 @@ for (const ring of ['packed_vq=0', 'packed_vq=1']) {
 }
 
 test.serial('we connect, DPDK virtio_user listens (server=1): a new front-end is found within seconds', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const socket = join(temporaryDirectory(t), 's');
   const ours = await startSwitch(t, socket, '--client');
   await ours.waitFor(/reconnecting/);

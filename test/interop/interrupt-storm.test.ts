@@ -1,9 +1,11 @@
 /** The race of sleep and interrupt with DPDK's vhost: single packets, timed around the moment when the lcore falls asleep. */
 import { virtqueues } from '../support/virtio-port.js';
-import test from 'ava';
 import { AT_ONCE, MISSED, SLEEPS, WAITING } from './support/interrupt-sleeper.js';
 import { FileScope, startWires } from './support/interrupt-wire.js';
-import { eventually, requirePeer } from '../support/peers.js';
+import { eventually } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 /** The sleeper falls asleep after so long without packets. */
 const IDLE_US = 150;
@@ -20,7 +22,6 @@ for (const packed of [false, true]) {
   for (const eventIdx of [false, true]) {
     const title = `${packed ? 'packed' : 'split'} ring ${eventIdx ? 'with' : 'without'} EVENT_IDX`;
     test.serial(`${title}: packets around the sleep decision all come back, no interrupt is lost`, async (t) => {
-      if (!requirePeer(t, 'dpdk-testpmd')) return;
       const { wires, ends } = await (started ??= startWires(scope, 1, 1));
       const devargs = `packed_vq=${Number(packed)},event_idx=${Number(eventIdx)}`;
       const near = await ends.connect(wires.near[0]!, devargs, { rxInterrupts: true });

@@ -2,11 +2,14 @@
  * l3fwd-power with DPDK's vhost, on split and on packed rings: it sleeps when there is nothing to do, nothing is lost when it
  * wakes up, and its back-end may die meanwhile.
  */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { cpuShares } from '../support/interrupt-cpu.js';
 import { ASLEEP, AWAKE, numbersOf, startProgram, type LcoreNumbers } from '../support/interrupt-program.js';
 import { startWires, type Ends } from './support/interrupt-wire.js';
-import { eventually, requirePeer, type Peer } from '../support/peers.js';
+import { eventually, type Peer } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 const CYCLES = 100;
 const WATCH_MS = 700;
@@ -91,7 +94,6 @@ class Run {
 }
 
 test(`idle, waked up ${CYCLES} times, a storm, a back-end that dies and comes back`, async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const { wires, ends } = await startWires(t, RINGS.length, LCORES.length);
   const vdevs = RINGS.map((ring, i) => `net_virtio_user${i},path=${wires.near[i]},queues=${LCORES.length},${ring}`);
   const program = await startProgram(t, vdevs, CONFIG, LCORES);

@@ -1,15 +1,10 @@
 /** Users' forwarding modes with DPDK's vhost PMD at the other end: the examples of docs/programmable-forwarding.md. */
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
-import {
-  eventually,
-  portStats,
-  requirePeer,
-  startDpdk,
-  startOurs,
-  temporaryDirectory,
-  type Peer,
-} from '../support/peers.js';
+import type { ExecutionContext } from 'ava';
+import { eventually, portStats, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 import { flow, setForwarding, startForwarding, stopForwarding } from '../support/traffic.js'; // prettier-ignore
 
 const modes = (name: string) => join('docs/examples', name);
@@ -40,7 +35,6 @@ async function end(t: ExecutionContext, { ours, far }: { ours: Peer; far: Peer }
 
 for (const name of ['reflector.ts', 'udp-echo.ts']) {
   test.serial(`${name} with DPDK net_vhost: packets come back to whom they came from`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const both = await start(t, name, '1000,7');
     await both.far.ask('set verbose 1', /Change verbose level/);
     // the source is now whom DPDK sent to. The lcore's lines may tear the prompt apart: not to be waited for
@@ -57,7 +51,6 @@ for (const name of ['reflector.ts', 'udp-echo.ts']) {
 }
 
 test.serial('udp-filter.ts with DPDK net_vhost: what goes to port 9 is dropped and counted, the rest comes back', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   for (const [ports, back] of [
     ['1000,9', 0],
     ['9,1000', 32],

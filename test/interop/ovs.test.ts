@@ -1,15 +1,18 @@
 /** Two of our ports on one Open vSwitch bridge: one on a socket where OVS listens, one where we do. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { createEal } from '../../driver/eal/eal.js';
 import { attach } from '../../driver/port/attach.js';
 import type { Port } from '../../driver/port/port.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
 import { readPacket, writePacket } from '../../tools/start/content.js';
 import { Ovs, whyNoOvs } from '../support/ovs.js';
-import { eventually, requirePeer, sleep, startOurs, temporaryDirectory } from '../support/peers.js';
+import { eventually, sleep, startOurs, temporaryDirectory } from '../support/peers.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
+import { needs } from '../support/needs.js';
+
+const test = needs(whyNoOvs());
 
 const SIZES = [64, 128, 256, 512, 1024, 1514];
 
@@ -23,7 +26,6 @@ async function startOvs(t: ExecutionContext) {
 }
 
 test.serial('txonly on one port arrives at rxonly on the other', async (t) => {
-  if (!requirePeer(t, 'ovs-vsctl', whyNoOvs())) return;
   const { server, client } = await startOvs(t);
   const [sender, receiver] = await Promise.all([
     startOurs(t, { vdevs: [`net_virtio_user0,path=${server}`] }),
@@ -85,7 +87,6 @@ async function exchange(t: ExecutionContext, pool: Mempool, from: Port, to: Port
 }
 
 test.serial('every byte arrives, both ways; OVS is killed and started again, and it does so again', async (t) => {
-  if (!requirePeer(t, 'ovs-vsctl', whyNoOvs())) return;
   const { ovs, server, client } = await startOvs(t);
   const eal = createEal({ log: (line) => t.log(line) });
   t.teardown(() => eal.close());

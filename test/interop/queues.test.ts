@@ -1,9 +1,11 @@
 /** Several queue pairs against DPDK's vhost PMD: every queue carries packets, both ways. */
 import { join } from 'node:path';
-import test from 'ava';
 import { recipeNamed } from '../../tools/common/recipes.js';
-import { eventually, requirePeer, startDpdk, startOurs, temporaryDirectory } from '../support/peers.js';
+import { eventually, startDpdk, startOurs, temporaryDirectory } from '../support/peers.js';
 import { setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 /** good_packets of every queue, from the text of `show port xstats`. */
 function packetsByQueue(xstats: string): { rx: number[]; tx: number[] } {
@@ -19,7 +21,6 @@ function packetsByQueue(xstats: string): { rx: number[]; tx: number[] } {
 for (const queues of [2, 4, 8]) {
   for (const recipe of ['split mergeable', 'packed vector Rx+Tx'].map(recipeNamed)) {
     test.serial(`${queues} queue pairs, ${recipe.name}: packets in every queue`, async (t) => {
-      if (!requirePeer(t, 'dpdk-testpmd')) return;
       const socket = join(temporaryDirectory(t), 's');
       const args = [`--rxq=${queues}`, `--txq=${queues}`, '--nb-cores=1'];
       const far = await startDpdk(t, { vdevs: [`net_vhost0,iface=${socket},queues=${queues},client=0`], args });

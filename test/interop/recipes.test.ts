@@ -1,8 +1,7 @@
 /** Each scalar recipe against DPDK's vhost PMD, as DPDK's own test plans do it: loops, stop, restart, bursts of one. */
 import { join } from 'node:path';
-import test from 'ava';
 import { RECIPES } from '../../tools/common/recipes.js';
-import { requirePeer, startDpdk, startOurs, temporaryDirectory } from '../support/peers.js';
+import { startDpdk, startOurs, temporaryDirectory } from '../support/peers.js';
 import {
   checkPathLines,
   checkStill,
@@ -12,6 +11,9 @@ import {
   startForwarding,
   stopForwarding,
 } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 const SIZES = [64, 128, 256, 512, 1024, 1518];
 
@@ -19,7 +21,6 @@ for (const recipe of RECIPES) {
   test.serial(
     `${recipe.name} with DPDK net_vhost: loops at six sizes, stops, starts again with bursts of one`,
     async (t) => {
-      if (!requirePeer(t, 'dpdk-testpmd')) return;
       const socket = join(temporaryDirectory(t), 's');
       const far = await startDpdk(t, { vdevs: [`net_vhost0,iface=${socket},queues=1,client=0`] });
       const ours = await startOurs(t, { vdevs: [`net_virtio_user0,path=${socket},queues=1,${recipe.devargs}`] });

@@ -4,12 +4,11 @@
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { dpdkCommand } from '../../tools/bench/common/testpmd.js';
 import {
   eventually,
   portStats,
-  requirePeer,
   sleep,
   startFrontEnd,
   startPeer,
@@ -19,6 +18,9 @@ import {
 import { startSwitch } from '../support/switch.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
 import { VhostUserRelay } from '../support/vhost-user-relay.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 async function relayed(t: ExecutionContext): Promise<{ ours: Peer; relay: VhostUserRelay; path: string }> {
   const directory = temporaryDirectory(t);
@@ -54,7 +56,6 @@ for (const [format, packed] of [
   test.serial(
     `${format}: DPDK's port starts and closes: the messages, and where the rings stood in the end`,
     async (t) => {
-      if (!requirePeer(t, 'dpdk-testpmd')) return;
       const { relay, path } = await relayed(t);
       const far = await startFrontEnd(t, { vdevs: [vdev(path, packed)] });
       inOrder(t, relay.lines(), [
@@ -95,7 +96,6 @@ for (const [format, packed] of [
 }
 
 test.serial('a connection that ends at any message: the switch keeps nothing of it and serves the next', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const { ours, relay, path } = await relayed(t);
   const openFds = () => readdirSync(`/proc/${ours.pid}/fd`).length;
   const idle = openFds();

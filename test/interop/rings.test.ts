@@ -1,8 +1,10 @@
 /** Rings of odd and extreme sizes, EVENT_IDX, and packets that fill several buffers, with DPDK's vhost PMD. */
 import { join } from 'node:path';
-import test from 'ava';
-import { requirePeer, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
+import { startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 /** The far side injects two bursts of packets made of `segments`; both sides hand them on for a while. */
 async function goRound(far: Peer, ours: Peer, segments: string): Promise<{ packets: number; bytes: number }> {
@@ -29,7 +31,6 @@ const rings = [
 
 for (const devargs of rings) {
   test.serial(`${devargs}: packets go round, none is an error`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const far = await startDpdk(t, { vdevs: [`net_vhost0,iface=${socket},queues=1`] });
     const ours = await startOurs(t, { vdevs: [`net_virtio_user0,path=${socket},${devargs}`] });
@@ -44,7 +45,6 @@ for (const devargs of rings) {
 
 for (const devargs of ['in_order=0', 'in_order=1', 'packed_vq=1,in_order=0', 'packed_vq=1,in_order=1']) {
   test.serial(`${devargs}: packets of 8000 bytes fill four mergeable buffers and go back as chains`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const far = await startDpdk(t, { vdevs: [`net_vhost0,iface=${socket},queues=1`] });
     const vdevs = [`net_virtio_user0,path=${socket},mrg_rxbuf=1,${devargs}`];

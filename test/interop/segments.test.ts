@@ -4,20 +4,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import test from 'ava';
 import { dpdkCommand } from '../../tools/bench/common/testpmd.js';
-import {
-  eventually,
-  portStats,
-  requirePeer,
-  startFrontEnd,
-  startPeer,
-  temporaryDirectory,
-  type Peer,
-} from '../support/peers.js';
+import { eventually, portStats, startFrontEnd, startPeer, temporaryDirectory, type Peer } from '../support/peers.js';
 import { readPcap, writePcap } from './support/pcap.js';
 import { REFUSAL, startSwitch } from '../support/switch.js';
 import { setForwarding, startForwarding, stopForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 const devargs = [0, 1].flatMap((packed) =>
   [0, 1].flatMap((inOrder) => [0, 1].map((mrg) => `packed_vq=${packed},in_order=${inOrder},mrg_rxbuf=${mrg}`)),
@@ -46,7 +40,6 @@ async function sendSome(far: Peer, segments: readonly number[]): Promise<void> {
 
 for (const ring of devargs) {
   test.serial(`${ring}: two, five and uneven segments come back from our loopback, all of them`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const ours = await startSwitch(t, socket);
     const far = await startFrontEnd(t, {
@@ -90,7 +83,6 @@ for (const ring of [
   'packed_vq=1,in_order=1',
 ]) {
   test.serial(`${ring}: packets of up to twelve segments arrive unchanged at a second front-end`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const directory = temporaryDirectory(t);
     const [from, to, input, output] = ['from', 'to', 'in.pcap', 'out.pcap'].map((name) => join(directory, name));
     const sent = packets();

@@ -1,10 +1,13 @@
 /** Our side listens and DPDK's connects; DPDK's side is killed and comes back. And the same with the roles exchanged. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { RECIPES } from '../../tools/common/recipes.js';
-import { eventually, requirePeer, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
+import { eventually, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
 import { checkPathLines, flow, loopPackets, setForwarding, startForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 async function waitForLink(ours: Peer, state: 'up' | 'down'): Promise<void> {
   await eventually(
@@ -29,7 +32,6 @@ async function killAndRestart(t: ExecutionContext, ours: Peer, far: Peer, restar
 
 for (const recipe of RECIPES) {
   test.serial(`${recipe.name}, server=1: DPDK connects, is killed, connects again, and packets flow`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const socket = join(temporaryDirectory(t), 's');
     const startFar = () => startDpdk(t, { vdevs: [`net_vhost0,iface=${socket},queues=1,client=1`] });
     const devargs = `net_virtio_user0,path=${socket},queues=1,server=1,${recipe.devargs}`;
@@ -43,7 +45,6 @@ for (const recipe of RECIPES) {
 }
 
 test.serial('a client-mode port connects again by itself after its back-end was killed', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const socket = join(temporaryDirectory(t), 's');
   const startFar = () => {
     rmSync(socket, { force: true }); // what the killed one left: DPDK does not listen where a file is

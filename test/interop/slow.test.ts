@@ -1,14 +1,15 @@
 /** DPDK's back-end on a busy machine: it is slow to answer, and healthy. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
-import { eventually, requirePeer, startDpdk, startOurs, startPeer, temporaryDirectory } from '../support/peers.js';
+import { eventually, startDpdk, startOurs, startPeer, temporaryDirectory } from '../support/peers.js';
 import { flow, loopPackets, setForwarding, startForwarding } from '../support/traffic.js';
+import { lacks, needs } from '../support/needs.js';
+
+const test = needs(lacks('dpdk-testpmd'));
 
 const BUSY_LOOPS = 4;
 
 test.serial('four busy loops beside: net_vhost is attached, forwards, is killed, and comes back', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   for (let i = 0; i < BUSY_LOOPS; i++) startPeer(t, `busy loop ${i}`, process.execPath, ['-e', 'for (;;);']);
   const socket = join(temporaryDirectory(t), 's');
   const startFar = () => {

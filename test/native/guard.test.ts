@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { guardAvailable, guardHit, guardMapping, unguardMapping } from '../../native/guard.js';
-import { hugepages } from '../../native/region.js';
+import { whyNoHugepages } from '../support/hugepages.js';
+import { needs } from '../support/needs.js';
 
 const script = fileURLToPath(new URL('./support/guard-child.ts', import.meta.url));
 
@@ -28,33 +29,28 @@ async function truncateUnder(t: ExecutionContext, mode: string) {
   return { first: lines[0], last: lines[1], code, signal };
 }
 
-function needsHelper(t: ExecutionContext): boolean {
-  const { available, reason } = guardAvailable();
-  if (!available) t.log(`skipped: ${reason}`);
-  t.pass();
-  return available;
-}
+const guardTest = needs(guardAvailable().reason);
+const hugepageTest = needs(guardAvailable().reason || whyNoHugepages(4));
 
 const survived = { seen: 0, hit: true, written: 7, last: 0 };
 
-test('a peer truncates its file while we read: zeros from then on, the hit is marked, the process lives', async (t) => {
-  if (!needsHelper(t)) return;
-  const { first, last, code } = await truncateUnder(t, 'guarded');
-  t.is(first!['hitBefore'], false);
-  t.deepEqual(last, survived);
-  t.is(code, 0);
-});
+guardTest(
+  'a peer truncates its file while we read: zeros from then on, the hit is marked, the process lives',
+  async (t) => {
+    const { first, last, code } = await truncateUnder(t, 'guarded');
+    t.is(first!['hitBefore'], false);
+    t.deepEqual(last, survived);
+    t.is(code, 0);
+  },
+);
 
-test('the same in a worker thread, seen from the main thread', async (t) => {
-  if (!needsHelper(t)) return;
+guardTest('the same in a worker thread, seen from the main thread', async (t) => {
   const { last, code } = await truncateUnder(t, 'worker');
   t.deepEqual(last, survived);
   t.is(code, 0);
 });
 
-test('the same with 2 MiB hugepages', async (t) => {
-  if (!needsHelper(t)) return;
-  if (hugepages().free < 4) return t.log('skipped: no four free hugepages');
+hugepageTest('the same with 2 MiB hugepages', async (t) => {
   const { last, code } = await truncateUnder(t, 'hugepages');
   t.deepEqual(last, survived);
   t.is(code, 0);
@@ -66,8 +62,7 @@ test('outside guarded memory SIGBUS still ends the process', async (t) => {
   t.is(signal, 'SIGBUS');
 });
 
-test('8192 mappings can be guarded; the next is refused and a freed entry is used again', (t) => {
-  if (!needsHelper(t)) return;
+guardTest('8192 mappings can be guarded; the next is refused and a freed entry is used again', (t) => {
   const mapping = (i: number) => ({ address: BigInt(0x1000_0000 + i * 4096), byteLength: 4096 });
   for (let i = 0; i < 8192; i++) guardMapping(mapping(i));
   t.throws(() => guardMapping(mapping(8192)), { code: 'EMEMORY' });

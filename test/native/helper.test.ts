@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import test, { type ExecutionContext } from 'ava';
 import { helperStatus, simdFunctions, type HelperStatus, type SimdIsa } from '../../native/helper.js';
-import { requirePeer, temporaryDirectory } from '../support/peers.js';
+import { temporaryDirectory } from '../support/peers.js';
+import { lacks, needs, wants } from '../support/needs.js';
+
+const compilerTest = needs(lacks(process.env['CC'] ?? 'cc'));
+const [otherArch, otherCompiler] =
+  process.arch === 'x64' ? ['arm64', 'aarch64-linux-gnu-gcc'] : ['x64', 'x86_64-linux-gnu-gcc'];
+const crossTest = needs(lacks(otherCompiler!));
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const ofArch: Readonly<Record<string, readonly SimdIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
@@ -47,7 +53,7 @@ test('every instruction set of this architecture either runs here or is lacking 
   t.deepEqual(new Set([...isas, ...lacking.map(({ isa }) => isa)]), new Set(isasHere));
   for (const { isa, why } of lacking) t.not(why, '', isa);
   for (const isa of isas) t.deepEqual(Object.keys(simdFunctions(isa)), ['rxSplit', 'rxPacked', 'txPacked']);
-  if (reason) t.log(`skipped: ${reason}`);
+  if (reason) t.log(reason);
 });
 
 test('SIMD code that cannot run here is refused with the reason', (t) => {
@@ -103,8 +109,7 @@ function koffiModule(): string {
   return join(folder, found!);
 }
 
-test('VPMD_HELPER names a helper of another version', (t) => {
-  if (!needsCompiler(t)) return;
+compilerTest('VPMD_HELPER names a helper of another version', (t) => {
   const directory = temporaryDirectory(t);
   const [source, path] = [join(directory, 'old.c'), join(directory, 'old.so')];
   writeFileSync(source, 'unsigned vpmd_abi(void) { return 99; }\n');
@@ -114,12 +119,7 @@ test('VPMD_HELPER names a helper of another version', (t) => {
   t.deepEqual(status.isas, []);
 });
 
-function needsCompiler(t: ExecutionContext): boolean {
-  return requirePeer(t, process.env['CC'] ?? 'cc');
-}
-
-test('the compiler builds all SIMD code of this architecture, with no warning', (t) => {
-  if (!needsCompiler(t)) return;
+compilerTest('the compiler builds all SIMD code of this architecture, with no warning', (t) => {
   const { status, stderr, directory, files } = build(t);
   t.is(stderr, '');
   t.is(status, 0);
@@ -129,10 +129,10 @@ test('the compiler builds all SIMD code of this architecture, with no warning', 
   for (const { why } of found.lacking) t.is(why, 'the CPU does not have it');
 });
 
-const onX64 = process.arch === 'x64' ? test : test.skip; // elsewhere there is but one instruction set
+// elsewhere there is but one instruction set
+const onX64 = process.arch === 'x64' ? compilerTest : wants(`this is ${process.arch}`);
 
 onX64('an instruction set that the compiler does not know is left out, with a note, and the rest works', (t) => {
-  if (!needsCompiler(t)) return;
   const compiler = join(temporaryDirectory(t), 'old-cc');
   const refuse = 'case "$*" in *-mavx512f*) echo "unknown option -mavx512f" >&2; exit 1;; esac';
   writeFileSync(compiler, `#!/bin/sh\n${refuse}\nexec ${process.env['CC'] ?? 'cc'} "$@"\n`, { mode: 0o755 });
@@ -144,8 +144,7 @@ onX64('an instruction set that the compiler does not know is left out, with a no
   t.true(found.lacking.some(({ isa }) => isa === 'AVX512'));
 });
 
-test('--emulate without its headers says what to install', (t) => {
-  if (!needsCompiler(t)) return;
+compilerTest('--emulate without its headers says what to install', (t) => {
   const { status, stderr, files } = build(t, ['--emulate'], { CFLAGS: '', CC: withoutSimde(t) });
   t.is(status, 1);
   t.is(
@@ -162,14 +161,11 @@ function withoutSimde(t: ExecutionContext): string {
   return compiler;
 }
 
-test('the other architecture is built with its cross compiler, and cannot be loaded here', (t) => {
-  const [arch, compiler] =
-    process.arch === 'x64' ? ['arm64', 'aarch64-linux-gnu-gcc'] : ['x64', 'x86_64-linux-gnu-gcc'];
-  if (!requirePeer(t, compiler!)) return;
-  const { status, stderr, directory, files } = build(t, ['--arch', arch!]);
+crossTest('the other architecture is built with its cross compiler, and cannot be loaded here', (t) => {
+  const { status, stderr, directory, files } = build(t, ['--arch', otherArch!]);
   t.is(stderr, '');
   t.is(status, 0);
-  t.deepEqual(files, [`helper.linux-${arch}.so`]);
+  t.deepEqual(files, [`helper.linux-${otherArch}.so`]);
   t.regex(statusIn({ VPMD_HELPER: join(directory, files[0]!) }).status.reason, /cannot be loaded/);
 });
 

@@ -1,11 +1,12 @@
 /** The commands of the pages: each block is run as it is printed, with its peers, or a list says why not here. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import test from 'ava';
 import { isListening } from '../../native/socket.js';
 import { blocksOf, Desk, pages, readPage, root, type Command, type CommandBlock } from './support/command-blocks.js';
 import { Ovs, whyNoOvs } from '../support/ovs.js';
-import { eventually, portStats, requirePeer, type Peer } from '../support/peers.js';
+import { eventually, portStats, type Peer } from '../support/peers.js';
+import { lacks, needs } from '../support/needs.js';
 
 const MINUTE = 60_000;
 
@@ -115,13 +116,14 @@ const received = (peer: Peer, least = 1) =>
     MINUTE,
   );
 
-const twoCpus = (t: ExecutionContext) =>
-  requirePeer(t, 'taskset') &&
-  requirePeer(t, 'nproc', existsSync('/sys/devices/system/cpu/cpu1') ? '' : 'a second CPU');
+const twoCpus = lacks('taskset') || (existsSync('/sys/devices/system/cpu/cpu1') ? '' : 'there is no second CPU');
+const dpdkTest = needs(lacks('dpdk-testpmd'));
+const twoCpusTest = needs(lacks('dpdk-testpmd') || twoCpus);
+const ovsTest = needs(whyNoOvs());
+const qemuTest = needs(lacks('qemu-system-x86_64'));
 
-test.serial('README: with DPDK', async (t) => {
+twoCpusTest.serial('README: with DPDK', async (t) => {
   t.timeout(10 * MINUTE);
-  if (!requirePeer(t, 'dpdk-testpmd') || !twoCpus(t)) return;
   const desk = new Desk(t);
   const [theirs] = block('dpdk').commands;
   const [ours] = block('ours').commands;
@@ -138,10 +140,8 @@ test.serial('README: with DPDK', async (t) => {
   t.is(await near.end(), 'exit code 0');
 });
 
-test.serial('README: with Open vSwitch', async (t) => {
+ovsTest.serial('README: with Open vSwitch', async (t) => {
   t.timeout(10 * MINUTE);
-  const why = whyNoOvs();
-  if (!requirePeer(t, 'ovs-vsctl', why)) return;
   const ovs = await Ovs.start(t);
   const desk = new Desk(t, {
     'ovs-vsctl': `exec /usr/bin/ovs-vsctl --db='unix:${join(ovs.directory, 'db.sock')}' --timeout=60 "$@"`,
@@ -156,9 +156,8 @@ test.serial('README: with Open vSwitch', async (t) => {
   t.is(await near.end(), 'exit code 0');
 });
 
-test.serial('interrupt-mode: 128 packets wake l3fwd-power', async (t) => {
+twoCpusTest.serial('interrupt-mode: 128 packets wake l3fwd-power', async (t) => {
   t.timeout(10 * MINUTE);
-  if (!requirePeer(t, 'dpdk-testpmd') || !twoCpus(t)) return;
   const desk = new Desk(t);
   const [vhost] = block('vhost').commands;
   const far = desk.start(vhost!);
@@ -177,9 +176,8 @@ test.serial('interrupt-mode: 128 packets wake l3fwd-power', async (t) => {
   t.regex(near.output, /IPv4 forwarded[^]* 128 /);
 });
 
-test.serial('programmable-forwarding: the reflector', async (t) => {
+dpdkTest.serial('programmable-forwarding: the reflector', async (t) => {
   t.timeout(10 * MINUTE);
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
   const desk = new Desk(t);
   const [vhost] = block('dpdk').commands; // any back-end will do
   const far = desk.start(vhost!);
@@ -195,9 +193,8 @@ test.serial('programmable-forwarding: the reflector', async (t) => {
   t.is(await near.end(), 'exit code 0');
 });
 
-test.serial('qtest: two functions of a QEMU that testpmd starts', async (t) => {
+qemuTest.serial('qtest: two functions of a QEMU that testpmd starts', async (t) => {
   t.timeout(10 * MINUTE);
-  if (!requirePeer(t, 'qemu-system-x86_64')) return;
   const [ours] = block('qtest').commands;
   const near = new Desk(t).start(ours!);
   await type(near, ours!);
@@ -206,9 +203,8 @@ test.serial('qtest: two functions of a QEMU that testpmd starts', async (t) => {
   t.is(await near.end(), 'exit code 0');
 });
 
-test.serial('qtest: a QEMU started by hand', async (t) => {
+qemuTest.serial('qtest: a QEMU started by hand', async (t) => {
   t.timeout(10 * MINUTE);
-  if (!requirePeer(t, 'qemu-system-x86_64')) return;
   const desk = new Desk(t);
   for (const command of block('firmware').commands) await desk.run(command);
   const [machine, ours] = block('machine').commands;

@@ -17,16 +17,11 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test, { type ExecutionContext } from 'ava';
 import { Peer } from '../../tools/bench/common/peer.js';
-import {
-  eventually,
-  ourCpu,
-  peerCpu,
-  portStats,
-  requirePeer,
-  temporaryDirectory,
-  type Scope,
-} from '../support/peers.js';
+import { canGoOn, lacks, needs } from '../support/needs.js';
+import { eventually, ourCpu, peerCpu, portStats, temporaryDirectory, type Scope } from '../support/peers.js';
 import { startBackend, waitForSocket } from '../support/testpmd-process.js';
+
+const compilerTest = needs(lacks(process.env['CC'] ?? 'cc'));
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const library = `helper.linux-${process.arch}.so`;
@@ -94,11 +89,10 @@ function install(): Installed {
   return installed;
 }
 
-function isReady(t: ExecutionContext): boolean {
-  return requirePeer(t, process.env['CC'] ?? 'cc') && requirePeer(t, 'npm', install().problem);
-}
+/** The registry, or npm's cache, is found wanting by an installation, which takes too long for the time of loading. */
+const isReady = (t: ExecutionContext): boolean => canGoOn(t, install().problem);
 
-test.serial('the package holds the libraries that could be built, and what it takes to build one', (t) => {
+compilerTest.serial('the package holds the libraries that could be built, and what it takes to build one', (t) => {
   if (!isReady(t)) return;
   const { folder, said } = install();
   const libraries = readdirSync(join(folder, 'dist/native')).filter((name) => name.endsWith('.so'));
@@ -120,7 +114,7 @@ test.serial('the package holds the libraries that could be built, and what it ta
   }
 });
 
-test.serial('declarations lead to the sources that they were made from; programs have none', (t) => {
+compilerTest.serial('declarations lead to the sources that they were made from; programs have none', (t) => {
   if (!isReady(t)) return;
   const { folder } = install();
   const built = readdirSync(join(folder, 'dist'), { recursive: true, encoding: 'utf8' });
@@ -137,7 +131,7 @@ test.serial('declarations lead to the sources that they were made from; programs
   }
 });
 
-test.serial('a TypeScript program that imports all of it is compiled, with Node’s types', (t) => {
+compilerTest.serial('a TypeScript program that imports all of it is compiled, with Node’s types', (t) => {
   if (!isReady(t)) return;
   const { folder } = install();
   const project = dirname(dirname(folder));
@@ -160,7 +154,7 @@ test.serial('a TypeScript program that imports all of it is compiled, with Node�
   t.is(status, 0, stdout);
 });
 
-test.serial('the installed l3fwd-power runs', (t) => {
+compilerTest.serial('the installed l3fwd-power runs', (t) => {
   if (!isReady(t)) return;
   const { folder, env } = install();
   const program = join(dirname(folder), '.bin/l3fwd-power');
@@ -211,7 +205,7 @@ async function startInstalled(t: ExecutionContext): Promise<Peer> {
   return ours;
 }
 
-test.serial('installed without a compiler, vectorized=1 runs from the prebuilt library', async (t) => {
+compilerTest.serial('installed without a compiler, vectorized=1 runs from the prebuilt library', async (t) => {
   if (!isReady(t)) return;
   const ours = await startInstalled(t);
   t.regex(ours.output, /virtio: using packed ring vectorized Rx path on port 0\n/);
@@ -226,19 +220,22 @@ test.serial('installed without a compiler, vectorized=1 runs from the prebuilt l
   await ours.ask('quit', /Bye/);
 });
 
-test.serial('without the prebuilt library it says how to build one; `npm run build:native` there does', async (t) => {
-  if (!isReady(t)) return;
-  const { folder } = install();
-  rmSync(join(folder, 'dist/native', library));
-  const ours = await startInstalled(t);
-  const [report] = await ours.ask('show port 0 path', /Recipe: [^]*Refused:/);
-  t.regex(
-    report,
-    /_packed_vec: no SIMD code: .*: there is no native helper .*: run `npm run build:native` in the folder of/,
-  );
-  await ours.ask('quit', /Bye/);
+compilerTest.serial(
+  'without the prebuilt library it says how to build one; `npm run build:native` there does',
+  async (t) => {
+    if (!isReady(t)) return;
+    const { folder } = install();
+    rmSync(join(folder, 'dist/native', library));
+    const ours = await startInstalled(t);
+    const [report] = await ours.ask('show port 0 path', /Recipe: [^]*Refused:/);
+    t.regex(
+      report,
+      /_packed_vec: no SIMD code: .*: there is no native helper .*: run `npm run build:native` in the folder of/,
+    );
+    await ours.ask('quit', /Bye/);
 
-  const { status, stderr } = run('npm', ['run', 'build:native'], folder);
-  t.is(status, 0, stderr);
-  t.true(existsSync(join(folder, 'dist/native', library)));
-});
+    const { status, stderr } = run('npm', ['run', 'build:native'], folder);
+    t.is(status, 0, stderr);
+    t.true(existsSync(join(folder, 'dist/native', library)));
+  },
+);

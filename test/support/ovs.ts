@@ -1,29 +1,20 @@
 /** A private Open vSwitch with DPDK: its own database, sockets and hugepages; the system's instance is left alone. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hugepages } from '../../native/region.js';
+import { whyNoHugepages } from './hugepages.js';
 import { isInstalled, peerCpu, startPeer, temporaryDirectory, type Peer, type Scope } from './peers.js';
 
 // /usr/sbin/ovs-vswitchd is the build without DPDK unless alternatives were switched
 const SWITCH = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
 const MEMORY_MIB = 512;
-const HUGEPAGES_FILE = '/proc/sys/vm/nr_hugepages';
 
 /** Why OVS cannot run here, or ''. As root it reserves the hugepages that OVS insists on. */
 export function whyNoOvs(): string {
   for (const program of [SWITCH, 'ovsdb-server', 'ovs-vsctl']) {
     if (!isInstalled(program)) return `${program} is not installed`;
   }
-  const missing = MEMORY_MIB / 2 - hugepages().free;
-  if (missing > 0 && process.getuid!() === 0) {
-    writeFileSync(HUGEPAGES_FILE, String(Number(readFileSync(HUGEPAGES_FILE, 'utf8')) + missing));
-  }
-  const { free } = hugepages();
-  return free * 2 >= MEMORY_MIB
-    ? ''
-    : `OVS with DPDK needs ${MEMORY_MIB / 2} free hugepages of 2 MiB, there are ${free}`;
+  return whyNoHugepages(MEMORY_MIB / 2);
 }
 
 export class Ovs {

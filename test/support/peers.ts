@@ -6,7 +6,6 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ExecutionContext } from 'ava';
 import { Peer } from '../../tools/bench/common/peer.js';
 import { dpdkCommand, ourCommand, type DpdkOptions, type OurOptions } from '../../tools/bench/common/testpmd.js';
 
@@ -55,21 +54,6 @@ export function isInstalled(program: string): boolean {
     found.set(program, known);
   }
   return known;
-}
-
-/**
- * Whether the test can go on: `why` is empty, or says what is missing. With VPMD_REQUIRE_PEERS set, as in CI, a
- * missing peer is a failure; else a skip that is logged.
- */
-export function requirePeer(t: ExecutionContext, program: string, why = ''): boolean {
-  const missing = why || (isInstalled(program) ? '' : `${program} is not installed`);
-  if (missing === '') return true;
-  if (process.env['VPMD_REQUIRE_PEERS']) t.fail(missing);
-  else {
-    t.log(`skipped: ${missing}`);
-    t.pass();
-  }
-  return false;
 }
 
 /** dpdk-testpmd at its prompt. */

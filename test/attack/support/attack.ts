@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { Peer } from '../../support/peers.js';
-import { eventually, requirePeer, startPeer, temporaryDirectory, type Scope } from '../../support/peers.js';
+import { eventually, startPeer, temporaryDirectory, type Scope } from '../../support/peers.js';
 import { root } from '../../../tools/bench/common/peer.js';
 
 const shared = ['guest', 'ring', 'vhost-user', 'util', 'kinds'];
@@ -33,8 +33,12 @@ export function compiled(program: Program): string {
   return output;
 }
 
-/** Whether the attackers can be built; a skip that is logged otherwise. */
-export const canAttack = (t: ExecutionContext): boolean => requirePeer(t, 'cc');
+/** Why no file system in user space can be mounted here, or ''. */
+export function whyNoFuse(): string {
+  if (!existsSync('/dev/fuse')) return 'there is no /dev/fuse';
+  const [, capabilities] = /^CapEff:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))!;
+  return (BigInt(`0x${capabilities}`) >> 21n) & 1n ? '' : 'FUSE may not be mounted (no CAP_SYS_ADMIN)';
+}
 
 /** The hostile front-end. */
 export class Attacker {

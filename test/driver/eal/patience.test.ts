@@ -6,7 +6,9 @@ import { availableCpus } from '../../../native/cpu.js';
 import { isVirtioPmdError } from '../../../native/errors.js';
 import { Lcores } from '../../../driver/eal/lcore.js';
 import { Patience, type ThreadTimes } from '../../../driver/eal/patience.js';
-import { requirePeer } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const tasksetTest = needs(lacks('taskset'));
 
 /** A thread with mock times, on a mock clock. */
 function madeUp(timeoutMs: number) {
@@ -109,29 +111,30 @@ function crowd(t: ExecutionContext, count: number): void {
   t.teardown(() => children.forEach((child) => child.kill('SIGKILL')));
 }
 
-test.serial('an lcore that needs 0.3 s of CPU to stop, on a CPU with six others: wait and close are patient', (t) => {
-  if (!requirePeer(t, 'taskset')) return;
-  const lcores = new Lcores(
-    new Map([
-      [0, availableCpus()],
-      [1, [cpu]],
-    ]),
-    0,
-  );
-  const shared = new SharedArrayBuffer(8);
-  const words = new Int32Array(shared);
-  lcores.launch(1, jobs, 'stopAfterWork', { shared, cpuMs: 300 });
-  while (Atomics.load(words, 0) === 0) Atomics.wait(words, 0, 0, 100);
-  crowd(t, 6);
-  Atomics.wait(words, 1, 0, 2000); // until they are there
-  const begin = performance.now();
-  lcores.close(400);
-  t.log(`${Math.round(performance.now() - begin)} ms`);
-  t.is(Atomics.load(words, 1), 1, 'the job has ended by itself');
-});
+tasksetTest.serial(
+  'an lcore that needs 0.3 s of CPU to stop, on a CPU with six others: wait and close are patient',
+  (t) => {
+    const lcores = new Lcores(
+      new Map([
+        [0, availableCpus()],
+        [1, [cpu]],
+      ]),
+      0,
+    );
+    const shared = new SharedArrayBuffer(8);
+    const words = new Int32Array(shared);
+    lcores.launch(1, jobs, 'stopAfterWork', { shared, cpuMs: 300 });
+    while (Atomics.load(words, 0) === 0) Atomics.wait(words, 0, 0, 100);
+    crowd(t, 6);
+    Atomics.wait(words, 1, 0, 2000); // until they are there
+    const begin = performance.now();
+    lcores.close(400);
+    t.log(`${Math.round(performance.now() - begin)} ms`);
+    t.is(Atomics.load(words, 1), 1, 'the job has ended by itself');
+  },
+);
 
-test.serial('one that hangs is given up there too', (t) => {
-  if (!requirePeer(t, 'taskset')) return;
+tasksetTest.serial('one that hangs is given up there too', (t) => {
   const lcores = new Lcores(
     new Map([
       [0, availableCpus()],

@@ -1,9 +1,11 @@
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { createRegion, destroyRegion, hugepages, HUGEPAGE_SIZE } from '../../../native/region.js';
+import { createRegion, destroyRegion, HUGEPAGE_SIZE } from '../../../native/region.js';
 import { physicalPages } from '../../../driver/eal/physical.js';
 import { temporaryDirectory } from '../../support/peers.js';
+import { whyNoHugepages } from '../../support/hugepages.js';
+import { needs } from '../../support/needs.js';
 
 const PRESENT = 1n << 63n;
 const SOFT_DIRTY = 1n << 55n;
@@ -75,9 +77,7 @@ test('a file that ends early, or is not there', (t) => {
   });
 });
 
-test('real hugepages of this process: different addresses, at multiples of 2 MiB', (t) => {
-  t.pass();
-  if (hugepages().free < 2) return t.log('skipped: no two free hugepages');
+needs(whyNoHugepages(2))('real hugepages of this process: different addresses, at multiples of 2 MiB', (t) => {
   const region = createRegion('physical-test', 2 * HUGEPAGE_SIZE, true);
   try {
     const pages = physicalPages(region.address, region.byteLength);

@@ -19,13 +19,9 @@ import { layoutOf, type QueueSpec } from '../../../paths/guest/queue.js';
 import { EVENT_F_DISABLE, EVENT_F_ENABLE } from '../../../paths/layout.js';
 import { packetFrom, readPacket } from '../../../paths/mbuf.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../../paths/mempool.js';
-import { requirePeer, temporaryDirectory } from '../../support/peers.js';
+import { temporaryDirectory } from '../../support/peers.js';
 import { Qmp } from './qemu.js';
 import { soon, Wire } from '../../support/wire.js';
-
-export function requireQemu(t: ExecutionContext): boolean {
-  return requirePeer(t, 'qemu-system-x86_64');
-}
 
 export interface MachineRequest {
   /** Options of each virtio-net-pci; one function without options unless given. */

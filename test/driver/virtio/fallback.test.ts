@@ -5,6 +5,7 @@ import { helperStatus } from '../../../native/helper.js';
 import { ourCommand } from '../../../tools/bench/common/testpmd.js';
 import { parseEalOptions } from '../../../tools/common/eal-options.js';
 import { eventually, portStats, startPeer, type Peer } from '../../support/peers.js';
+import { wants } from '../../support/needs.js';
 import { startBackend, waitForSocket } from '../../support/testpmd-process.js';
 
 interface Case {
@@ -117,12 +118,9 @@ for (const { title, log, why, paths, ...rest } of cases) {
   });
 }
 
-test.serial('a limit of 128 bits runs the SSE code, and the report says why not wider ones', async (t) => {
-  if (!helperStatus().isas.includes('SSE')) {
-    t.log('skipped: no SSE code here');
-    t.pass();
-    return;
-  }
+const sseTest = wants(helperStatus().isas.includes('SSE') ? '' : 'there is no SSE code here');
+
+sseTest.serial('a limit of 128 bits runs the SSE code, and the report says why not wider ones', async (t) => {
   const ours = await start(t, { devargs: split, ealArgs: ['--force-max-simd-bitwidth=128'] });
   t.true(ours.output.includes('virtio: using SSE code on port 0\n'));
   const [report] = await ours.ask('show port 0 path', showPath);

@@ -1,14 +1,15 @@
 /** What every case file begins with: a guest that boots before its cases and ends behind them. */
 import test, { type ExecutionContext } from 'ava';
-import { isInstalled, requirePeer, type Scope } from '../../support/peers.js';
+import { needs } from '../../support/needs.js';
+import { isInstalled, type Scope } from '../../support/peers.js';
 import { startGuest, type Guest, type GuestOptions } from './guest.js';
 import { guestParts } from './packages.js';
 
 const CASE_MS = 180_000;
 
 type Body = (t: ExecutionContext, guest: Guest) => Promise<void>;
-/** Defines a case. */
-export type InGuest = (title: string, body: Body) => void;
+/** Defines a case. `missing`: what it needs beyond the guest and is not there, in a sentence, or ''. */
+export type InGuest = (title: string, body: Body, missing?: string) => void;
 
 /** Why no guest can run here, or ''. */
 function whyNot(): string {
@@ -37,9 +38,8 @@ export function casesInGuest(options: GuestOptions | ((scope: Scope) => Promise<
   test.after.always(async () => {
     for (const undo of undos.reverse()) await undo();
   });
-  return (title, body) =>
-    test.serial(title, async (t) => {
-      if (!requirePeer(t, 'qemu-system-x86_64', reason)) return;
+  return (title, body, missing = '') =>
+    needs(reason || missing).serial(title, async (t) => {
       t.timeout(CASE_MS);
       await body(t, guest);
     });

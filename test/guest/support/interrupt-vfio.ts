@@ -1,6 +1,6 @@
 /** Interrupt mode on NICs of vfio-pci: MSI-X vectors of one and of four Rx queues, with l3fwd-power asleep between packets. */
 import type { ExecutionContext } from 'ava';
-import { eventually, requirePeer } from '../../support/peers.js';
+import { eventually } from '../../support/peers.js';
 import { tapNetdev, whyNoTap } from '../../support/tap.js';
 import { isRight, udpPacket } from '../../support/udp.js';
 import type { InGuest } from './cases.js';
@@ -89,7 +89,6 @@ async function oneQueue(t: ExecutionContext, guest: Guest): Promise<void> {
 
 /** Four queues with an lcore each: RSS steers, and only the lcore whose queue has packets wakes. */
 async function fourQueues(t: ExecutionContext, guest: Guest): Promise<void> {
-  if (!requirePeer(t, 'unshare', whyNoTap())) return;
   await bind(guest, 'vfio-pci', 'queues');
   setTapUp(guest.pid, guest.mac('queues'));
   const config = Array.from({ length: QUEUES }, (_, queue) => ({ port: 0, queue, lcore: queue + 1 }));
@@ -135,6 +134,6 @@ async function tooFew(t: ExecutionContext, guest: Guest): Promise<void> {
 
 export function interruptCases(inGuest: InGuest): void {
   inGuest('l3fwd-power asleep on an MSI-X vector: each frame wakes it and comes back; link changes do not', oneQueue);
-  inGuest(`${QUEUES} queues, a vector and an lcore each: only the one with traffic is woken`, fourQueues);
+  inGuest(`${QUEUES} queues, a vector and an lcore each: only the one with traffic is woken`, fourQueues, whyNoTap());
   inGuest('a NIC with too few vectors for Rx interrupts is refused, with how many to give it', tooFew);
 }

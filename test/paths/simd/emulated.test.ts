@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { helperStatus, type SimdIsa } from '../../../native/helper.js';
 import { testSimd } from './support/suite.js';
-import { requirePeer } from '../../support/peers.js';
+import { needs } from '../../support/needs.js';
 
 const isas: readonly SimdIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
 
@@ -34,8 +34,7 @@ const loaded = problem === '' && helperStatus().reason === '';
 // a library that is loaded needs no file, but a sanitizer's report names lines with it
 if (!sanitize) forget();
 
-test.serial('SIMD code with emulated intrinsics can be built and loaded', (t) => {
-  if (problem !== '') return void requirePeer(t, 'cc', problem);
+needs(problem).serial('SIMD code with emulated intrinsics can be built and loaded', (t) => {
   t.is(helperStatus().reason, '');
   t.deepEqual([...helperStatus().isas].sort(), [...isas].sort());
 });

@@ -23,8 +23,11 @@ import {
 } from '../../../tools/bench/exception-path/system.js';
 import { parseExceptionPath } from '../../../tools/bench/options.js';
 import { parseVirtioUser } from '../../../driver/devargs/devargs.js';
-import { eventually, requirePeer, startPeer } from '../../support/peers.js';
+import { eventually, startPeer } from '../../support/peers.js';
 import { whyNoTap } from '../../support/tap.js';
+import { needs } from '../../support/needs.js';
+
+const tapTest = needs(whyNoTap());
 
 // ---- the command line ------------------------------------------------------------------------------------------------
 
@@ -125,8 +128,7 @@ test('a sender that cannot send says why', async (t) => {
   t.regex(sender.output, /^bind EADDRNOTAVAIL 192\.0\.2\.77\n$/);
 });
 
-test('an interface in a namespace of its own: set up, counted from outside, flooded', async (t) => {
-  if (!requirePeer(t, 'nsenter', whyNoTap())) return;
+tapTest('an interface in a namespace of its own: set up, counted from outside, flooded', async (t) => {
   const child = spawn(...namespaced(['cat', []]), { stdio: ['pipe', 'ignore', 'inherit'] });
   t.teardown(() => child.kill());
   await eventually(

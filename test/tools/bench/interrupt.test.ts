@@ -19,7 +19,9 @@ import {
 import { describeMachine } from '../../../tools/bench/common/machine.js';
 import { parseInterrupt } from '../../../tools/bench/options.js';
 import { parseOptions } from '../../../tools/l3fwd-power/options.js';
-import { requirePeer } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const dpdkTest = needs(lacks('dpdk-testpmd'));
 
 // ---- CPU time --------------------------------------------------------------------------------------------------------
 
@@ -235,10 +237,9 @@ test('the table of nothing has no rows', (t) => {
 
 // ---- a run -----------------------------------------------------------------------------------------------------------
 
-test.serial(
+dpdkTest.serial(
   'one pair on packed rings: an idle lcore sleeps, single packets wake it up, and it keeps up under load',
   async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
     const directory = mkdtempSync(join(tmpdir(), 'vpmd-'));
     t.teardown(() => rmSync(directory, { recursive: true, force: true }));
     const json = join(directory, 'result.json');

@@ -11,7 +11,9 @@ import { loadResult, type ForwardingOptions, type Run } from '../../../tools/ben
 import { withScope } from '../../../tools/bench/common/scope.js';
 import { turnOnce, turnTable } from '../../../tools/bench/turn/turn.js';
 import { recipeNamed } from '../../../tools/common/recipes.js';
-import { requirePeer } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const dpdkTest = needs(lacks('dpdk-testpmd'));
 
 const SCOPE_PREFIX = 'vpmd-bench-';
 const never = new AbortController().signal;
@@ -32,8 +34,7 @@ function context(t: ExecutionContext, signal: AbortSignal) {
   return { lines, json, program: 'source' as const, print: (line: string) => void lines.push(line), signal };
 }
 
-test.serial('one pair of one recipe, with everything that the table needs', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
+dpdkTest.serial('one pair of one recipe, with everything that the table needs', async (t) => {
   const bench = context(t, never);
   const result = await runForwarding(newResult(tiny, describeMachine()), bench);
   t.deepEqual(result.failures, []);
@@ -55,8 +56,7 @@ test.serial('one pair of one recipe, with everything that the table needs', asyn
 });
 
 for (const mode of ['rxonly', 'txonly'] as const) {
-  test.serial(`${mode}: the receiver's packets are counted, on either side`, async (t) => {
-    if (!requirePeer(t, 'dpdk-testpmd')) return;
+  dpdkTest.serial(`${mode}: the receiver's packets are counted, on either side`, async (t) => {
     const options = { ...tiny, recipes: ['split mergeable'], sizes: [1518], modes: [mode] };
     const { runs, failures } = await runForwarding(newResult(options, describeMachine()), context(t, never));
     t.deepEqual(failures, []);
@@ -64,26 +64,27 @@ for (const mode of ['rxonly', 'txonly'] as const) {
   });
 }
 
-test.serial('interrupted in the middle of a pair: the pairs before it are kept, and can be gone on with', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
-  const controller = new AbortController();
-  const bench = context(t, controller.signal);
-  const machine = describeMachine();
-  const timer = setInterval(() => {
-    if (existsSync(bench.json) && loadResult(bench.json).runs.length > 0) controller.abort();
-  }, 50);
-  t.teardown(() => clearInterval(timer));
-  const { runs } = await runForwarding(newResult({ ...tiny, pairs: 2 }, machine), bench);
-  t.deepEqual(
-    runs.map(({ side }: Run) => side),
-    ['ours', 'dpdk'],
-  );
-  t.deepEqual(loadResult(bench.json).failures, [], 'an interruption is no failure');
-  t.deepEqual(resumeResult(bench.json, machine).runs, runs);
-});
+dpdkTest.serial(
+  'interrupted in the middle of a pair: the pairs before it are kept, and can be gone on with',
+  async (t) => {
+    const controller = new AbortController();
+    const bench = context(t, controller.signal);
+    const machine = describeMachine();
+    const timer = setInterval(() => {
+      if (existsSync(bench.json) && loadResult(bench.json).runs.length > 0) controller.abort();
+    }, 50);
+    t.teardown(() => clearInterval(timer));
+    const { runs } = await runForwarding(newResult({ ...tiny, pairs: 2 }, machine), bench);
+    t.deepEqual(
+      runs.map(({ side }: Run) => side),
+      ['ours', 'dpdk'],
+    );
+    t.deepEqual(loadResult(bench.json).failures, [], 'an interruption is no failure');
+    t.deepEqual(resumeResult(bench.json, machine).runs, runs);
+  },
+);
 
-test.serial('a side that cannot be started is noted, and the others are measured', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
+dpdkTest.serial('a side that cannot be started is noted, and the others are measured', async (t) => {
   const options = { ...tiny, recipes: ['no such recipe', 'packed mergeable'] };
   const result = await runForwarding(newResult(options, describeMachine()), context(t, never));
   t.is(result.failures.length, 1);
@@ -91,8 +92,7 @@ test.serial('a side that cannot be started is noted, and the others are measured
   t.is(result.runs.length, 2);
 });
 
-test.serial('latency: both sides, every packet accounted for', async (t) => {
-  if (!requirePeer(t, 'dpdk-testpmd')) return;
+dpdkTest.serial('latency: both sides, every packet accounted for', async (t) => {
   const options = { recipes: ['split mergeable'], size: 64, pairs: 1, seconds: 1, warmUpSeconds: 0.2, pps: 20_000 };
   const result = await runLatency(options, { ...context(t, never), machine: describeMachine() });
   t.is(result.runs.length, 2);

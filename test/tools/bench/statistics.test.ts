@@ -6,6 +6,7 @@ import { cpuFlags } from '../../../tools/bench/common/machine.js';
 import { canCount, countEvent, parsePerf } from '../../../tools/bench/common/perf.js';
 import { lcoresOption, parseMemory, splitCpus } from '../../../tools/bench/scaling.js';
 import { best, bestWindow, median, pairRatios, partsPerMillion } from '../../../tools/bench/common/statistics.js';
+import { wants } from '../../support/needs.js';
 
 test('median: odd, even, one, none; its input stays as it was', (t) => {
   const values = [3, 1, 2];
@@ -94,12 +95,9 @@ test('perf: a count, not counted, not supported, another event', (t) => {
   t.is(parsePerf(''), undefined);
 });
 
-test('perf counts a process until it is told to stop, where perf may count', async (t) => {
-  if (!canCount('task-clock')) {
-    t.log('skipped: perf is not installed, or may not count');
-    t.pass();
-    return;
-  }
+const perfTest = wants(canCount('task-clock') ? '' : 'perf is not installed, or may not count');
+
+perfTest('perf counts a process until it is told to stop', async (t) => {
   const stop = countEvent(process.pid, 'task-clock');
   await new Promise((resolve) => setTimeout(resolve, 300));
   t.true((await stop())! >= 0);

@@ -8,7 +8,7 @@ import { modulesFor } from '../../../tools/devbind/modules.js';
 import { deviceName } from '../../../tools/devbind/names.js';
 import { routedInterfaces } from '../../../tools/devbind/routes.js';
 import { down, FakeMachine, RELEASE, up } from './support/machine.js';
-import { requirePeer } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
 
 const pciIds = `# a comment
 1af4  Red Hat, Inc.
@@ -182,8 +182,7 @@ test('each group takes its classes, vendors and devices, and a device may be in 
   t.deepEqual(of('060000', '8086', '0d57'), []);
 });
 
-test('on this machine the status is that of dpdk-devbind.py', (t) => {
-  for (const program of ['dpdk-devbind.py', 'lspci', 'ip']) if (!requirePeer(t, program)) return;
+needs(lacks('dpdk-devbind.py', 'lspci', 'ip'))('on this machine the status is that of dpdk-devbind.py', (t) => {
   const theirs = spawnSync('dpdk-devbind.py', ['--status'], { encoding: 'utf8' });
   t.is(theirs.status, 0, theirs.stderr);
   let ours = '';

@@ -2,9 +2,12 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { Program } from '../support/ending-programs.js';
-import { eventually, ourCpu, peerCpu, requirePeer, temporaryDirectory, type Peer } from '../../support/peers.js';
+import { eventually, ourCpu, peerCpu, temporaryDirectory, type Peer } from '../../support/peers.js';
 import { screenOf, shellLine, startTerminal } from './support/terminal.js';
 import { startBackend, waitForSocket } from '../../support/testpmd-process.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const scriptTest = needs(lacks('script'));
 
 const CTRL_C = '\x03';
 const CTRL_D = '\x04';
@@ -37,8 +40,7 @@ test('the screen of these tests: rows, wrapping, cursor movements, deletions', (
   t.deepEqual(screenOf('ab\r\ncd\x1b[1A\x1b[1GX\x1b[0J'), ['X']);
 });
 
-test.serial('Ctrl-C takes back a half-typed line and is nothing on an empty one; Ctrl-D leaves', async (t) => {
-  if (!requirePeer(t, 'script')) return;
+scriptTest.serial('Ctrl-C takes back a half-typed line and is nothing on an empty one; Ctrl-D leaves', async (t) => {
   const terminal = startTerminal(t, commandLine([], ['-i']));
   await terminal.waitFor(/testpmd> /, 60_000);
   terminal.type('set burst 9');
@@ -57,8 +59,7 @@ test.serial('Ctrl-C takes back a half-typed line and is nothing on an empty one;
   t.regex(terminal.output, /Bye\.\.\./);
 });
 
-test.serial('TAB completes, two TABs in one write list; port ids, on and off are known', async (t) => {
-  if (!requirePeer(t, 'script')) return;
+scriptTest.serial('TAB completes, two TABs in one write list; port ids, on and off are known', async (t) => {
   const terminal = startTerminal(t, commandLine([await backend(t)], ['-i']));
   await terminal.waitFor(/testpmd> /, 60_000);
   terminal.type(`port sto${TAB}`);
@@ -77,10 +78,9 @@ test.serial('TAB completes, two TABs in one write list; port ids, on and off are
   t.is(await terminal.end(), 'exit code 0');
 });
 
-test.serial(
+scriptTest.serial(
   'Ctrl-Z and a SIGTSTP from elsewhere, then fg: the line is there again, and forwarding goes on',
   async (t) => {
-    if (!requirePeer(t, 'script')) return;
     const line = tellingPid(commandLine([await backend(t)], ['-i', '-a']));
     // what a shell with a line editor does to the terminal; bash leaves a loop in which a job is stopped
     const halted = 'stty sane; echo halted; read x; fg';
@@ -106,8 +106,7 @@ test.serial(
   },
 );
 
-test.serial('a log line that comes while somebody types, in one row or two, lands above the line', async (t) => {
-  if (!requirePeer(t, 'script')) return;
+scriptTest.serial('a log line that comes while somebody types, in one row or two, lands above the line', async (t) => {
   const path = join(temporaryDirectory(t), 's');
   const terminal = startTerminal(t, commandLine([`net_virtio_user0,path=${path},server=1`], ['-i']));
   const connect = () => new Program(t, 'vhost-switch', ['--client', '--socket-file', path]);
@@ -136,8 +135,7 @@ test.serial('a log line that comes while somebody types, in one row or two, land
   t.is(await terminal.end(), 'exit code 0');
 });
 
-test.serial('a paste: hundreds of commands run in order, a line without end is left out', async (t) => {
-  if (!requirePeer(t, 'script')) return;
+scriptTest.serial('a paste: hundreds of commands run in order, a line without end is left out', async (t) => {
   const terminal = startTerminal(t, commandLine([], ['-i']));
   await terminal.waitFor(/testpmd> /, 60_000);
   const bursts = Array.from({ length: 300 }, (_, i) => i + 1);
@@ -157,8 +155,7 @@ const plain: readonly [title: string, line: string, env: NodeJS.ProcessEnv][] = 
   ['stdout is a pipe', `set -o pipefail; ${commandLine([], ['-i'])} | cat`, {}],
 ];
 for (const [title, line, env] of plain) {
-  test.serial(`${title}: no escape codes, and commands run`, async (t) => {
-    if (!requirePeer(t, 'script')) return;
+  scriptTest.serial(`${title}: no escape codes, and commands run`, async (t) => {
     const terminal = startTerminal(t, line, env);
     await terminal.waitFor(/testpmd> /, 60_000);
     terminal.type('set burst 16\r');
@@ -170,8 +167,7 @@ for (const [title, line, env] of plain) {
 }
 
 for (const TERM of ['dumb', 'xterm']) {
-  test.serial(`--stats-period, TERM=${TERM}: a new screen only where there is one`, async (t) => {
-    if (!requirePeer(t, 'script')) return;
+  scriptTest.serial(`--stats-period, TERM=${TERM}: a new screen only where there is one`, async (t) => {
     const terminal = startTerminal(t, commandLine([await backend(t)], ['--stats-period=1']), { TERM });
     await terminal.waitFor(/Port statistics ===/, 60_000);
     t.is(escapes(terminal.output), TERM === 'xterm');
@@ -180,8 +176,7 @@ for (const TERM of ['dumb', 'xterm']) {
   });
 }
 
-test.serial('the terminal goes away: the program ends', async (t) => {
-  if (!requirePeer(t, 'script')) return;
+scriptTest.serial('the terminal goes away: the program ends', async (t) => {
   const terminal = startTerminal(t, `trap '' HUP; ${tellingPid(commandLine([], ['-i']))}`);
   const [, pid] = await terminal.waitFor(/pid (\d+)/);
   await terminal.waitFor(/testpmd> /, 60_000);

@@ -8,7 +8,10 @@ import { isVirtioPmdError } from '../../../native/errors.js';
 import { parseConfig } from '../../../tools/vfio-bindings-generator/config.js';
 import { parseOptions, usage, type GeneratorOptions } from '../../../tools/vfio-bindings-generator/options.js';
 import { difference, writeFiles } from '../../../tools/vfio-bindings-generator/output.js';
-import { requirePeer, temporaryDirectory } from '../../support/peers.js';
+import { temporaryDirectory } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const compilerTest = needs(lacks('cc'));
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const program = ['--import', './tools/ts.mjs', 'tools/vfio-bindings-generator/main.ts'];
@@ -32,8 +35,7 @@ const config = {
   ],
 };
 
-test('it writes a module for each header; --check compares, and writes nothing', (t) => {
-  if (!requirePeer(t, 'cc')) return;
+compilerTest('it writes a module for each header; --check compares, and writes nothing', (t) => {
   const folder = temporaryDirectory(t);
   const [file, out] = [join(folder, 'config.json'), join(folder, 'a/b')];
   writeFileSync(file, JSON.stringify(config));

@@ -12,7 +12,10 @@ import { parseConfig } from '../../../tools/vfio-bindings-generator/config.js';
 import { literal } from '../../../tools/vfio-bindings-generator/emit.js';
 import { generate, type Files } from '../../../tools/vfio-bindings-generator/generate.js';
 import { macrosOf } from '../../../tools/vfio-bindings-generator/macros.js';
-import { requirePeer, temporaryDirectory } from '../../support/peers.js';
+import { temporaryDirectory } from '../../support/peers.js';
+import { lacks, needs } from '../../support/needs.js';
+
+const compilerTest = needs(lacks('cc'));
 
 const header = `
 #ifndef FIX_EVERY_H
@@ -128,47 +131,53 @@ function inC(t: ExecutionContext, folder: string, work: string): string {
   return spawnSync(program, { encoding: 'utf8' }).stdout;
 }
 
-test('a number is written as the header has it: decimal, hexadecimal, a bigint where a number is not exact', (t) => {
-  if (!requirePeer(t, 'cc')) return;
-  const folder = includeFolder(t);
-  t.deepEqual(constantLines(folder, ['FIX_*'], ['FIX_TEXT', 'FIX_ALIAS', 'FIX_IOCTL', 'FIX_LONG']), [
-    'export const FIX_NUMBER = 42;',
-    'export const FIX_HEX = 0x2a;',
-    'export const FIX_SHIFTED = 0x8;',
-    'export const FIX_NEGATIVE = -1;',
-    'export const FIX_LEAST = -0x80000000;',
-    'export const FIX_MASK = 0xfffff800;',
-    'export const FIX_WIDE = 0xfffffffffffffff0n;',
-    'export const FIX_INEXACT = 9007199254740993n;',
-    'export const FIX_EXACT = 9007199254740991;',
-    "/** (';') */",
-    'export const FIX_LETTER = 59;',
-  ]);
-});
+compilerTest(
+  'a number is written as the header has it: decimal, hexadecimal, a bigint where a number is not exact',
+  (t) => {
+    const folder = includeFolder(t);
+    t.deepEqual(constantLines(folder, ['FIX_*'], ['FIX_TEXT', 'FIX_ALIAS', 'FIX_IOCTL', 'FIX_LONG']), [
+      'export const FIX_NUMBER = 42;',
+      'export const FIX_HEX = 0x2a;',
+      'export const FIX_SHIFTED = 0x8;',
+      'export const FIX_NEGATIVE = -1;',
+      'export const FIX_LEAST = -0x80000000;',
+      'export const FIX_MASK = 0xfffff800;',
+      'export const FIX_WIDE = 0xfffffffffffffff0n;',
+      'export const FIX_INEXACT = 9007199254740993n;',
+      'export const FIX_EXACT = 9007199254740991;',
+      "/** (';') */",
+      'export const FIX_LETTER = 59;',
+    ]);
+  },
+);
 
-test('what a macro stands for is said where it is more than a number; ioctl numbers are those of the compiler', (t) => {
-  if (!requirePeer(t, 'cc')) return;
-  const folder = includeFolder(t);
-  t.deepEqual(constantLines(folder, ['FIX_ALIAS', 'FIX_L*', 'FIX_IOCTL'], ['FIX_LE*']), [
-    '/** FIX_NUMBER */',
-    'export const FIX_ALIAS = 42;',
-    '/** (FIX_NUMBER | FIX_SHIFTED) */',
-    'export const FIX_LONG = 0x2a;',
-    '/** _IOWR(FIX_LETTER, 3, struct fix_inner) */',
-    'export const FIX_IOCTL = 0xc0083b03;',
-  ]);
-});
+compilerTest(
+  'what a macro stands for is said where it is more than a number; ioctl numbers are those of the compiler',
+  (t) => {
+    const folder = includeFolder(t);
+    t.deepEqual(constantLines(folder, ['FIX_ALIAS', 'FIX_L*', 'FIX_IOCTL'], ['FIX_LE*']), [
+      '/** FIX_NUMBER */',
+      'export const FIX_ALIAS = 42;',
+      '/** (FIX_NUMBER | FIX_SHIFTED) */',
+      'export const FIX_LONG = 0x2a;',
+      '/** _IOWR(FIX_LETTER, 3, struct fix_inner) */',
+      'export const FIX_IOCTL = 0xc0083b03;',
+    ]);
+  },
+);
 
-test('enumerators and macros of other headers are named one by one; an expression gets a name of its own', (t) => {
-  if (!requirePeer(t, 'cc')) return;
-  const folder = includeFolder(t);
-  t.deepEqual(constantLines(folder, ['FIX_SECOND', 'FIX_OTHER', 'NEXT = FIX_CALL(FIX_NUMBER)', 'FIX_SECOND']), [
-    'export const FIX_SECOND = 7;',
-    'export const FIX_OTHER = 1;',
-    '/** FIX_CALL(FIX_NUMBER) */',
-    'export const NEXT = 43;',
-  ]);
-});
+compilerTest(
+  'enumerators and macros of other headers are named one by one; an expression gets a name of its own',
+  (t) => {
+    const folder = includeFolder(t);
+    t.deepEqual(constantLines(folder, ['FIX_SECOND', 'FIX_OTHER', 'NEXT = FIX_CALL(FIX_NUMBER)', 'FIX_SECOND']), [
+      'export const FIX_SECOND = 7;',
+      'export const FIX_OTHER = 1;',
+      '/** FIX_CALL(FIX_NUMBER) */',
+      'export const NEXT = 43;',
+    ]);
+  },
+);
 
 test('macros of an included header, with arguments, without a body or undefined again are not of the header', (t) => {
   const text = [
@@ -253,8 +262,7 @@ const others =
 
 const everyField = `${numbers.map(([path]) => path).join(' ')} mac name halves be_words one inner pair[] pointer tail[]`;
 
-test('every kind of field is read as C wrote it, and written as C reads it', async (t) => {
-  if (!requirePeer(t, 'cc')) return;
+compilerTest('every kind of field is read as C wrote it, and written as C reads it', async (t) => {
   const folder = includeFolder(t);
   const files = generated(folder, { structs: { fix_inner: 'a b', fix_every: everyField } });
   const module = await load(t, files, 'every.js');
@@ -294,8 +302,7 @@ test('every kind of field is read as C wrote it, and written as C reads it', asy
   t.deepEqual(new Uint8Array(own.buffer), written);
 });
 
-test('a packed struct has no gaps; arrays without a length have an offset and a stride', async (t) => {
-  if (!requirePeer(t, 'cc')) return;
+compilerTest('a packed struct has no gaps; arrays without a length have an offset and a stride', async (t) => {
   const folder = includeFolder(t);
   const wish = { structs: { fix_packed: 'a b c d numbers[]', fix_ends: 'count list[]' } };
   const module = await load(t, generated(folder, wish), 'every.js');
@@ -311,8 +318,7 @@ test('a packed struct has no gaps; arrays without a length have an offset and a 
   t.deepEqual({ offset, stride }, { offset: 1, stride: 6 });
 });
 
-test('the text is laid out as Prettier would, and says where it comes from', async (t) => {
-  if (!requirePeer(t, 'cc')) return;
+compilerTest('the text is laid out as Prettier would, and says where it comes from', async (t) => {
   const folder = includeFolder(t);
   const wish = { constants: ['FIX_*'], without: ['FIX_TEXT'], structs: { fix_every: everyField, fix_ends: 'list[]' } };
   const files = generated(folder, wish);
@@ -323,8 +329,7 @@ test('the text is laid out as Prettier would, and says where it comes from', asy
   }
 });
 
-test('constants alone make a module that imports nothing', (t) => {
-  if (!requirePeer(t, 'cc')) return;
+compilerTest('constants alone make a module that imports nothing', (t) => {
   const files = generated(includeFolder(t), { constants: ['FIX_NUMBER'] });
   t.deepEqual([...files.keys()], ['every.ts']);
   t.false(files.get('every.ts')!.includes('import'));
@@ -369,8 +374,7 @@ const lacking: readonly (readonly [title: string, wish: Wish, sentence: RegExp])
 ];
 
 for (const [title, wish, sentence] of lacking) {
-  test(`an error names the header and what it lacks: ${title}`, (t) => {
-    if (!requirePeer(t, 'cc')) return;
+  compilerTest(`an error names the header and what it lacks: ${title}`, (t) => {
     const folder = includeFolder(t);
     const error = t.throws(() => generated(folder, wish));
     t.true(isVirtioPmdError(error, 'EOPTION'));

@@ -9,6 +9,7 @@ import { openPciFunction } from '../../../../driver/virtio/pci/open.js';
 import { systemAt, type PciSystem } from '../../../../driver/virtio/pci/system.js';
 import { Vfio } from '../../../../driver/virtio/pci/vfio/group.js';
 import { configSpace, pciTree } from './support/pci-tree.js';
+import { needs } from '../../../support/needs.js';
 
 const ADDRESS = '0000:00:03.0';
 const COMMAND = 4;
@@ -218,10 +219,7 @@ test('a function that has been opened is not asked at every question whether it 
   t.true(reads > 0 && reads <= 5, `${reads} reads in a second`);
 });
 
-test('the kernel takes the mapping away: all ones instead of SIGBUS', (t) => {
-  const { available, reason } = guardAvailable();
-  t.pass();
-  if (!available) return t.log(`skipped: ${reason}`);
+needs(guardAvailable().reason)('the kernel takes the mapping away: all ones instead of SIGBUS', (t) => {
   const { fn, folder, clock } = openUio(t);
   const bar = fn.bar(4)!;
   bar.write(0, 4, 1);

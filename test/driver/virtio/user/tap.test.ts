@@ -4,11 +4,12 @@
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import test from 'ava';
-import { requirePeer } from '../../../support/peers.js';
 import { whyNoTap } from '../../../support/tap.js';
 import { packetScenarios } from './support/tap-packets.js';
 import { scenarios } from './support/tap-scenarios.js';
+import { needs } from '../../../support/needs.js';
+
+const test = needs(whyNoTap());
 
 const root = fileURLToPath(new URL('../../../..', import.meta.url));
 // /run is where ip keeps other namespaces
@@ -28,7 +29,6 @@ function resultOf(title: string): string {
 
 for (const title of Object.keys({ ...packetScenarios, ...scenarios })) {
   test.serial(title, (t) => {
-    if (!requirePeer(t, 'ip', whyNoTap())) return;
     t.is(resultOf(title), 'ok');
   });
 }

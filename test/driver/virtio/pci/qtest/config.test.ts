@@ -1,5 +1,5 @@
 /** What QEMU's device says of itself, and what the control queue tells it: sizes, limits, queues, filters. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { RX_OFFLOAD_SCATTER } from '../../../../../driver/port/types.js';
 import { featureNames } from '../../../../../driver/wire/virtio-features.js';
 import { sleep } from '../../../../support/peers.js';
@@ -10,7 +10,6 @@ import {
   macOf,
   pingPong,
   receiveFrames,
-  requireQemu,
   sendFrame,
   startMachine,
   startPort,
@@ -19,9 +18,11 @@ import {
 } from '../../../support/qtest.js';
 import { startBackend, waitForSocket } from '../../../../support/testpmd-process.js';
 import type { Wire } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+
+const test = needs(lacks('qemu-system-x86_64'));
 
 test.serial("the MAC address is the device's", async (t) => {
-  if (!requireQemu(t)) return;
   for (const device of ['mac=52:54:00:ab:cd:ef', 'mac=52:54:00:ab:cd:ef,disable-modern=on,disable-legacy=off']) {
     const { port } = await startPort(t, await startMachine(t, { devices: [device] }));
     t.is(port.mac, '52:54:00:AB:CD:EF');
@@ -31,7 +32,6 @@ test.serial("the MAC address is the device's", async (t) => {
 
 for (const size of [256, 512, 1024]) {
   test.serial(`rings of ${size} descriptors, and a burst of three times as many`, async (t) => {
-    if (!requireQemu(t)) return;
     const machine = await startMachine(t, { devices: [`rx_queue_size=${size}`, `rx_queue_size=${size},packed=on`] });
     for (const [i, addr] of ['04.0', '05.0'].entries()) {
       const port = await startPort(t, machine, { devargs: `,addr=${addr}` });
@@ -44,7 +44,6 @@ for (const size of [256, 512, 1024]) {
 }
 
 test.serial('host_mtu is the limit, and what a port without an MTU of its own begins with', async (t) => {
-  if (!requireQemu(t)) return;
   const devices = ['host_mtu=1500', 'host_mtu=9000', 'host_mtu=1280'];
   const machine = await startMachine(t, { devices });
   for (const [i, mtu] of [1500, 9000, 1280].entries()) {
@@ -59,7 +58,6 @@ test.serial('host_mtu is the limit, and what a port without an MTU of its own be
 });
 
 test.serial('page-per-vq, ATS and queues that cannot be reset: nothing changes for the packets', async (t) => {
-  if (!requireQemu(t)) return;
   for (const device of [
     'page-per-vq=on',
     'page-per-vq=on,packed=on',
@@ -72,7 +70,6 @@ test.serial('page-per-vq, ATS and queues that cannot be reset: nothing changes f
 });
 
 test.serial("speed and duplex are the device's, unless devargs say otherwise", async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['speed=25000,duplex=full'] });
   const port = await startPort(t, machine);
   t.is(port.port.link.speed, 25000);
@@ -81,7 +78,6 @@ test.serial("speed and duplex are the device's, unless devargs say otherwise", a
 });
 
 test.serial('features that a device declines are refused in words', async (t) => {
-  if (!requireQemu(t)) return;
   const device =
     'ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,guest_announce=off,mq=off,status=off';
   const machine = await startMachine(t, { devices: [`${device},event_idx=off,indirect_desc=off`] });
@@ -97,7 +93,6 @@ for (const queues of [2, 4]) {
   for (const packed of ['off', 'on']) {
     const title = `${queues} queue pairs, packed=${packed}: frames come back on the queue that they left by, and vectors suffice`;
     test.serial(title, async (t) => {
-      if (!requireQemu(t)) return;
       // of QEMU's own netdevs only tap has several queues; a vhost-user back-end has as many as it likes
       const backend = await waitForSocket(startBackend(t, queues));
       const machine = await startMachine(t, {
@@ -153,7 +148,6 @@ for (const device of ['', 'packed=on', 'disable-legacy=off,disable-modern=on']) 
   test.serial(
     `promiscuous mode, multicast, MAC addresses and VLANs are filtered as told (${device || 'split'})`,
     async (t) => {
-      if (!requireQemu(t)) return;
       const { port, check } = await filtered(t, device);
       const mine = macOf(port);
       port.setPromiscuous(true);
@@ -191,7 +185,6 @@ for (const device of ['', 'packed=on', 'disable-legacy=off,disable-modern=on']) 
 }
 
 test.serial('filters are told again after a reset', async (t) => {
-  if (!requireQemu(t)) return;
   const { port, check } = await filtered(t, '');
   port.setPromiscuous(false);
   port.filters.addMacAddress(otherMac);

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { readCapabilities } from '../../../../../driver/virtio/pci/capabilities.js';
 import { ModernRegisters } from '../../../../../driver/virtio/pci/modern.js';
 import { parseQtest } from '../../../../../driver/virtio/pci/qtest/devargs.js';
@@ -13,8 +13,11 @@ import { createEventFd, drainFd, signalFd } from '../../../../../native/event.js
 import { closeFd } from '../../../../../native/region.js';
 import { listenUnix } from '../../../../../native/socket.js';
 import { eventually, sleep, temporaryDirectory } from '../../../../support/peers.js';
-import { requireQemu, startMachine } from '../../../support/qtest.js';
+import { startMachine } from '../../../support/qtest.js';
 import { soon } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+
+const test = needs(lacks('qemu-system-x86_64'));
 
 /** Registers of a modern device, read and written without a driver. */
 const QUEUE_SELECT = 22;
@@ -46,7 +49,6 @@ function isAlive(pid: number): boolean {
 }
 
 test.serial('configuration space and BARs of a modern device; a status written is a status read', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['disable-legacy=on'] });
   const fn = await machine.open();
   t.is(fn.name, `qtest:${machine.socket}:04.0`);
@@ -66,7 +68,6 @@ test.serial('configuration space and BARs of a modern device; a status written i
 });
 
 test.serial('a signal to a doorbell writes its value to its register, in memory and in I/O space', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['disable-legacy=off,disable-modern=off'] });
   const fn = await machine.open();
   const modern = fn.bar(4)!;
@@ -99,7 +100,6 @@ test.serial('a signal to a doorbell writes its value to its register, in memory 
 test.serial(
   'an MSI-X message signals the eventfd of its vector and no other; unused and switched-off ones are silent',
   async (t) => {
-    if (!requireQemu(t)) return;
     const machine = await startMachine(t);
     const fn = await machine.open();
     const qmp = await machine.qmp();
@@ -130,7 +130,6 @@ test.serial(
 );
 
 test.serial('without MSI-X the line interrupt is seen until the ISR is read', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const fn = await machine.open();
   const qmp = await machine.qmp();
@@ -144,7 +143,6 @@ test.serial('without MSI-X the line interrupt is seen until the ISR is read', as
 });
 
 test.serial("two functions of one machine: each is one user's at a time", async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['', 'disable-legacy=on'] });
   const first = await machine.open();
   await t.throwsAsync(machine.open(',addr=4'), { code: 'ECONFIG', message: /04\.0 \(in use\), 05\.0/ });
@@ -165,7 +163,6 @@ test.serial("two functions of one machine: each is one user's at a time", async 
 });
 
 test.serial('closed and opened again, with its bridge at work or still loading: nothing is left behind', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const open = async (awaitBridge: boolean) => {
     const fn = await openQtest(parseQtest(machine.devargs));
@@ -194,7 +191,6 @@ test.serial('closed and opened again, with its bridge at work or still loading: 
 });
 
 test.serial('QEMU is killed: the function is gone, everything reads as ones, and close() still works', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const fn = await machine.open();
   const bar = fn.bar(4)!;
@@ -215,7 +211,6 @@ test.serial('QEMU is killed: the function is gone, everything reads as ones, and
 });
 
 test.serial('a device that is unplugged is gone, although its machine is not', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { machine: 'pc', devices: ['id=nic', ''] });
   const fn = await machine.open();
   const other = await machine.open();
@@ -234,7 +229,6 @@ test.serial('a device that is unplugged is gone, although its machine is not', a
 });
 
 test.serial('no QEMU at the socket: one is started, and ends with its last function', async (t) => {
-  if (!requireQemu(t)) return;
   const directory = temporaryDirectory(t);
   const [socket, ram] = [join(directory, 'q'), join(directory, 'ram')];
   const lines: string[] = [];
@@ -257,7 +251,6 @@ test.serial('no QEMU at the socket: one is started, and ends with its last funct
 });
 
 test.serial('a program that ends does so with its QEMU, whether or not it closed anything', async (t) => {
-  if (!requireQemu(t)) return;
   const directory = temporaryDirectory(t);
   const devargs = `qtest:${join(directory, 'q')},ram=${join(directory, 'ram')}`;
   const child = ['--import', './tools/ts.mjs', 'test/driver/virtio/pci/qtest/support/child.ts', devargs];
@@ -273,7 +266,6 @@ test.serial('a program that ends does so with its QEMU, whether or not it closed
 });
 
 test.serial('mistakes are sentences', async (t) => {
-  if (!requireQemu(t)) return;
   const directory = temporaryDirectory(t);
   const path = (name: string) => join(directory, name);
   const open = (devargs: string) => openQtest(parseQtest(devargs), { timeoutMs: 200 });

@@ -1,6 +1,6 @@
 /** Interrupts of Rx queues on QEMU's device, by way of MSI-X: vector i + 1 for queue i, and when there is none. */
 import { virtqueues } from '../../../../support/virtio-port.js';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { RxInterrupts } from '../../../../../driver/eal/rx-interrupt.js';
 import { drainFd } from '../../../../../native/event.js';
 import { sleep } from '../../../../support/peers.js';
@@ -8,7 +8,6 @@ import {
   awaitFrames,
   frame,
   receiveFrames,
-  requireQemu,
   startMachine,
   startPort,
   wantInterrupts,
@@ -16,12 +15,14 @@ import {
   type QtestPort,
 } from '../../../support/qtest.js';
 import { soon, type Wire } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+
+const test = needs(lacks('qemu-system-x86_64'));
 
 const LEGACY = 'disable-legacy=off,disable-modern=on';
 
 for (const device of ['event_idx=off', 'event_idx=off,packed=on', `event_idx=off,${LEGACY}`]) {
   test.serial(`a frame signals the eventfd of its Rx queue, if that is wanted (${device})`, async (t) => {
-    if (!requireQemu(t)) return;
     const machine = await startMachine(t, { devices: [device] });
     const [wire] = machine.wires;
     const port = await startPort(t, machine, { rxInterrupts: true });
@@ -75,7 +76,6 @@ for (const [device, devargs] of [
   [LEGACY, ''],
 ] as const) {
   test.serial(`a thread that sleeps is woken by each frame (${device}${devargs})`, async (t) => {
-    if (!requireQemu(t)) return;
     const machine = await startMachine(t, { devices: [device] });
     const port = await startPort(t, machine, { rxInterrupts: true, devargs });
     await sleepForFrames(t, port, machine.wires[0]!);
@@ -90,7 +90,6 @@ function reconfigure({ port, mempool }: QtestPort, config: Partial<PortRequest>)
 }
 
 test.serial('a port configured with, without and again with interrupts', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const [wire] = machine.wires;
   const port = await startPort(t, machine, { rxInterrupts: true });
@@ -114,7 +113,6 @@ for (const [devices, addr, message] of [
   test.serial(
     `a device with too few vectors says how many it takes, and goes on without (${devices.join()})`,
     async (t) => {
-      if (!requireQemu(t)) return;
       const machine = await startMachine(t, { devices });
       const port = await startPort(t, machine, { devargs: addr });
       t.throws(() => reconfigure(port, { rxInterrupts: true }), { code: 'ECONFIG', message });
@@ -126,7 +124,6 @@ for (const [devices, addr, message] of [
 }
 
 test.serial('a function without vectors takes none and refuses one', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['vectors=0'] });
   const none = await machine.open();
   t.is(none.vectors, 0);

@@ -1,6 +1,5 @@
 /** What happens to a port on QEMU's device in the course of its life: stops, resets, links, announcements, and its end. */
 import { virtqueues } from '../../../../support/virtio-port.js';
-import test from 'ava';
 import { readCapabilities } from '../../../../../driver/virtio/pci/capabilities.js';
 import type { Bar } from '../../../../../driver/virtio/pci/function.js';
 import { QtestMachine } from '../../../../../driver/virtio/pci/qtest/machine.js';
@@ -13,13 +12,15 @@ import {
   macOf,
   pingPong,
   receiveFrames,
-  requireQemu,
   sendFrame,
   startMachine,
   startPort,
   stream,
 } from '../../../support/qtest.js';
 import { soon } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+
+const test = needs(lacks('qemu-system-x86_64'));
 
 const RARP = [0x80, 0x35];
 
@@ -27,7 +28,6 @@ for (const device of ['', 'packed=on', 'disable-legacy=off,disable-modern=on']) 
   test.serial(
     `port stop and start ten times, reset and configured anew: frames go on (${device || 'split'})`,
     async (t) => {
-      if (!requireQemu(t)) return;
       const machine = await startMachine(t, { devices: [device] });
       const [wire] = machine.wires;
       const port = await startPort(t, machine);
@@ -57,7 +57,6 @@ for (const device of ['', 'packed=on', 'disable-legacy=off,disable-modern=on']) 
 }
 
 test.serial("the link goes down and up with QEMU's, and the port says so", async (t) => {
-  if (!requireQemu(t)) return;
   for (const device of ['', 'disable-legacy=off,disable-modern=on']) {
     const machine = await startMachine(t, { devices: [device] });
     const qmp = await machine.qmp();
@@ -83,7 +82,6 @@ test.serial("the link goes down and up with QEMU's, and the port says so", async
 });
 
 test.serial('an announcement that QEMU asks for: a RARP packet of ours, and the acknowledgement', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const qmp = await machine.qmp();
   const port = await startPort(t, machine);
@@ -130,7 +128,6 @@ function statusField(socket: string, ram: string): () => number {
 test.serial(
   'device_del while frames go round: the port says once that its device was removed, and closes without a leak',
   async (t) => {
-    if (!requireQemu(t)) return;
     const machine = await startMachine(t, { machine: 'pc', devices: ['id=nic'] });
     const qmp = await machine.qmp();
     const port = await startPort(t, machine);
@@ -164,7 +161,6 @@ test.serial(
 );
 
 test.serial('QEMU is killed: the port goes down as with a device that was pulled', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t);
   const port = await startPort(t, machine);
   await pingPong(t, port, machine.wires[0]!, [64]);
@@ -182,7 +178,6 @@ test.serial('QEMU is killed: the port goes down as with a device that was pulled
 });
 
 test.serial('closed and attached again, by whoever comes next', async (t) => {
-  if (!requireQemu(t)) return;
   const machine = await startMachine(t, { devices: ['packed=on'] });
   for (const devargs of ['', ',packed_vq=0', ',mrg_rxbuf=0']) {
     const port = await startPort(t, machine, { devargs });
@@ -196,7 +191,6 @@ for (const device of ['', 'disable-legacy=off,disable-modern=off']) {
   test.serial(
     `a ring that makes the device ask for a reset: the port does so, and frames go on (${device || 'modern'})`,
     async (t) => {
-      if (!requireQemu(t)) return;
       const machine = await startMachine(t, { devices: [device] });
       const port = await startPort(t, machine);
       await pingPong(t, port, machine.wires[0]!, [64]);

@@ -4,7 +4,7 @@
  * byte of what it made is compared with what the book says; one with them gets the packet as it was sent.
  */
 import fc from 'fast-check';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { RX_OFFLOAD_VLAN_STRIP, TX_OFFLOAD_VLAN_INSERT } from '../../../../../driver/port/types.js';
 import {
   packetFrom,
@@ -21,7 +21,7 @@ import {
   RTE_MBUF_F_TX_VLAN,
 } from '../../../../../paths/mbuf.js';
 import { ifSimd } from '../../../../support/simd-here.js';
-import { requireNet, startBridge, startPorts, type NetPortRequest, type NetPorts } from './support/net.js';
+import { startBridge, startPorts, type NetPortRequest, type NetPorts } from './support/net.js';
 import { SCATTERED } from './support/net-transfer.js';
 import {
   buildPacket,
@@ -41,6 +41,10 @@ import {
   withPseudoSum,
 } from '../../../../support/offload-reference.js';
 import { soon } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 interface Bridged extends NetPorts {
   /** Frames of somebody else, such as the bridge's own, are not among them. */
@@ -158,7 +162,6 @@ function sample(count: number, longest: number, fixed: Partial<Recipe>): Packet[
 }
 
 test.serial('checksums of TCP and UDP, with IP options and extension headers: the kernel completes them', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startBridged(t);
   for (const [i, packet] of sample(300, 1200, {}).entries()) {
     await send(net, packet, { segmentSize: i % 2 === 0 ? 2048 : 700 });
@@ -181,7 +184,6 @@ function longPackets(count: number): (readonly [packet: Packet, mss: number])[] 
 }
 
 test.serial('a checksum that no flag can tell of, inside of a tunnel: our driver completes it', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startBridged(t, { receive: { rxOffloads: SCATTERED.rxOffloads } });
   const { pool } = net;
   for (const [i, inner] of sample(60, 1200, { l3: 'ipv4', ipOptions: 0 }).entries()) {
@@ -211,7 +213,6 @@ for (const { name, device, receive } of [
   ...ifSimd({ name: 'to vectorized Rx', device: 'mrg_rxbuf=off', receive: { devargs: ',vectorized=1' } }),
 ]) {
   test.serial(`TCP segments, ${name}: the kernel cuts them, byte for byte as the book says`, async (t) => {
-    if (!requireNet(t)) return;
     const net = await startBridged(t, { device, receive });
     for (const [i, [packet, mss]] of longPackets(70).entries()) {
       const expected = piecesOf(packet, mss);
@@ -227,7 +228,6 @@ for (const { name, device, receive } of [
 }
 
 test.serial('the same to a port that takes long packets: whole, with flags and the size of a segment', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startBridged(t, { receive: { rxOffloads: SCATTERED.rxOffloads } });
   for (const [packet, mss] of longPackets(100)) {
     await send(net, packet, { mss });
@@ -241,7 +241,6 @@ test.serial('the same to a port that takes long packets: whole, with flags and t
 
 for (const tci of [0x6000, 0x2005, 0xffff]) {
   test.serial(`a tag that is inserted (TCI 0x${tci.toString(16)}): outside of what is completed and cut`, async (t) => {
-    if (!requireNet(t)) return;
     const net = await startBridged(t);
     for (const packet of sample(40, 1200, {})) {
       await send(net, packet, { tci });
@@ -266,7 +265,6 @@ for (const strip of [false, true]) {
   test.serial(
     `a tag that is ${how} by a port with offloads: flags and sizes are those of the packet in it`,
     async (t) => {
-      if (!requireNet(t)) return;
       const rxOffloads = SCATTERED.rxOffloads | (strip ? RX_OFFLOAD_VLAN_STRIP : 0);
       const net = await startBridged(t, { receive: { rxOffloads } });
       const tci = 0x2005;

@@ -1,12 +1,14 @@
 /** What changes while kernels talk through our driver: offloads that come and go, a larger MTU, several queues. */
-import test from 'ava';
 import { TX_OFFLOAD_MULTI_SEGS } from '../../../../../driver/port/types.js';
 import { CHECKSUMS, ETHER, MIB, SCATTERED, startTransfer } from './support/net-transfer.js';
-import { ip, requireNet, tcpEcho, udpEcho } from './support/net.js';
+import { ip, tcpEcho, udpEcho } from './support/net.js';
 import { soon } from '../../../../support/wire.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 test.serial('offloads are taken away in the middle of a transfer, and given back: it goes on', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { port: SCATTERED });
   const { ends, forwarder, mempool, ports } = net;
   const [a, b] = ends;
@@ -33,7 +35,6 @@ test.serial('offloads are taken away in the middle of a transfer, and given back
 });
 
 test.serial('a larger MTU while packets flow: packets of it pass, with offloads and without', async (t) => {
-  if (!requireNet(t)) return;
   for (const port of [{ rxOffloads: SCATTERED.rxOffloads & 0x2000, txOffloads: TX_OFFLOAD_MULTI_SEGS }, SCATTERED]) {
     const net = await startTransfer(t, { port });
     const [a, b] = net.ends;
@@ -51,7 +52,6 @@ test.serial('a larger MTU while packets flow: packets of it pass, with offloads 
 
 for (const packed of ['off', 'on']) {
   test.serial(`two queues, both with offloads (packed=${packed})`, async (t) => {
-    if (!requireNet(t)) return;
     const device = `mq=on,vectors=6,packed=${packed}`;
     const net = await startTransfer(t, { device, queues: 2, port: { ...SCATTERED, rxQueues: 2, rss: false } });
     const [a, b] = net.ends;

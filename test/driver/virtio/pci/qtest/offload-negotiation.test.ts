@@ -2,7 +2,7 @@
  * Offloads are negotiated on demand, and only what a device has is on offer: QEMU's device, on a tap that knows
  * virtio_net_hdr and on a wire that does not.
  */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Port } from '../../../../../driver/port/port.js';
 import {
   RX_OFFLOAD_SCATTER,
@@ -18,8 +18,13 @@ import {
   TX_OFFLOAD_VLAN_INSERT,
 } from '../../../../../driver/port/types.js';
 import * as F from '../../../../../driver/wire/virtio-features.js';
-import { requireNet, startBridge, startPorts } from './support/net.js';
-import { pingPong, requireQemu, startMachine, startPort } from '../../../support/qtest.js';
+import { startBridge, startPorts } from './support/net.js';
+import { pingPong, startMachine, startPort } from '../../../support/qtest.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const qemuTest = needs(lacks('qemu-system-x86_64'));
+const netTest = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 const GUEST_TSO = F.VIRTIO_NET_F_GUEST_TSO4 | F.VIRTIO_NET_F_GUEST_TSO6;
 const HOST_TSO = F.VIRTIO_NET_F_HOST_TSO4 | F.VIRTIO_NET_F_HOST_TSO6;
@@ -51,10 +56,9 @@ async function startPlain(t: ExecutionContext, device: string): Promise<{ port: 
 type Configure = (rxOffloads: number, txOffloads: number) => void;
 
 for (const device of ['', 'packed=on', 'disable-legacy=off,disable-modern=on']) {
-  test.serial(
+  netTest.serial(
     `a feature is negotiated while an offload asks for it, and no longer (${device || 'default'})`,
     async (t) => {
-      if (!requireNet(t)) return;
       const { port, configure } = await startPlain(t, device);
       for (const [rx, tx, expected] of [
         [0, 0, 0n],
@@ -94,15 +98,17 @@ for (const { device, rx, tx } of [
   { device: 'guest_csum=off', rx: 0, tx: TX_CHECKSUMS | TX_OFFLOAD_TCP_TSO },
   { device: 'gso=off,csum=off,guest_csum=off,guest_tso4=off,guest_tso6=off,host_tso4=off,host_tso6=off', rx: 0, tx: 0 },
 ]) {
-  test.serial(`only what the device has is on offer, anything else is refused (${device || 'default'})`, async (t) => {
-    if (!requireNet(t)) return;
-    const { port, configure } = await startPlain(t, device);
-    const [rxCapa, txCapa] = [RX_ALWAYS | rx, TX_ALWAYS | tx];
-    t.like(port.info(), { rxOffloadCapa: rxCapa, txOffloadCapa: txCapa });
-    checkRefusals(t, port, configure, rxCapa, txCapa);
-    configure(rxCapa, txCapa);
-    t.like(port.info(), { rxOffloads: rxCapa, txOffloads: txCapa });
-  });
+  netTest.serial(
+    `only what the device has is on offer, anything else is refused (${device || 'default'})`,
+    async (t) => {
+      const { port, configure } = await startPlain(t, device);
+      const [rxCapa, txCapa] = [RX_ALWAYS | rx, TX_ALWAYS | tx];
+      t.like(port.info(), { rxOffloadCapa: rxCapa, txOffloadCapa: txCapa });
+      checkRefusals(t, port, configure, rxCapa, txCapa);
+      configure(rxCapa, txCapa);
+      t.like(port.info(), { rxOffloads: rxCapa, txOffloads: txCapa });
+    },
+  );
 }
 
 /** Each offload by itself is refused unless it is among the capabilities; the port stays as it is. */
@@ -122,8 +128,7 @@ function checkRefusals(t: ExecutionContext, port: Port, configure: Configure, rx
   }
 }
 
-test.serial('a wire that knows no virtio_net_hdr: no offload is on offer, and none is needed', async (t) => {
-  if (!requireQemu(t)) return;
+qemuTest.serial('a wire that knows no virtio_net_hdr: no offload is on offer, and none is needed', async (t) => {
   const machine = await startMachine(t);
   const { port, mempool, ...rest } = await startPort(t, machine);
   t.like(port.info(), { rxOffloadCapa: RX_ALWAYS, txOffloadCapa: TX_ALWAYS });

@@ -3,11 +3,14 @@
  * between two kernels.
  */
 import { virtqueues } from '../../../../support/virtio-port.js';
-import test from 'ava';
 import { RX_OFFLOAD_RSS_HASH, RX_OFFLOAD_TCP_LRO } from '../../../../../driver/port/types.js';
 import { ifSimd } from '../../../../support/simd-here.js';
 import { CHECKSUMS, LARGE, SCATTERED, startTransfer } from './support/net-transfer.js';
-import { requireNet, tcpEcho, udpEcho } from './support/net.js';
+import { tcpEcho, udpEcho } from './support/net.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 const HALF_MIB = 1 << 19;
 /** The longest packets of a kernel fit into one of these. */
@@ -63,7 +66,6 @@ const recipes: readonly Recipe[] = [
 
 for (const { name, device, devargs = '', port, dataRoom = 2048, rx, tx } of recipes) {
   test.serial(`${name}: TCP and UDP between two kernels`, async (t) => {
-    if (!requireNet(t)) return;
     const net = await startTransfer(t, { device, port: { ...port, devargs }, dataRoom });
     t.like(net.ports[0]!.path(), { rx, tx });
     const mergeable = rx.includes('mergeable');

@@ -1,10 +1,14 @@
 /** testpmd's csum mode between two kernels, on an lcore: checksums and segments by the devices, and by the mode itself. */
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import type { Machine } from '../../../support/qtest.js';
-import { requireNet, stackErrors, startApart, tcpEcho, udpEcho, type KernelEnd } from './support/net.js';
+import { stackErrors, startApart, tcpEcho, udpEcho, type KernelEnd } from './support/net.js';
 import { MIB } from './support/net-transfer.js';
 import { ourCpu, peerCpu, startPeer, type Peer } from '../../../../support/peers.js';
 import { setForwarding, startForwarding, stopForwarding } from '../../../../support/traffic.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 async function startTestpmd(t: ExecutionContext, { devargs }: Machine, ...options: string[]): Promise<Peer> {
   const ours = startPeer(t, 'our testpmd', process.execPath, [
@@ -58,7 +62,6 @@ for (const { name, options, long } of [
   { name: 'checksums that are there, made anew by the mode', options: [], long: false },
 ]) {
   test.serial(`set fwd csum: ${name}`, async (t) => {
-    if (!requireNet(t)) return;
     const { machine, ends } = await startApart(t);
     const ours = await startTestpmd(t, machine, ...options);
     await transfer(t, ours, ends, long);
@@ -67,7 +70,6 @@ for (const { name, options, long } of [
 }
 
 test.serial('csum set, tso set and port config switch offloads on between two transfers', async (t) => {
-  if (!requireNet(t)) return;
   const { machine, ends } = await startApart(t);
   const ours = await startTestpmd(t, machine);
   await transfer(t, ours, ends, false);

@@ -3,15 +3,17 @@
  * computes, without as packets of the MTU that are whole. The contents are compared at the ends, and the kernels find
  * nothing wrong.
  */
-import test from 'ava';
 import { RX_OFFLOAD_SCATTER, TX_OFFLOAD_VLAN_INSERT } from '../../../../../driver/port/types.js';
 import { RTE_MBUF_F_TX_VLAN } from '../../../../../paths/mbuf.js';
 import type { Mempool } from '../../../../../paths/mempool.js';
 import { CHECKSUMS, ETHER, LARGE, MIB, SCATTERED, startTransfer } from './support/net-transfer.js';
-import { requireNet, tcpEcho, udpEcho } from './support/net.js';
+import { tcpEcho, udpEcho } from './support/net.js';
+import { lacks, needs } from '../../../../support/needs.js';
+import { whyNoTap } from '../../../../support/tap.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 test.serial('without offloads: TCP and UDP in packets of the MTU, each with its whole checksum', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { port: {} });
   const [a, b] = net.ends;
   for (const host of [b.ipv4, b.ipv6]) {
@@ -24,7 +26,6 @@ test.serial('without offloads: TCP and UDP in packets of the MTU, each with its 
 });
 
 test.serial('checksums only: packets of the MTU that the kernels leave without one', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { port: CHECKSUMS });
   const [a, b] = net.ends;
   for (const host of [b.ipv4, b.ipv6]) {
@@ -38,7 +39,6 @@ test.serial('checksums only: packets of the MTU that the kernels leave without o
 });
 
 test.serial('LRO and TSO: IPv4 and IPv6 in packets of up to 64 KiB, with the sizes of their segments', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { port: SCATTERED });
   const [a, b] = net.ends;
   for (const host of [b.ipv4, b.ipv6]) {
@@ -56,7 +56,6 @@ test.serial('LRO and TSO: IPv4 and IPv6 in packets of up to 64 KiB, with the siz
 });
 
 test.serial('LRO and TSO without mergeable buffers: in mbufs as long as packets get', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { device: 'mrg_rxbuf=off', port: LARGE, dataRoom: 65_000 });
   const [a, b] = net.ends;
   await tcpEcho(t, a, b.ipv4, 2 * MIB);
@@ -75,7 +74,6 @@ for (const { name, device, port, dataRoom } of [
   { name: 'in one mbuf', device: 'mrg_rxbuf=off', port: {}, dataRoom: 9216 },
 ]) {
   test.serial(`jumbo frames ${name}, without offloads`, async (t) => {
-    if (!requireNet(t)) return;
     const request = { device, mtu: JUMBO_MTU, dataRoom, port: { ...port, mtu: JUMBO_MTU } };
     const net = await startTransfer(t, request);
     const [a, b] = net.ends;
@@ -95,7 +93,6 @@ for (const { name, device, port, dataRoom } of [
 }
 
 test.serial('jumbo frames with LRO and TSO: segments of the larger MTU', async (t) => {
-  if (!requireNet(t)) return;
   const net = await startTransfer(t, { mtu: JUMBO_MTU, port: { ...SCATTERED, mtu: JUMBO_MTU } });
   const [a, b] = net.ends;
   for (const host of [b.ipv4, b.ipv6]) {
@@ -111,7 +108,6 @@ test.serial('jumbo frames with LRO and TSO: segments of the larger MTU', async (
 test.serial(
   'priority tags inserted into all that is sent, with and without offloads: the kernels take them',
   async (t) => {
-    if (!requireNet(t)) return;
     for (const port of [{ rxOffloads: 0, txOffloads: 0 }, SCATTERED]) {
       const txOffloads = port.txOffloads | TX_OFFLOAD_VLAN_INSERT;
       const net = await startTransfer(t, { port: { ...port, txOffloads }, adjust: insertPriority });

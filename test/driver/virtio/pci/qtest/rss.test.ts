@@ -3,15 +3,14 @@
  * with the hash, that the Toeplitz hash of its addresses calls for.
  */
 import { virtqueues } from '../../../../support/virtio-port.js';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { DEFAULT_RSS_KEY } from '../../../../../driver/virtio/rss-config.js';
 import { RX_OFFLOAD_RSS_HASH } from '../../../../../driver/port/types.js';
 import { drainFd } from '../../../../../native/event.js';
 import { readPacket } from '../../../../../paths/mbuf.js';
-import { requirePeer } from '../../../../support/peers.js';
+import { lacks, needs } from '../../../../support/needs.js';
 import {
   macOf,
-  requireQemu,
   sendFrame,
   startMachine,
   startPort,
@@ -22,6 +21,8 @@ import {
 import { configureTap, ping, pongTo, TAP_IP, TAP_LAUNCHER, tapNetdev, whyNoTap } from '../../../../support/tap.js';
 import { toeplitz } from '../../../../support/toeplitz.js';
 import { soon } from '../../../../support/wire.js';
+
+const test = needs(lacks('qemu-system-x86_64') || whyNoTap());
 
 const QUEUES = 4;
 const NEIGHBOURS = Array.from({ length: 64 }, (_, i) => i + 2);
@@ -52,12 +53,7 @@ async function pingAll(port: QtestPort): Promise<Map<number, Pong>> {
   return pongs;
 }
 
-async function startTap(
-  t: ExecutionContext,
-  device: string,
-  config: Partial<PortRequest> = {},
-): Promise<QtestPort | undefined> {
-  if (!requireQemu(t) || !requirePeer(t, 'unshare', whyNoTap())) return undefined;
+async function startTap(t: ExecutionContext, device: string, config: Partial<PortRequest> = {}): Promise<QtestPort> {
   const machine = await startMachine(t, {
     devices: [`mq=on,vectors=${2 * QUEUES + 2},${device}`],
     netdevs: [tapNetdev(QUEUES)],
@@ -73,7 +69,6 @@ for (const packed of ['off', 'on']) {
     `packets come where hash and redirection table send them, and take the hash along (packed=${packed})`,
     async (t) => {
       const port = await startTap(t, `rss=on,hash=on,packed=${packed}`, { rxOffloads: RX_OFFLOAD_RSS_HASH });
-      if (port === undefined) return;
       const { rss } = port.port;
       const check = async (key: Uint8Array, what: string) => {
         const reta = rss.retaQuery();
@@ -101,7 +96,6 @@ for (const packed of ['off', 'on']) {
 
 test.serial('several queues without RSS: every answer comes, on whichever queue', async (t) => {
   const port = await startTap(t, 'rss=off');
-  if (port === undefined) return;
   t.is((await pingAll(port)).size, NEIGHBOURS.length);
   port.port.stop();
   port.port.start();
@@ -115,7 +109,6 @@ for (const queues of [2, 4]) {
       async (t) => {
         const device = `rss=on,event_idx=off,packed=${packed}`;
         const port = await startTap(t, device, { rxQueues: queues, rxInterrupts: true });
-        if (port === undefined) return;
         const { rx } = virtqueues(port.port);
         const fds = rx.map((spec) => spec.interruptFd!);
         for (let queue = 0; queue < queues; queue++) {

@@ -1,10 +1,12 @@
 /** testpmd on QEMU's devices: two of one machine, joined by QEMU's hub; commands and what they print. */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import test, { type ExecutionContext } from 'ava';
+import type { ExecutionContext } from 'ava';
 import { ourCpu, peerCpu, startPeer, temporaryDirectory, type Peer } from '../../../../support/peers.js';
-import { requireQemu } from '../../../support/qtest.js';
 import { flow, setForwarding, startForwarding, stopForwarding } from '../../../../support/traffic.js';
+import { lacks, needs } from '../../../../support/needs.js';
+
+const test = needs(lacks('qemu-system-x86_64'));
 
 /** Our testpmd on the devices `allowed`, of which none is this machine's own. */
 function startOnQtest(t: ExecutionContext, ...allowed: readonly string[]): Peer {
@@ -18,7 +20,6 @@ function startOnQtest(t: ExecutionContext, ...allowed: readonly string[]): Peer 
 test.serial(
   '-a qtest:... starts a QEMU with two devices; packets go round between them; quit leaves nothing',
   async (t) => {
-    if (!requireQemu(t)) return;
     const directory = temporaryDirectory(t);
     const [socket, ram] = [join(directory, 'q'), join(directory, 'ram')];
     const first = `qtest:${socket},ram=${ram},nics=2,qemu=packed=on`;
@@ -37,7 +38,6 @@ test.serial(
 );
 
 test.serial('the same function twice is refused in one sentence', async (t) => {
-  if (!requireQemu(t)) return;
   const directory = temporaryDirectory(t);
   const devargs = `qtest:${join(directory, 'q')},ram=${join(directory, 'ram')}`;
   const ours = startOnQtest(t, devargs, `${devargs},addr=04.0`);

@@ -11,9 +11,9 @@ import { attach } from '../../../../../../driver/port/attach.js';
 import type { Port } from '../../../../../../driver/port/port.js';
 import type { PortConfig } from '../../../../../../driver/port/types.js';
 import type { Mempool, MempoolSpec } from '../../../../../../paths/mempool.js';
-import { eventually, requirePeer, startPeer, type Peer } from '../../../../../support/peers.js';
-import { requireQemu, startMachine, type Machine } from '../../../../support/qtest.js';
-import { TAP_LAUNCHER, whyNoTap } from '../../../../../support/tap.js';
+import { eventually, startPeer, type Peer } from '../../../../../support/peers.js';
+import { startMachine, type Machine } from '../../../../support/qtest.js';
+import { TAP_LAUNCHER } from '../../../../../support/tap.js';
 
 /** The kernel's end of a tap: an address on it, in a network namespace, and a program that uses it. */
 export interface KernelEnd {
@@ -32,11 +32,6 @@ export interface NetRequest {
   readonly mtu?: number;
   /** Queues of each tap. Default 1. */
   readonly queues?: number;
-}
-
-/** False, after a skip that is visible, where there can be no taps or no QEMU. */
-export function requireNet(t: ExecutionContext): boolean {
-  return requireQemu(t) && requirePeer(t, 'unshare', whyNoTap());
 }
 
 function startTaps(t: ExecutionContext, { devices = ['', ''], queues = 1 }: NetRequest): Promise<Machine> {
