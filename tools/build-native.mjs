@@ -94,7 +94,7 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
     if (!emulate && isaArch !== arch) continue;
     const problem = object('simd.c', `simd-${isa}`, [`-DVPMD_ISA_${isa}`, ...(emulate ? [] : flags)]);
     if (problem === '') built |= bit;
-    else notes.push(`no ${isa} code, ${compiler} cannot build them: ${problem}`);
+    else notes.push(`no SIMD code for ${isa}, ${compiler} cannot build it: ${problem}`);
   }
   let problem =
     object('guard.c', 'guard', []) ||

@@ -138,7 +138,10 @@ onX64('an instruction set that the compiler does not know is left out, with a no
   writeFileSync(compiler, `#!/bin/sh\n${refuse}\nexec ${process.env['CC'] ?? 'cc'} "$@"\n`, { mode: 0o755 });
   const { status, stderr, directory } = build(t, [], { CC: compiler });
   t.is(status, 0);
-  t.regex(stderr, /^helper\.linux-x64\.so: no AVX512 code, .*old-cc cannot build them: unknown option -mavx512f\n$/);
+  t.regex(
+    stderr,
+    /^helper\.linux-x64\.so: no SIMD code for AVX512, .*old-cc cannot build it: unknown option -mavx512f\n$/,
+  );
   const found = statusIn({ VPMD_HELPER: join(directory, 'helper.linux-x64.so') }).status;
   t.true(found.isas.includes('SSE'));
   t.true(found.lacking.some(({ isa }) => isa === 'AVX512'));

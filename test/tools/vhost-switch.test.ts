@@ -288,7 +288,7 @@ test('options: each mistake is one sentence that names it', (t) => {
     mergeable: true,
   });
   for (const [argv, says] of [
-    [[], /--socket-file PATH is needed/],
+    [[], /--socket-file is missing/],
     [['--bogus'], /--bogus/],
     [[...socket, '--stats', 'x'], /--stats x: a number from 0/],
     [[...socket, '--mergeable', '2'], /--mergeable 2/],

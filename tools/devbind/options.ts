@@ -69,7 +69,7 @@ export function parseOptions(argv: readonly string[]): DevbindOptions | string {
   }
   const unbind = has(values, 'unbind');
   if (driver !== undefined && unbind) {
-    throw fail('--unbind and --bind exclude each other; see --help');
+    throw fail('--unbind and --bind exclude each other: give one of them');
   }
   const status = has(values, 'status') ? names : group === undefined ? [] : [group];
   const action =

@@ -113,7 +113,11 @@ async function readPeers({ settings }: Session, path: string, signal: AbortSigna
   for await (const line of linesOfFile('eth-peers-configfile', path, signal, complain)) {
     if (line.trim() === '' || line.startsWith('#')) continue;
     const mac = parseMac(line.trim());
-    if (!mac) throw new VirtioPmdError('EOPTION', `--eth-peers-configfile=${path}: '${line}' is no MAC address`);
+    if (!mac)
+      throw new VirtioPmdError(
+        'EOPTION',
+        `--eth-peers-configfile=${path}: '${line}' is no MAC address: one a line is expected, as in 02:00:00:00:00:01`,
+      );
     settings.ethPeers.set(port++, mac);
   }
 }

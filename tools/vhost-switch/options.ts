@@ -51,9 +51,10 @@ export function parseOptions(argv: readonly string[]): SwitchOptions | string {
   if (has(given, 'help')) return usage;
   if (has(given, 'version')) return versionText('vhost-switch');
   const socketFiles = all(given, 'socket-file');
-  if (socketFiles.length === 0) throw fail('--socket-file PATH is needed; see --help');
+  if (socketFiles.length === 0)
+    throw fail('--socket-file is missing: give a path, as in --socket-file /tmp/vhost.sock');
   const twice = socketFiles.find((path, i) => socketFiles.indexOf(path) !== i);
-  if (twice !== undefined) throw fail(`--socket-file ${twice} is given twice`);
+  if (twice !== undefined) throw fail(`--socket-file ${twice} is given twice: give each guest a socket of its own`);
   if (socketFiles.includes('')) throw fail('--socket-file: a path is expected');
   const cpu = last(given, 'lcores');
   const number = (name: string, fallback: number, least: number, most: number) =>

@@ -124,7 +124,7 @@ sseTest.serial('a limit of 128 bits runs the SSE code, and the report says why n
   const ours = await start(t, { devargs: split, ealArgs: ['--force-max-simd-bitwidth=128'] });
   t.true(ours.output.includes('virtio: using SSE code on port 0\n'));
   const [report] = await ours.ask('show port 0 path', showPath);
-  t.regex(report, /Rx: virtio_recv_pkts_vec\nTx: virtio_xmit_pkts\nSIMD: SSE\nWider SIMD:\n {2}AVX2: /);
+  t.regex(report, /Rx: virtio_recv_pkts_vec\nTx: virtio_xmit_pkts\nSIMD code: SSE\nWider SIMD code:\n {2}AVX2: /);
   await forwards(ours);
   await ours.ask('quit', /Bye/);
 });

@@ -107,7 +107,7 @@ test('the text names paths that a side fell back to, SIMD code, failures and wha
   t.regex(text, /^packed vector Rx\+Tx \*  +15\.000  +10\.000  +1\.35  +1\.50  /m);
   t.regex(text, /^\* packed vector Rx\+Tx: DPDK ran virtio_recv_pkts_packed and virtio_xmit_pkts_packed instead\.$/m);
   t.notRegex(text, /Ours ran/);
-  t.regex(text, /code for AVX2\./);
+  t.regex(text, /SIMD code for AVX2\./);
   t.regex(text, /Failed: packed vector Rx\+Tx, 64 bytes, io: vhost: ended$/m);
   t.regex(text, /Incomplete: 2 of 8 pairs/);
   t.regex(text, /no AVX-512/);

@@ -92,7 +92,7 @@ test.serial('--eth-peers-configfile: one address in a line, and what is no text 
   writeFileSync(path, '# whom we send to\n02:00:00:00:00:11\n\nnobody\n');
   const nobody = testpmd(t, '-i', `--eth-peers-configfile=${path}`);
   t.is(await nobody.ended, 'exit code 1');
-  t.regex(nobody.stderr, /error\[EOPTION\]: --eth-peers-configfile=[^ ]*: 'nobody' is no MAC address\n$/);
+  t.regex(nobody.stderr, /error\[EOPTION\]: --eth-peers-configfile=[^ ]*: 'nobody' is no MAC address: [^\n]*\n$/);
   const endless = testpmd(t, '-i', '--eth-peers-configfile=/dev/zero');
   t.is(await endless.ended, 'exit code 1');
   t.regex(

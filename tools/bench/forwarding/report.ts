@@ -73,9 +73,9 @@ function groups(rows: readonly Row[]): Map<string, Row[]> {
 }
 
 /** Which SIMD code of ours ran. */
-function kernelLine({ runs }: ForwardingResult): string[] {
+function simdLine({ runs }: ForwardingResult): string[] {
   const isas = new Set(runs.flatMap(({ isa }) => isa ?? []));
-  return isas.size === 0 ? [] : [`Our vectorized paths ran the code for ${[...isas].join(', ')}.`];
+  return isas.size === 0 ? [] : [`Our vectorized paths ran the SIMD code for ${[...isas].join(', ')}.`];
 }
 
 /** What the numbers are, in a few lines. */
@@ -89,7 +89,7 @@ function legend(result: ForwardingResult): string[] {
     `Million packets per second, one queue pair. Pairs of runs (ours, DPDK): ${options.pairs}; one-second windows of each run: ${options.seconds}.`,
     'Ratio: median over the pairs of our best window divided by DPDK’s. ns: of the forwarding CPU per packet, 1000 / Mpps, as it polls without pause.',
     'CPUs: pairs during which a cache line took less than 280 ns to the other CPU and back (near) or more (far), or both (mixed).',
-    ...kernelLine(result),
+    ...simdLine(result),
     ...(done < all ? [`Incomplete: ${done} of ${all} pairs have been measured.`] : []),
     ...failed.map((line) => `Failed: ${line.split('\n')[0]!}`),
   ];

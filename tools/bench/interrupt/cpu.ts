@@ -52,7 +52,7 @@ export function cpuTime(pid: number): CpuTime {
   if (!Object.values(cpu).some(Number.isNaN)) return cpu;
   throw new VirtioPmdError(
     'ESYSTEM',
-    `${directory}/${lcore}/schedstat has no CPU time: a kernel with CONFIG_SCHED_INFO`,
+    `${directory}/${lcore}/schedstat has no CPU time: a kernel with CONFIG_SCHED_INFO is expected`,
   );
 }
 

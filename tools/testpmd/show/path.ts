@@ -13,7 +13,7 @@ function featureLine(title: string, bits: bigint): string {
 /** Nothing for scalar paths: why there is no SIMD code stands behind the vectorized path under "Rejected". */
 function simdLines({ simd, widerIsas = [] }: PathReport): string[] {
   if (simd === undefined) return [];
-  return [`SIMD: ${simd}`, 'Wider SIMD:', ...reasons(widerIsas, 'none')];
+  return [`SIMD code: ${simd}`, 'Wider SIMD code:', ...reasons(widerIsas, 'none')];
 }
 
 export function formatPath(portId: number, report: PathReport): string {
