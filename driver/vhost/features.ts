@@ -20,7 +20,7 @@ import {
   PROTOCOL_F_REPLY_ACK,
   PROTOCOL_F_STATUS,
 } from '../wire/vhost-user.js';
-import { hex } from '../wire/hex.js';
+import { hex } from '../../native/hex.js';
 
 /**
  * All features of this back-end (virtio 1.2 sections 5.1.3 and 6). CTRL_VQ is offered because MQ depends on it (5.1.3.1), and

@@ -14,7 +14,7 @@ import {
 } from '../wire/virtio-features.js';
 import { queueSizeProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
-import { hex } from '../wire/hex.js';
+import { hex } from '../../native/hex.js';
 import type { VhostDevice } from './device.js';
 import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
 import type { Vring } from './vring.js';

@@ -8,7 +8,7 @@ import { pollFd, POLLIN } from '../../native/event.js';
 import { MessageChannel } from '../wire/channel.js';
 import { messageProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
-import { hex } from '../wire/hex.js';
+import { hex } from '../../native/hex.js';
 import type { VhostDevice } from './device.js';
 import { handleRequest, type Outcome } from './requests.js';
 

@@ -1,4 +1,5 @@
 /** What a virtio port answers when it is asked about itself: queue infos, the private dump, its path. Pure. */
+import { hex } from '../../native/hex.js';
 import { BROKEN, brokenReason, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
 import type { Selection } from '../../paths/select.js';
 import { maxMtuOf, maxRxPktLenOf, type PortLimits, type ResolvedConfig } from '../port/config.js';
@@ -14,7 +15,6 @@ export function privateInfo(
   negotiation: Negotiation | undefined,
   selection: Selection | undefined,
 ): [string, string][] {
-  const hex = (value: bigint) => `0x${value.toString(16)}`;
   const acknowledged = negotiation?.acknowledged ?? 0n;
   const vec = (path: string | undefined) => (path?.endsWith('_vec') ? 1 : 0);
   const inOrder = has(acknowledged, F.VIRTIO_F_IN_ORDER) && !has(acknowledged, F.VIRTIO_F_RING_PACKED) ? 1 : 0;

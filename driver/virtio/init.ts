@@ -4,6 +4,7 @@
  * FAILED, this stops, says FAILED to the device and throws.
  */
 import { VirtioPmdError } from '../../native/errors.js';
+import { hex } from '../../native/hex.js';
 import { has, type FeatureOffer, type Negotiation } from './features.js';
 import type { Transport } from './transport.js';
 import {
@@ -100,5 +101,3 @@ export function giveUp(transport: Transport): void {
     // the error that brought us here is the one worth reading
   }
 }
-
-const hex = (value: number) => `0x${value.toString(16)}`;

@@ -1,6 +1,6 @@
 /** What a back-end checks of a request before it does anything: each check answers undefined, or what is wrong as a sentence. */
 import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
-import { hex } from './hex.js';
+import { hex } from '../../native/hex.js';
 import {
   CONFIG_HEADER_SIZE,
   decodeU64,

@@ -4,7 +4,7 @@
  * vhost-user-checks.ts. Multi-byte fields are in host order, which is little
  * endian on every CPU we run on.
  */
-import { hex } from './hex.js';
+import { hex } from '../../native/hex.js';
 
 // ---- header ----------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
  * touched before the whole range is known to lie inside the slices.
  */
 import { VirtioPmdError } from '../../native/errors.js';
+import { hex } from '../../native/hex.js';
 import { peerViews } from '../../native/peer-memory.js';
 import { addressOfViews, type Views } from '../../native/region.js';
 import { DESC_F_WRITE } from '../layout.js';
@@ -216,7 +217,5 @@ export class GuestMemory {
 function isRange(address: number, size: number): boolean {
   return Number.isInteger(address) && address >= 0 && size > 0 && address + size < Number.MAX_SAFE_INTEGER;
 }
-
-const hex = (value: number) => `0x${value.toString(16)}`;
 const describe = (slice: GuestSlice) => `${hex(slice.guestAddr)}+${hex(slice.size)}`;
 const refuse = (sentence: string) => new VirtioPmdError('EPEER', sentence);

@@ -32,7 +32,7 @@ import {
   VIRTIO_PCI_NOTIFY_CAP_SIZEOF,
 } from '../../wire/linux/virtio-pci.js';
 import { virtio_net_config } from '../../wire/linux/virtio-net.js';
-import { hex } from '../../wire/hex.js';
+import { hex } from '../../../native/hex.js';
 import type { PciFunction } from './function.js';
 
 /** A structure of registers: `length` bytes from `offset` of a BAR. */

@@ -5,7 +5,7 @@
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as P from '../../../wire/linux/pci-regs.js';
 import type { Width } from '../function.js';
-import { hex } from '../../../wire/hex.js';
+import { hex } from '../../../../native/hex.js';
 
 /** Configuration space of one function. */
 export interface ConfigSpace {

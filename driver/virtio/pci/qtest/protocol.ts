@@ -12,7 +12,7 @@ import { pollFd, POLLIN } from '../../../../native/event.js';
 import { peerHasClosed, receiveWithFds, sendWithFds } from '../../../../native/socket.js';
 import { allOnes } from '../bar.js';
 import type { Width } from '../function.js';
-import { hex } from '../../../wire/hex.js';
+import { hex } from '../../../../native/hex.js';
 import { GONE, HUNG_UP, PRESENT, SharedMutex, SILENT, SOCKET_LOCK } from './shared.js';
 
 /** An address space of the emulated processor. */

@@ -7,7 +7,7 @@ import { formatMiB } from '../../../../native/sizes.js';
 import type { AddressRange } from '../../../eal/addressing.js';
 import * as V from '../../../wire/linux/vfio.js';
 import { attempt, errnoOf, words, type PciSystem } from '../system.js';
-import { hex } from '../../../wire/hex.js';
+import { hex } from '../../../../native/hex.js';
 import { askRanges, dmaMap, dmaUnmap } from './info.js';
 
 const CONTAINER = '/dev/vfio/vfio';

@@ -13,7 +13,7 @@ import {
   VHOST_IOTLB_UPDATE,
   vhost_msg_v2,
 } from '../../../wire/linux/vhost-types.js';
-import { hex } from '../../../wire/hex.js';
+import { hex } from '../../../../native/hex.js';
 
 /** Memory of this process, and its address for the device. */
 export interface IotlbRange {

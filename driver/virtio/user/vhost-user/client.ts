@@ -14,7 +14,7 @@ import { pollFd, POLLIN, POLLOUT } from '../../../../native/event.js';
 import { peerHasClosed } from '../../../../native/socket.js';
 import { MessageChannel } from '../../../wire/channel.js';
 import * as V from '../../../wire/vhost-user.js';
-import { hex } from '../../../wire/hex.js';
+import { hex } from '../../../../native/hex.js';
 
 /** Why a request is not complete yet: one object per request and direction. */
 export interface Pause {
