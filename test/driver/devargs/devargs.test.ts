@@ -128,6 +128,17 @@ test('any schema: absent keys take their fallback, device and arguments are spli
   t.deepEqual(splitDevargs('0000:00:04.0'), { name: '0000:00:04.0', args: '' });
 });
 
+test('a "]" without its "[" is a character of the value, which ends at the next comma', (t) => {
+  const schema = { vectors: integerKey(0, 10, 3), label: textKey('a label') };
+  t.deepEqual(parseDevargs('label=a],vectors=4', schema, 'dev'), { vectors: 4, label: 'a]' });
+});
+
+test('a number that JavaScript would round is refused, whatever the limit', (t) => {
+  const schema = { big: integerKey(0, Infinity, 0) };
+  t.deepEqual(parseDevargs('big=9007199254740991', schema, 'dev'), { big: 2 ** 53 - 1 });
+  t.throws(() => parseDevargs('big=9007199254740993', schema, 'dev'), { code: 'EDEVARGS', message: /is not accepted/ });
+});
+
 test('MAC addresses mix neither separators nor lengths', (t) => {
   for (const text of ['02-00:00:00:00:01', '0200-0000:0001', '020:000:000:001', '02:00:00:00:00:01:02', '']) {
     t.is(macKey.parse(text), undefined, text);

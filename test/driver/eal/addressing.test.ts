@@ -32,6 +32,20 @@ test('else the lowest place that every device reaches, above 0, at a multiple of
   t.is(chooseBase(64 * MIB, [[[0x2_fff00000n, 0x4_00000000n]]]), 0x3_0000_0000n);
 });
 
+test('memory may fill a range from its first byte to its last, and end where 4 GiB end', (t) => {
+  const first = DEVICE_BASE + PAGE;
+  const last = first + BigInt(64 * MIB) - 1n;
+  t.is(chooseBase(64 * MIB, [[[first, last]]]), first);
+  t.throws(() => chooseBase(64 * MIB, [[[first, last - 1n]]]), { code: 'EMEMORY' });
+  t.is(chooseBase(64 * MIB, [[[0xfc000000n, 0xffffffffn]]]), 0xfc000000n);
+});
+
+test('of two places the lower one, in whatever order the ranges come', (t) => {
+  const ranges = [[0x30000000n, 0x3fffffffn] as const, [0x10000000n, 0x1fffffffn] as const];
+  t.is(chooseBase(64 * MIB, [ranges]), 0x10000000n);
+  t.is(chooseBase(64 * MIB, [ranges.reverse()]), 0x10000000n);
+});
+
 test('no room: one sentence', (t) => {
   t.throws(() => chooseBase(64 * MIB, [[[0n, 0x1ffffffn]]]), { code: 'EMEMORY', message: /leaves no room for 64 MiB/ });
 });
