@@ -62,7 +62,7 @@ export function createRegion(name: string, byteLength: number, hugepages: boolea
   const fd = check(c.memfdCreate(name, flags), 'memfd_create', hugepages ? '2 MiB pages' : '');
   try {
     check(c.ftruncate(fd, size), 'ftruncate', `${size} bytes`);
-    // hugepages that cannot be had fail here, not as SIGBUS at the first touch
+    // hugepages that are not available fail here, not as SIGBUS at the first touch
     if (hugepages) check(c.fallocate(fd, 0, 0, size), 'fallocate', `${size / HUGEPAGE_SIZE} hugepages of 2 MiB`);
     check(c.fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 'fcntl(F_ADD_SEALS)');
     return { fd, hugepages, byteLength: size, address: mapFd(fd, size, 0, hugepages), holders: newHolders() };

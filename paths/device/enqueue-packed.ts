@@ -98,7 +98,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
     }
     const isAll = consumed === 0 && this.gathered === size;
     if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
-    // even all the guest has would not hold it: waiting is of no use
+    // even all the guest has would not hold it: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     this.gathered = 0;
     return 1;

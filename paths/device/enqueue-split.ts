@@ -94,7 +94,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     if (buffers < 0) return 0; // spoiled buffers go back; the packet tries the next ones
     const isAll = done === 0 && pending === size;
     if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
-    // even all the guest has would not hold it: waiting is of no use
+    // even all the guest has would not hold it: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     return 1;
   }

@@ -5,14 +5,14 @@ import { specialize } from '../../specialize.js';
 import { countDrop, DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG } from '../../stats.js';
 import { accountFor, afterRx, type Account } from '../burst.js';
 import type { QueueSpec } from '../queue.js';
-import { siftFor, type Sift } from './offload.js';
+import { rxOffloadFor, type RxOffload } from './offload.js';
 
 /** Ends a burst: the first `n` packets of `pkts`. @returns how many are left, in their order */
 export type Finish = (pkts: Uint32Array, n: number) => number;
 
-function finisher(sift: Sift | undefined, account: Account, after: ReturnType<typeof afterRx>): Finish {
+function finisher(apply: RxOffload | undefined, account: Account, after: ReturnType<typeof afterRx>): Finish {
   return (pkts, n) => {
-    if (sift !== undefined) n = sift(pkts, n);
+    if (apply !== undefined) n = apply(pkts, n);
     if (n > 0) account(pkts, n);
     if (after !== undefined) after(pkts, n);
     return n;
@@ -21,16 +21,16 @@ function finisher(sift: Sift | undefined, account: Account, after: ReturnType<ty
 
 /** For a path that counts nothing by itself. */
 export function finishRx(spec: QueueSpec, pool: Mempool, stats: Float64Array): Finish {
-  return specialize(finisher, {}, siftFor(spec, pool, stats), accountFor(stats, pool), afterRx(spec, pool));
+  return specialize(finisher, {}, rxOffloadFor(spec, pool, stats), accountFor(stats, pool), afterRx(spec, pool));
 }
 
 /** For a path whose C code has counted the packets already; undefined when there is nothing left to do. */
 export function finishCounted(spec: QueueSpec, pool: Mempool, stats: Float64Array): Finish | undefined {
-  const sift = siftFor(spec, pool, stats, true);
+  const apply = rxOffloadFor(spec, pool, stats, true);
   const after = afterRx(spec, pool);
-  if (sift === undefined && after === undefined) return undefined;
+  if (apply === undefined && after === undefined) return undefined;
   return (pkts, n) => {
-    if (sift !== undefined) n = sift(pkts, n);
+    if (apply !== undefined) n = apply(pkts, n);
     if (after !== undefined) after(pkts, n);
     return n;
   };

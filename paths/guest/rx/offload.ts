@@ -23,13 +23,18 @@ import {
 import type { QueueSpec } from '../queue.js';
 
 /** Reads the headers of the first `n` packets of `pkts`. @returns how many are left, in their order */
-export type Sift = (pkts: Uint32Array, n: number) => number;
+export type RxOffload = (pkts: Uint32Array, n: number) => number;
 
 /**
  * What a queue does with packets before they are counted; undefined when the device says nothing about them.
  * @param counted SIMD code has counted the packets already: those that are dropped are subtracted
  */
-export function siftFor(spec: QueueSpec, pool: Mempool, stats: Float64Array, counted = false): Sift | undefined {
+export function rxOffloadFor(
+  spec: QueueSpec,
+  pool: Mempool,
+  stats: Float64Array,
+  counted = false,
+): RxOffload | undefined {
   if (!spec.rxOffload) return undefined;
   const { u8, base, stride, headroom } = pool;
   const headers = base + headroom - spec.hdrSize;

@@ -9,7 +9,7 @@ import { run } from './run.js';
 
 export const cache = join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'virtio-pmd');
 
-/** The folder with what the package holds. @throws Error when it cannot be had */
+/** The folder with what the package holds. @throws Error when it cannot be downloaded */
 export function unpacked(name: string): string {
   const folder = join(cache, name);
   if (existsSync(folder)) return folder;
@@ -43,7 +43,7 @@ export interface Parts {
   readonly busybox: string;
 }
 
-/** @throws Error when a package cannot be had */
+/** @throws Error when a package cannot be downloaded */
 export function guestParts(): Parts {
   const root = unpacked(kernelPackage());
   const image = readdirSync(join(root, 'boot')).find((name) => name.startsWith('vmlinuz-'))!;

@@ -25,7 +25,7 @@ const SOURCES = [
 ];
 const KBUILD = 'obj-m := vdpa.o vringh.o vdpa_sim.o vdpa_sim_net.o vhost_vdpa.o\n';
 
-/** @returns the folder that they are in. @throws Error when a package cannot be had, or they cannot be built */
+/** @returns the folder that they are in. @throws Error when a package cannot be downloaded, or they cannot be built */
 export function vdpaModules(): string {
   const release = kernelPackage().replace('linux-image-', ''); // 6.1.0-56-amd64
   const folder = join(cache, `vdpa-modules-${release}`);

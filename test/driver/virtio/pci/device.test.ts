@@ -191,7 +191,7 @@ test('vectors are wired up when their number changes, and only then; descriptors
   t.deepEqual(wired(), ['vectors 1', 'vectors 3']);
   const fds = [0, 1].map((queue) => device.rxInterruptFd!(queue));
   t.throws(() => device.setInterrupts!(4), { code: 'ECONFIG' });
-  t.is(device.rxInterruptFd!(1), fds[1], 'what cannot be had changes nothing');
+  t.is(device.rxInterruptFd!(1), fds[1], 'what is refused changes nothing');
   device.setInterrupts!(1);
   t.is(device.rxInterruptFd!(1), undefined);
   device.setInterrupts!(2);

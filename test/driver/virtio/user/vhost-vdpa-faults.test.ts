@@ -92,7 +92,7 @@ test('lost as well: a status of all ones, a status that cannot be read, a reques
   t.is(device.poll(), 'lost');
 });
 
-test('without sysfs a removal cannot be noticed, and nothing is made up', (t) => {
+test('without sysfs a removal cannot be noticed, and nothing is assumed', (t) => {
   const { kernel, open } = vdpaFixture(t, { noSysfs: true });
   const device = open();
   kernel.removed = true;

@@ -1,4 +1,4 @@
-/** A port on a vhost-kernel back-end whose kernel is made up. */
+/** A port on a vhost-kernel back-end on a mock kernel. */
 import { virtioPort } from '../../../../support/virtio-port.js';
 import { readdirSync } from 'node:fs';
 import type { ExecutionContext } from 'ava';

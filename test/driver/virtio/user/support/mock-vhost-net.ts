@@ -1,7 +1,7 @@
 /**
  * A kernel with tun and vhost-net, as far as one process can tell. It follows the headers by offsets of its own, says what
  * the kernel says, keeps a trace of requests and count of what is open. With `real`, taps are this machine's, and only
- * vhost-net is made up.
+ * vhost-net is a mock.
  */
 import { SystemError } from '../../../../../native/errors.js';
 import { closeFd } from '../../../../../native/region.js';

@@ -1,4 +1,4 @@
-/** Packets between a port and the kernel of the namespace: the tap is real, only vhost-net is made up (vhost-net-pump.ts). */
+/** Packets between a port and the kernel of the namespace: the tap is real, only vhost-net is a mock (vhost-net-pump.ts). */
 import { virtioPort, virtqueues } from '../../../../support/virtio-port.js';
 import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';

@@ -1,6 +1,6 @@
 /**
  * What is tried on taps of the kernel, by title. Run by tap-child.ts in a network namespace of its own, where /sys is the
- * namespace's: the interfaces here are nobody else's. vhost-net is made up.
+ * namespace's: the interfaces here are nobody else's. vhost-net is a mock.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -34,7 +34,7 @@ function refusedWith(code: string, says: RegExp, run: () => unknown): void {
   assert.equal(openFds(), before);
 }
 
-/** A device whose vhost-net is made up, and whose tap is real. */
+/** A device whose vhost-net is a mock, and whose tap is real. */
 function device(more: { iface?: string; up?: boolean; mac?: Uint8Array }, queues = 1) {
   const eal = createEal({ noHuge: true, memoryMiB: 8, log: () => undefined, pinMain: false });
   eal.createMempool({ count: 64 });
@@ -300,7 +300,7 @@ export const scenarios: Readonly<Record<string, () => void | Promise<void>>> = {
     }
   },
   // the last one: there is no way back to root
-  'without privileges: a new tap cannot be had, one that root made for the user can': () => {
+  'without privileges: a new tap is refused, one that root made for the user is not': () => {
     ip(`tuntap add dev mine mode tap user ${NOBODY} multi_queue vnet_hdr`, 'tuntap add dev roots mode tap user 1');
     process.setgroups!([]);
     process.setgid!(NOBODY);
