@@ -28,11 +28,13 @@ export const DROP_TX = 20;
 export const DROP_OFFLOAD = 21;
 export const STATS_COUNT = 24;
 
-/** Names of the driver's per-queue xstats, without their `rx_qN_` or `tx_qN_`; Tx has no errors. */
-export const XSTAT_NAMES: readonly (readonly [name: string, index: number])[] = [
+/** Counters of a queue by name, without the `rx_qN_` or `tx_qN_` in front. */
+export type StatNames = readonly (readonly [name: string, index: number])[];
+
+/** What every queue counts of its packets, by the names of DPDK's driver and of its vhost library. */
+export const PACKET_STATS: StatNames = [
   ['good_packets', PACKETS],
   ['good_bytes', BYTES],
-  ['errors', ERRORS],
   ['multicast_packets', MULTICAST],
   ['broadcast_packets', BROADCAST],
   ['undersize_packets', SIZE_BINS],
@@ -43,6 +45,13 @@ export const XSTAT_NAMES: readonly (readonly [name: string, index: number])[] = 
   ['size_512_1023_packets', SIZE_BINS + 5],
   ['size_1024_1518_packets', SIZE_BINS + 6],
   ['size_1519_max_packets', SIZE_BINS + 7],
+];
+
+/** Why packets, or buffers, were dropped, on either side of a ring; names of ours. */
+export const DROP_STATS: StatNames = [
+  ['dropped_runt', DROP_RUNT],
+  ['dropped_too_long', DROP_TOO_LONG],
+  ['dropped_segments', DROP_SEGMENTS],
 ];
 
 /** The bin (0 to 7) of a packet of `length` bytes. */

@@ -3,33 +3,19 @@
  * transmits.
  */
 import {
-  BROADCAST,
-  BYTES,
   DROP_RUNT,
   DROP_SEGMENTS,
+  DROP_STATS,
   DROP_TOO_LONG,
   KICKS,
   KICKS_SUPPRESSED,
-  MULTICAST,
   NOMBUF,
-  PACKETS,
-  SIZE_BINS,
+  PACKET_STATS,
 } from '../../paths/stats.js';
 
 /** Name, and index in a ring's counters; undefined for counters that do not exist here and read 0 (no IOTLB, no async copies). */
 const names: readonly (readonly [name: string, index: number | undefined])[] = [
-  ['good_packets', PACKETS],
-  ['good_bytes', BYTES],
-  ['multicast_packets', MULTICAST],
-  ['broadcast_packets', BROADCAST],
-  ['undersize_packets', SIZE_BINS],
-  ['size_64_packets', SIZE_BINS + 1],
-  ['size_65_127_packets', SIZE_BINS + 2],
-  ['size_128_255_packets', SIZE_BINS + 3],
-  ['size_256_511_packets', SIZE_BINS + 4],
-  ['size_512_1023_packets', SIZE_BINS + 5],
-  ['size_1024_1518_packets', SIZE_BINS + 6],
-  ['size_1519_max_packets', SIZE_BINS + 7],
+  ...PACKET_STATS,
   ['guest_notifications', KICKS],
   ['guest_notifications_offloaded', undefined],
   ['guest_notifications_error', undefined],
@@ -40,9 +26,7 @@ const names: readonly (readonly [name: string, index: number | undefined])[] = [
   ['inflight_completed', undefined],
   ['mbuf_alloc_failed', NOMBUF],
   // ours: why packets of the guest were dropped, or (tx) its buffers returned unused
-  ['dropped_runt', DROP_RUNT],
-  ['dropped_too_long', DROP_TOO_LONG],
-  ['dropped_segments', DROP_SEGMENTS],
+  ...DROP_STATS,
 ];
 
 /** @param queue virtqueue index. @param stats counters by the indices of paths/stats, or undefined for all zeros. */

@@ -97,6 +97,8 @@ const NEED_CTRL_VQ = [
 
 export const GUEST_TSO = F.VIRTIO_NET_F_GUEST_TSO4 | F.VIRTIO_NET_F_GUEST_TSO6;
 export const HOST_TSO = F.VIRTIO_NET_F_HOST_TSO4 | F.VIRTIO_NET_F_HOST_TSO6;
+/** Either of them makes several queue pairs possible. */
+export const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 
 /** Feature, and the ones of which it needs at least one. */
 const PREREQUISITES: readonly (readonly [feature: bigint, anyOf: bigint])[] = [

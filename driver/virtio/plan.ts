@@ -18,7 +18,15 @@ import { openTx } from '../../paths/guest/open.js';
 import { selectPaths, type RingFeatures, type Selection } from '../../paths/select.js';
 import type { PortArgs } from '../devargs/devargs.js';
 import type { Eal } from '../eal/eal.js';
-import { has, negotiate, netHeaderSize, requestFeatures, type FeatureOffer, type Negotiation } from './features.js';
+import {
+  has,
+  MQ_OR_RSS,
+  negotiate,
+  netHeaderSize,
+  requestFeatures,
+  type FeatureOffer,
+  type Negotiation,
+} from './features.js';
 import { MIN_MTU, type PortLimits, type ResolvedConfig } from '../port/config.js';
 import type { Wishes } from '../port/device.js';
 import { missingOffload, rxOffloadCapa, txOffloadCapa } from './offloads.js';
@@ -62,7 +70,7 @@ function negotiation(
 }
 
 function pairsOf({ acknowledged }: Negotiation, transport: Transport): number {
-  return has(acknowledged, F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS) ? transport.maxQueuePairs : 1;
+  return has(acknowledged, MQ_OR_RSS) ? transport.maxQueuePairs : 1;
 }
 
 /** The device's own limit, which counts only together with a control queue, as in DPDK. */

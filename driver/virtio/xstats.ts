@@ -3,15 +3,14 @@ import {
   BYTES,
   DROP_OFFLOAD,
   DROP_RESET,
-  DROP_RUNT,
-  DROP_SEGMENTS,
-  DROP_TOO_LONG,
+  DROP_STATS,
   ERRORS,
   KICKS,
   KICKS_SUPPRESSED,
   NOMBUF,
+  PACKET_STATS,
   PACKETS,
-  XSTAT_NAMES,
+  type StatNames,
 } from '../../paths/stats.js';
 import { queueState, type QueueSpec } from '../../paths/guest/queue.js';
 import type { PortStats, Xstat } from '../port/types.js';
@@ -19,17 +18,20 @@ import type { PortStats, Xstat } from '../port/types.js';
 /** Counters of one queue, indexed as in paths/stats.ts. */
 type Counters = ArrayLike<number>;
 
+/** In DPDK's order: the errors stand behind the bytes. */
+const RX_STATS: StatNames = PACKET_STATS.flatMap((entry) =>
+  entry[1] === BYTES ? [entry, ['errors', ERRORS] as const] : [entry],
+);
+
 /** Names of ours, behind all of DPDK's. */
-const RX_OWN: readonly (readonly [name: string, index: number])[] = [
+const RX_OWN: StatNames = [
   ['mbuf_allocation_errors', NOMBUF],
-  ['dropped_runt', DROP_RUNT],
-  ['dropped_too_long', DROP_TOO_LONG],
-  ['dropped_segments', DROP_SEGMENTS],
+  ...DROP_STATS,
   ['dropped_offload', DROP_OFFLOAD],
   ['notifications', KICKS],
   ['notifications_suppressed', KICKS_SUPPRESSED],
 ];
-const TX_OWN: readonly (readonly [name: string, index: number])[] = [
+const TX_OWN: StatNames = [
   ['dropped_reset', DROP_RESET],
   ['notifications', KICKS],
   ['notifications_suppressed', KICKS_SUPPRESSED],
@@ -53,18 +55,13 @@ function portStats(rx: readonly Counters[], tx: readonly Counters[]): PortStats 
 
 /** rx_qN_*, tx_qN_*, then ours. */
 function queueXstats(rx: readonly Counters[], tx: readonly Counters[]): Xstat[] {
-  const perQueue = (
-    queues: readonly Counters[],
-    prefix: 'rx' | 'tx',
-    names: readonly (readonly [name: string, index: number])[],
-  ) =>
+  const perQueue = (queues: readonly Counters[], prefix: 'rx' | 'tx', names: StatNames) =>
     queues.flatMap((counters, q) =>
       names.map(([name, index]) => ({ name: `${prefix}_q${q}_${name}`, value: counters[index]! })),
     );
-  const txNames = XSTAT_NAMES.filter(([, index]) => index !== ERRORS);
   return [
-    ...perQueue(rx, 'rx', XSTAT_NAMES),
-    ...perQueue(tx, 'tx', txNames),
+    ...perQueue(rx, 'rx', RX_STATS),
+    ...perQueue(tx, 'tx', PACKET_STATS),
     ...perQueue(rx, 'rx', RX_OWN),
     ...perQueue(tx, 'tx', TX_OWN),
   ];

@@ -13,7 +13,7 @@ import { MAX_QUEUE_SIZE } from '../../../paths/layout.js';
 import { ControlQueue } from '../control/queue.js';
 import type { ControlCommand } from '../control/commands.js';
 import type { Eal } from '../../eal/eal.js';
-import { bitsOf, has, type FeatureOffer } from '../features.js';
+import { bitsOf, has, MQ_OR_RSS, type FeatureOffer } from '../features.js';
 import { resetDevice } from '../init.js';
 import { CONFIG_MAX_PAIRS, type QueueSetup, type Transport, type TransportEvent } from '../transport.js';
 import { PCI_COMMAND_MASTER } from '../../wire/linux/pci-regs.js';
@@ -27,7 +27,6 @@ import type { VirtioRegisters } from './registers.js';
 
 /** A status that no device has: the device is gone. */
 const ALL_ONES = 0xff;
-const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 /** VIRTIO_MAX_RX_QUEUES */
 const MOST_PAIRS = 128;
 /** Reads of the status, 1 ms apart, that the last reset may take. */

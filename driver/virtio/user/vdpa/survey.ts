@@ -2,7 +2,7 @@
 import { VirtioPmdError } from '../../../../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../../../../paths/layout.js';
 import type { AddressRange } from '../../../eal/addressing.js';
-import { has } from '../../features.js';
+import { has, MQ_OR_RSS } from '../../features.js';
 import type { Log } from '../../../eal/types.js';
 import { CONFIG_MAC, CONFIG_MAX_PAIRS } from '../../transport.js';
 import { VHOST_BACKEND_F_IOTLB_BATCH, VHOST_BACKEND_F_IOTLB_MSG_V2 } from '../../../wire/linux/vhost-types.js';
@@ -84,7 +84,7 @@ function agreeOnIotlb(file: VdpaFile): boolean {
 function checkQueues(file: VdpaFile, features: bigint, wanted: number): number {
   const { path } = file;
   let pairs = 1;
-  if (has(features, F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS)) {
+  if (has(features, MQ_OR_RSS)) {
     const [low, high] = file.readConfig(CONFIG_MAX_PAIRS, 2);
     pairs = low! | (high! << 8);
     if (pairs < 1 || pairs > VIRTIO_NET_CTRL_MQ_VQ_PAIRS_MAX) {

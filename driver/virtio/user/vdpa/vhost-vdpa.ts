@@ -11,7 +11,7 @@ import { VirtioPmdError } from '../../../../native/errors.js';
 import { ControlQueue } from '../../control/queue.js';
 import type { ControlCommand } from '../../control/commands.js';
 import type { Eal } from '../../../eal/eal.js';
-import { has, type FeatureOffer } from '../../features.js';
+import { has, MQ_OR_RSS, type FeatureOffer } from '../../features.js';
 import { PCI_FEATURES } from '../../pci/registers.js';
 import { attempt } from '../../pci/system.js';
 import { CONFIG_MAC, type QueueSetup, type Transport, type TransportEvent } from '../../transport.js';
@@ -24,7 +24,6 @@ import { vdpaSystem, type VdpaSystem } from './system.js';
 
 /** Those of a PCI device, except for NOTIFICATION_DATA: an eventfd carries no data. */
 const SUPPORTED = PCI_FEATURES & ~F.VIRTIO_F_NOTIFICATION_DATA;
-const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 /** A status that no device has: hardware that was removed reads all ones. */
 const ALL_ONES = 0xff;
 
