@@ -5,7 +5,29 @@ export { createMempool, Mempool, mempoolStride, NIL, type MempoolOptions, type M
 export * from './checksum.js';
 export * from './packet-headers.js';
 export * from './select.js';
-export * from './stats.js';
+export {
+  BROADCAST,
+  BYTES,
+  DROP_OFFLOAD,
+  DROP_RESET,
+  DROP_RUNT,
+  DROP_SEGMENTS,
+  DROP_STATS,
+  DROP_TOO_LONG,
+  DROP_TX,
+  ERRORS,
+  KICKS,
+  KICKS_SUPPRESSED,
+  MULTICAST,
+  NOMBUF,
+  PACKET_STATS,
+  PACKETS,
+  SIZE_BINS,
+  sizeBin,
+  STATS_COUNT,
+  XSTAT_NAMES,
+  type StatNames,
+} from './stats.js';
 export { openRx, openTx } from './guest/open.js';
 export {
   queueSharedBytes,

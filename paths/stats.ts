@@ -47,6 +47,11 @@ export const PACKET_STATS: StatNames = [
   ['size_1519_max_packets', SIZE_BINS + 7],
 ];
 
+/** What an Rx queue of the driver counts, in DPDK's order: the errors stand behind the bytes. Tx has no errors. */
+export const XSTAT_NAMES: StatNames = PACKET_STATS.flatMap((entry) =>
+  entry[1] === BYTES ? [entry, ['errors', ERRORS] as const] : [entry],
+);
+
 /** Why packets, or buffers, were dropped, on either side of a ring; names of ours. */
 export const DROP_STATS: StatNames = [
   ['dropped_runt', DROP_RUNT],

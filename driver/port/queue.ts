@@ -49,6 +49,10 @@ export interface QueueModule {
 const modules = new Map<string, QueueModule>();
 
 const aQueue = madeBy('port.spec()', 'path', 'mempool');
+const someQueues = {
+  accepts: 'queues of port.spec()',
+  fits: (value: unknown) => Array.isArray(value) && value.every(aQueue.fits),
+};
 
 /** A queue whose ring is in our memory, with all that paths/guest knows of it. */
 export function isVirtqueue(spec: PortQueueSpec): spec is QueueSpec {
@@ -57,6 +61,7 @@ export function isVirtqueue(spec: PortQueueSpec): spec is QueueSpec {
 
 /** Loads what opens these queues: once on each thread, before `openRx` and `openTx`. Virtqueues need nothing. */
 export async function loadQueues(specs: readonly PortQueueSpec[]): Promise<void> {
+  checkArguments('loadQueues', { specs: [specs, someQueues] });
   for (const { module } of specs) {
     if (module === undefined || modules.has(module)) continue;
     checkArgument('loadQueues', 'module', module, aString);

@@ -10,6 +10,7 @@ import {
   NOMBUF,
   PACKET_STATS,
   PACKETS,
+  XSTAT_NAMES,
   type StatNames,
 } from '../../paths/stats.js';
 import { queueState, type QueueSpec } from '../../paths/guest/queue.js';
@@ -17,11 +18,6 @@ import type { PortStats, Xstat } from '../port/types.js';
 
 /** Counters of one queue, indexed as in paths/stats.ts. */
 type Counters = ArrayLike<number>;
-
-/** In DPDK's order: the errors stand behind the bytes. */
-const RX_STATS: StatNames = PACKET_STATS.flatMap((entry) =>
-  entry[1] === BYTES ? [entry, ['errors', ERRORS] as const] : [entry],
-);
 
 /** Names of ours, behind all of DPDK's. */
 const RX_OWN: StatNames = [
@@ -60,7 +56,7 @@ function queueXstats(rx: readonly Counters[], tx: readonly Counters[]): Xstat[] 
       names.map(([name, index]) => ({ name: `${prefix}_q${q}_${name}`, value: counters[index]! })),
     );
   return [
-    ...perQueue(rx, 'rx', RX_STATS),
+    ...perQueue(rx, 'rx', XSTAT_NAMES),
     ...perQueue(tx, 'tx', PACKET_STATS),
     ...perQueue(rx, 'rx', RX_OWN),
     ...perQueue(tx, 'tx', TX_OWN),

@@ -48,6 +48,7 @@ const notices = [
 const shared: Readonly<Record<string, RegExp>> = {
   'test/support/peers.ts': /^(temporaryDirectory|isInstalled|type Scope)$/,
   'test/support/needs.ts': /^(lacks|needs|wants)$/, // whether there is a native helper, and a compiler for it
+  'test/paths/guest/support/runs.ts': /^runs$/, // asks whether weak-order.test.ts has started it, and nobody changes that
 };
 
 test('what runs beside other tests notices nothing of them', async (t) => {
