@@ -1,4 +1,4 @@
-/** Bytes of packets where they lie: `u8` is a mempool's view, positions count from its beginning (`pool.dataStart(m)`). */
+/** Bytes of packets in place: `u8` is a mempool's view, and positions are offsets in it (such as `pool.dataStart(m)`). */
 
 /** The 16-bit number in network byte order at `at`. */
 export function bigEndian16(u8: Uint8Array, at: number): number {

@@ -1,27 +1,27 @@
 /**
- * The debug mode's mempool: it knows for every mbuf whether the program has it, and throws where one is freed twice, used
- * after it was freed or sent, or is none at all. docs/api.md says what it finds and what it costs.
+ * The mempool of the debug mode. It records for every mbuf whether the program has it, and throws when one is freed twice,
+ * used after it was freed or sent, or does not exist. docs/api.md says what it finds and what it costs.
  *
- * The program's mbufs are noted where they change hands (get, put, and the bursts of checked-paths.ts); what goes on between
- * free list and ring is the paths' own affair, so these work on `unchecked`, the plain pool, and are what they always are.
+ * It records where mbufs pass to and from the program: get, put, and the bursts of checked-paths.ts. Between free list and
+ * ring nothing is checked: the paths themselves are unchanged, and use the plain pool, `unchecked`.
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { Mempool, NIL, type MempoolSpec } from './mempool.js';
 
-/** What somebody did last with an mbuf. */
+/** The last operation on an mbuf. */
 const deeds = ['getBulk', 'get', 'recv', 'put', 'putBulk', 'free', 'freeBulk', 'xmit'] as const;
 export type Deed = (typeof deeds)[number];
 
-// Int32 words of `MempoolSpec.debug`: not 0 when the Eal is closed; then, from MBUFS on, one for each mbuf
+// Int32 words of `MempoolSpec.debug`: the first is not 0 when the Eal is closed; from MBUFS on, one for each mbuf
 const CLOSED = 0;
 const MBUFS = 16;
-/** Bits of an mbuf's word: the program has it; a deed, by number; the lcore that did it. 0: nobody ever had it. */
+/** Bits of an mbuf's word: the program has it; the last operation, by number; the lcore that did it. 0: never handed out. */
 const HELD = 1;
 const DEED_SHIFT = 1;
 const LCORE_SHIFT = 8;
 const KNOWN = 1 << 24;
 
-/** What the bytes and lengths of an mbuf are that was freed. */
+/** Freed mbufs are filled with this byte. */
 const POISON = 0x6b;
 const POISON_LENGTH = 0xdeadbeef;
 
@@ -34,7 +34,7 @@ export function closeChecked(debug: SharedArrayBuffer): void {
   Atomics.store(new Int32Array(debug), CLOSED, 1);
 }
 
-/** The handle on a mempool that an Eal hands out: with checks in debug mode. */
+/** Opens a mempool for an lcore: with checks in debug mode. */
 export function openMempool(spec: MempoolSpec, lcoreId: number): Mempool {
   return spec.debug === undefined ? new Mempool(spec, lcoreId) : new CheckedMempool(spec, spec.debug, lcoreId);
 }
@@ -113,7 +113,7 @@ export class CheckedMempool extends Mempool {
     if (this.words[CLOSED] !== 0) throw refuse(`${deed} on mempool ${this.spec.name}, whose Eal is closed`);
   }
 
-  /** @throws VirtioPmdError ECONFIG when there are no `n` entries */
+  /** @throws VirtioPmdError ECONFIG when `array` has fewer than `n` entries */
   checkArray(deed: string, array: unknown, n: number): void {
     const { length } = array as { length?: number };
     if (!ArrayBuffer.isView(array) || length === undefined) {
@@ -123,7 +123,7 @@ export class CheckedMempool extends Mempool {
     throw new VirtioPmdError('ECONFIG', `debug: ${deed}: ${n} mbufs of an array of ${length}`);
   }
 
-  /** The program has `m` from now on. */
+  /** Records that the program has `m` from now on. */
   take(m: number, deed: Deed): void {
     this.mustBeMbuf(m, deed);
     const before = Atomics.exchange(this.words, MBUFS + m, this.word(deed) | HELD);
@@ -134,8 +134,8 @@ export class CheckedMempool extends Mempool {
   }
 
   /**
-   * The program does not have `m` any more.
-   * @returns what was known of it, for `giveBack`. @throws VirtioPmdError ESTATE when the program did not have it
+   * Records that the program does not have `m` any more.
+   * @returns the previous record, for `giveBack`. @throws VirtioPmdError ESTATE when the program did not have it
    */
   give(m: number, deed: Deed): number {
     this.mustBeMbuf(m, deed);
@@ -146,12 +146,12 @@ export class CheckedMempool extends Mempool {
     }
   }
 
-  /** The program has `m` after all. */
+  /** Undoes `give`: the program still has `m`. */
   giveBack(m: number, before: number): void {
     Atomics.store(this.words, MBUFS + m, before);
   }
 
-  /** @throws VirtioPmdError ECONFIG for what is no mbuf of this pool, ESTATE for one that the program does not have */
+  /** @throws VirtioPmdError ECONFIG when `m` is not an mbuf of this pool, ESTATE when the program does not have it */
   mustHold(m: number, deed: string): void {
     this.checkOpen(deed);
     this.mustBeMbuf(m, deed);
@@ -174,7 +174,7 @@ export class CheckedMempool extends Mempool {
     return found;
   }
 
-  /** What a Tx path believes of a packet. @throws VirtioPmdError ECONFIG when it is not true */
+  /** Checks what Tx paths rely on: segment count, lengths, room in each mbuf. @throws VirtioPmdError ECONFIG */
   checkPacket(m: number, segments: readonly number[], deed: string): void {
     const { dataLen, dataOff, nbSegs, pktLen, headroom, dataRoom } = this;
     const wrong = (why: string) =>
@@ -192,7 +192,7 @@ export class CheckedMempool extends Mempool {
     if (length !== pktLen[m]) throw wrong(`has ${length} bytes in its segments, and pktLen is ${pktLen[m]!}`);
   }
 
-  /** Every mbuf that the program has, in words; none when there is none. */
+  /** Describes the mbufs that the program has: a line per operation and lcore; an empty array when there are none. */
   heldMbufs(): string[] {
     const groups = new Map<string, number[]>();
     for (let m = 0; m < this.count; m++) {
@@ -209,7 +209,7 @@ export class CheckedMempool extends Mempool {
     });
   }
 
-  /** The program has none: what it had was taken back by other means (see driver/eal/lost-mbufs.ts). */
+  /** Records that the program has none: its mbufs were taken back by other means (see driver/eal/lost-mbufs.ts). */
   forgetHeld(): void {
     for (let m = 0; m < this.count; m++) Atomics.and(this.words, MBUFS + m, ~HELD);
   }
@@ -223,7 +223,7 @@ export class CheckedMempool extends Mempool {
     this.u8.fill(POISON, start, start + this.headroom + this.dataRoom);
     this.pktLen[m] = POISON_LENGTH;
     this.dataLen[m] = 0;
-    // a free mbuf is always single
+    // a free mbuf is always single-segment
     this.next[m] = NIL;
     this.nbSegs[m] = 1;
     this.plain.put(m);

@@ -1,9 +1,9 @@
-/** The debug mode's bursts: paths as they are, with a look at every mbuf that changes hands. They throw where a path would not. */
+/** The bursts of the debug mode: the usual paths, with a check of every mbuf that goes in or out. They throw on errors. */
 import type { QueueSpec, RxPath, TxPath } from './guest/queue.js';
 import { CheckedMempool } from './checked-mempool.js';
 import { NIL, type Mempool } from './mempool.js';
 
-/** Opens an Rx path for whoever has `pool`: checked if that is. */
+/** Opens an Rx path, which checks mbufs if `pool` does. */
 export function checkedRx(spec: QueueSpec, pool: Mempool, open: (spec: QueueSpec, pool: Mempool) => RxPath): RxPath {
   const path = open(spec, pool.unchecked);
   if (!(pool instanceof CheckedMempool)) return path;
@@ -28,7 +28,7 @@ export function checkedTx(spec: QueueSpec, pool: Mempool, open: (spec: QueueSpec
   const path = open(spec, pool.unchecked);
   if (!(pool instanceof CheckedMempool)) return path;
 
-  /** The segments of each packet, looked at. */
+  /** Checks the packets. @returns the segments of each one */
   function look(pkts: Uint32Array, n: number, deed: string): number[][] {
     const checked = pool as CheckedMempool;
     checked.checkOpen(deed);
@@ -56,7 +56,7 @@ export function checkedTx(spec: QueueSpec, pool: Mempool, open: (spec: QueueSpec
       try {
         for (const segment of packets.flat()) before.set(segment, pool.give(segment, 'xmit'));
       } catch (error) {
-        giveBack(before.keys()); // one was there twice
+        giveBack(before.keys()); // the burst contains an mbuf twice
         throw error;
       }
       const sent = path.xmit(pkts, n);

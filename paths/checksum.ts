@@ -1,17 +1,17 @@
 /**
- * The Internet checksum (RFC 1071) over packets in mbufs. A sum is one of big-endian 16-bit words; it is folded to 16 bits
- * before its complement is a checksum.
+ * The Internet checksum (RFC 1071) over packets in mbufs. A sum adds big-endian 16-bit words. Folded to 16 bits and
+ * complemented, it is a checksum.
  */
 import { NIL, type Mempool } from './mempool.js';
 
-/** Adds the bytes `from .. to` to a sum; an odd one at the end counts as if a zero followed. At most 64 KiB at once. */
+/** Adds the bytes from `from` up to `to` to a sum. An odd last byte is padded with a zero. At most 64 KiB at once. */
 export function rawSum(u8: Uint8Array, from: number, to: number, sum = 0): number {
   const even = to - ((to - from) & 1);
   for (let i = from; i < even; i += 2) sum += (u8[i]! << 8) | u8[i + 1]!;
   return even === to ? sum : sum + (u8[even]! << 8);
 }
 
-/** A sum in 16 bits, the carries added again. */
+/** Folds a sum to 16 bits, with the carries added. */
 export function fold(sum: number): number {
   while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 0x10000);
   return sum;
@@ -41,8 +41,8 @@ export function packetSum(pool: Mempool, m: number, from: number): number {
 const swapped = (sum: number) => ((sum & 0xff) << 8) | (sum >> 8);
 
 /**
- * The folded sum of the bytes `from .. to`. Where it can it adds whole words as the machine has them, which takes half the
- * time: the sum of swapped words is the swapped sum (RFC 1071 section 2 B).
+ * The folded sum of the bytes from `from` up to `to`. Where alignment allows it adds words in host order, which takes half
+ * the time: the sum of swapped words is the swapped sum (RFC 1071 section 2 B).
  */
 function segmentSum({ u8, u16 }: Mempool, from: number, to: number): number {
   if (from & 1) return fold(rawSum(u8, from, to));
@@ -52,19 +52,19 @@ function segmentSum({ u8, u16 }: Mempool, from: number, to: number): number {
   return swapped(fold(sum));
 }
 
-/** The sum of IPv4's pseudo header: addresses of the header at `l3`, the protocol, bytes of L4 header and payload. */
+/** The sum of IPv4's pseudo header. @param l3 offset of the IP header. @param length bytes of L4 header and payload. */
 export function pseudoSum4(u8: Uint8Array, l3: number, protocol: number, length: number): number {
   return rawSum(u8, l3 + 12, l3 + 20, protocol + length);
 }
 
-/** The same for IPv6 (RFC 8200 section 8.1). A length above 65535 is two words, of which the sum is the same. */
+/** The same for IPv6 (RFC 8200 section 8.1). A length above 65535 takes two words, and the sum is the same. */
 export function pseudoSum6(u8: Uint8Array, l3: number, protocol: number, length: number): number {
   return rawSum(u8, l3 + 8, l3 + 40, protocol + fold(length));
 }
 
 /**
- * The checksum of a folded sum. The complement 0 is written as 0xffff, which is the same number in this arithmetic: UDP
- * takes 0 for "there is none".
+ * The checksum of a folded sum. 0 becomes 0xffff, which is equal in one's complement arithmetic: in UDP 0 means "no
+ * checksum".
  */
 export function checksumOf(sum: number): number {
   return sum === 0xffff ? 0xffff : ~sum & 0xffff;

@@ -1,4 +1,4 @@
-/** The data plane alone: rings, mbufs, paths for either side of a ring, and the choice among them. No sockets, no threads. */
+/** The data plane alone: rings, mbufs, paths for both sides of a ring, and path selection. No sockets, no threads. */
 export * from './layout.js';
 export * from './mbuf.js';
 export { createMempool, Mempool, mempoolStride, NIL, type MempoolOptions, type MempoolSpec } from './mempool.js';

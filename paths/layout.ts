@@ -1,7 +1,7 @@
 /**
- * Ring layouts as constants: virtio 1.2 sections 2.7 (split), 2.8 (packed) and 5.1.6 (the net header). No code touches
- * memory here. Offsets are in bytes unless the name says otherwise. test/paths/layout.test.ts compares them with the
- * kernel's headers.
+ * Ring layouts as constants: virtio 1.2 sections 2.7 (split), 2.8 (packed) and 5.1.6 (the net header). No code here accesses
+ * memory. Offsets are in bytes unless the name says otherwise. test/paths/layout.test.ts compares them with the kernel's
+ * headers.
  */
 import { aWhole, checkArgument } from '../native/arguments.js';
 
@@ -29,7 +29,7 @@ export const EVENT_F_DISABLE = 1;
 export const EVENT_F_DESC = 2;
 
 export const MAX_QUEUE_SIZE = 32768;
-/** Alignment of the used ring in the legacy layout, which every layout of ours follows. */
+/** Alignment of the used ring in the legacy layout, in bytes. All our rings use that layout. */
 export const RING_ALIGN = 4096;
 
 /** virtio_net_hdr fields: flags u8 0, gso_type u8 1, hdr_len u16 2, gso_size u16 4, csum_start u16 6, csum_offset u16 8, num_buffers u16 10. */
@@ -45,7 +45,7 @@ export const NUM_BUFFERS_OFF = 10;
 export const HASH_VALUE_OFF = 12;
 export const HASH_REPORT_OFF = 16;
 
-/** virtio_net_hdr.flags: the checksum is to be completed; it has been found right. */
+/** virtio_net_hdr.flags. NEEDS_CSUM: the checksum is to be completed. DATA_VALID: the checksum was verified. */
 export const NET_HDR_F_NEEDS_CSUM = 1;
 export const NET_HDR_F_DATA_VALID = 2;
 /** virtio_net_hdr.gso_type */
@@ -57,10 +57,10 @@ export const ETHER_HDR_LEN = 14;
 export const ETHER_CRC_LEN = 4;
 /** VIRTIO_MAX_RX_PKTLEN. */
 export const MAX_RX_PKTLEN = 9728;
-/** The longest that segments may be put together to: what IP's length field says at most, behind a header with two VLAN tags. */
+/** Bytes of the longest packet after LRO: the most that IP's length field allows, behind a header with two VLAN tags. */
 export const MAX_LRO_PKTLEN = ETHER_HDR_LEN + 8 + 65535;
 
-/** Where the parts of one ring lie, relative to its first byte, and how long it is. */
+/** Byte offsets of the parts of one ring, from its first byte, and its length. */
 export interface RingLayout {
   /** Descriptor table (split) or descriptor ring (packed). */
   readonly desc: number;
@@ -73,7 +73,7 @@ export interface RingLayout {
 
 const alignUp = (value: number, alignment: number) => Math.ceil(value / alignment) * alignment;
 
-/** vring_size of the legacy layout: descriptors, avail right behind, used on the next multiple of 4096. */
+/** The legacy layout (vring_size): descriptors, avail ring directly behind, used ring at the next multiple of 4096. */
 export function splitLayout(size: number): RingLayout {
   checkArgument('splitLayout', 'size', size, aWhole);
   const driver = size * DESC_SIZE;

@@ -1,44 +1,44 @@
 /**
- * Looking into mbufs: plain functions over a mempool, and a friendly view for one-off packet code. Forwarding loops
- * that count nanoseconds use the mempool's columns directly; everything here costs a little more and reads better.
+ * Access to mbufs: plain functions over a mempool, and a view class for code outside of fast loops. Fast forwarding loops use
+ * the mempool's columns directly; everything here costs a little more and is easier to read.
  *
  * Multi-byte fields are in network byte order. Offsets count from the first byte of the segment's data.
  */
 import { VirtioPmdError } from '../native/errors.js';
 import { NIL, type Mempool } from './mempool.js';
 
-// RTE_MBUF_F_RX_*: what is known of a received packet, by DPDK's bits.
+// RTE_MBUF_F_RX_*: what is known of a received packet, with DPDK's bits.
 
-/** A tag was there, and has been taken out into `vlanTci`. */
+/** A VLAN tag was removed from the packet; it is in `vlanTci`. */
 export const RTE_MBUF_F_RX_VLAN = 1 << 0;
 export const RTE_MBUF_F_RX_VLAN_STRIPPED = 1 << 6;
 /** The device has computed `hash` over the packet's addresses and ports. */
 export const RTE_MBUF_F_RX_RSS_HASH = 1 << 1;
-/** Two bits on the TCP or UDP checksum: neither is "unknown". */
+/** Two bits for the TCP or UDP checksum; neither set: unknown. */
 export const RTE_MBUF_F_RX_L4_CKSUM_BAD = 1 << 3;
 export const RTE_MBUF_F_RX_L4_CKSUM_GOOD = 1 << 8;
-/** Both: the data is sound, but the checksum in the packet is of its pseudo header only. Sending it needs TX_*_CKSUM. */
+/** Both bits: the data is valid, but the packet has only the sum of the pseudo header. Sending it needs TX_*_CKSUM. */
 export const RTE_MBUF_F_RX_L4_CKSUM_NONE = RTE_MBUF_F_RX_L4_CKSUM_BAD | RTE_MBUF_F_RX_L4_CKSUM_GOOD;
 export const RTE_MBUF_F_RX_L4_CKSUM_MASK = RTE_MBUF_F_RX_L4_CKSUM_NONE;
-/** Segments of one TCP stream in one packet, `tsoSegsz` bytes each. */
+/** Several segments of one TCP stream in one packet, `tsoSegsz` bytes each. */
 export const RTE_MBUF_F_RX_LRO = 1 << 16;
 
-// RTE_MBUF_F_TX_*: what is asked for of a packet that is sent. DPDK has them from bit 42 on; here they share one word of 32
-// bits with the Rx flags, so that receiving a packet clears them. With any of them but VLAN, `l2Len` and `l3Len` say where
-// the headers end; TCP_SEG needs `l4Len` and `tsoSegsz` too.
+// RTE_MBUF_F_TX_*: offloads requested for a packet that is sent. In DPDK they begin at bit 42; here they share a 32-bit word
+// with the Rx flags, so that receiving a packet clears them. All of them but VLAN need `l2Len` and `l3Len`; TCP_SEG needs
+// `l4Len` and `tsoSegsz` too.
 
 /** Insert `vlanTci` as a tag. */
 export const RTE_MBUF_F_TX_VLAN = 1 << 24;
-/** The packet's L3 header. One of them goes with a checksum or a segmentation. */
+/** The type of the L3 header: set one of the two with a checksum or segmentation. */
 export const RTE_MBUF_F_TX_IPV4 = 1 << 25;
 export const RTE_MBUF_F_TX_IPV6 = 1 << 26;
 /** Complete the L4 checksum. */
 export const RTE_MBUF_F_TX_TCP_CKSUM = 1 << 28;
 export const RTE_MBUF_F_TX_UDP_CKSUM = 3 << 28;
 export const RTE_MBUF_F_TX_L4_MASK = 3 << 28;
-/** Cut a long TCP packet into segments of `tsoSegsz` bytes; implies TCP_CKSUM. */
+/** Cut a long TCP packet into segments with `tsoSegsz` bytes of payload; implies TCP_CKSUM. */
 export const RTE_MBUF_F_TX_TCP_SEG = 1 << 30;
-/** What the device is told of in the net header. */
+/** The flags that go into the net header. */
 export const RTE_MBUF_F_TX_HEADER_MASK = RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG;
 
 /** Makes `m` an empty packet of one segment with the mempool's headroom in front. It must not be part of a chain. */
@@ -55,7 +55,7 @@ export function resetMbuf(pool: Mempool, m: number): void {
 
 /**
  * Makes `m` a packet of one segment with the first `length` bytes of `bytes`.
- * @returns false, and leaves `m` alone, when they do not fit into its data room.
+ * @returns false, with `m` unchanged, when they do not fit into its data room.
  */
 export function writeBytes(pool: Mempool, m: number, bytes: Uint8Array, length = bytes.length): boolean {
   if (length > pool.dataRoom) return false;
@@ -69,7 +69,7 @@ export function writeBytes(pool: Mempool, m: number, bytes: Uint8Array, length =
 }
 
 /**
- * Takes mbufs for a packet with the content of `bytes`, in segments of at most `segmentSize` bytes.
+ * Makes a packet with the content of `bytes` from new mbufs, in segments of at most `segmentSize` bytes.
  * @returns its first mbuf, or NIL when the pool has too few.
  */
 export function packetFrom(pool: Mempool, bytes: Uint8Array, segmentSize = pool.dataRoom): number {
@@ -125,7 +125,7 @@ export function lastSegment(pool: Mempool, m: number): number {
 }
 
 /**
- * One mbuf, looked at: a cursor that `at` moves without allocating. Its methods throw ECONFIG instead of touching bytes
+ * A view of one mbuf: a cursor that `at` moves without allocating. Its methods throw ECONFIG instead of accessing bytes
  * outside the segment.
  *
  * ```ts
@@ -134,7 +134,7 @@ export function lastSegment(pool: Mempool, m: number): number {
  * ```
  */
 export class MbufView {
-  /** The mbuf looked at. */
+  /** The current mbuf. */
   m = NIL;
 
   constructor(readonly pool: Mempool) {}
@@ -202,8 +202,8 @@ export class MbufView {
   }
 
   /**
-   * Grows the packet by `n` bytes at its end (rte_pktmbuf_append).
-   * @returns where they begin: their byte offset in the mempool's views.
+   * Extends the packet by `n` bytes at its end (rte_pktmbuf_append).
+   * @returns their byte offset in the mempool's views.
    */
   append(n: number): number {
     const { pool, m } = this;
@@ -216,7 +216,7 @@ export class MbufView {
   }
 
   /**
-   * Grows the packet by `n` bytes in front (rte_pktmbuf_prepend).
+   * Extends the packet by `n` bytes in front (rte_pktmbuf_prepend).
    * @returns their byte offset in the mempool's views.
    */
   prepend(n: number): number {
@@ -228,7 +228,7 @@ export class MbufView {
     return pool.dataStart(m);
   }
 
-  /** Takes `n` bytes off the front of the first segment (rte_pktmbuf_adj). */
+  /** Removes `n` bytes at the front of the first segment (rte_pktmbuf_adj). */
   adj(n: number): void {
     const { pool, m } = this;
     if (n < 0 || n > this.dataLen) this.refuse('adj', n, this.dataLen);
@@ -237,7 +237,7 @@ export class MbufView {
     pool.pktLen[m]! -= n;
   }
 
-  /** Takes `n` bytes off the end of the last segment (rte_pktmbuf_trim). */
+  /** Removes `n` bytes at the end of the last segment (rte_pktmbuf_trim). */
   trim(n: number): void {
     const { pool, m } = this;
     const last = lastSegment(pool, m);
@@ -277,7 +277,7 @@ export class MbufView {
     this.writeU16(offset + 2, value & 0xffff);
   }
 
-  /** Position in the mempool's views of `width` bytes that must lie in the segment. */
+  /** Offset in the mempool's views of `width` bytes at `offset`, which must lie in the segment. */
   private locate(offset: number, width: number): number {
     const { pool, m } = this;
     if (!(offset >= 0 && offset + width <= pool.dataLen[m]!)) {

@@ -1,13 +1,13 @@
 /**
  * Packet buffers. An mbuf is an integer: the index of an element of a mempool. Its bytes lie in memory that a device or
- * peer can reach; everything we believe about it lies in private columns (typed arrays in a SharedArrayBuffer), which
- * no peer can touch and every lcore sees.
+ * peer can access. Its metadata lie in private columns (typed arrays in a SharedArrayBuffer), which every lcore sees and no
+ * peer can access.
  *
  * Element i: `headroom` bytes, then `dataRoom` bytes, at `base + i * stride`. The packet starts at `dataOff[i]`.
- * A free mbuf is always single-segment: `next` = NIL, `nbSegs` = 1. What hands one out sets `dataOff` and lengths.
+ * A free mbuf is always single-segment: `next` = NIL, `nbSegs` = 1. Whoever takes one sets `dataOff` and lengths.
  *
- * Free mbufs sit in a stack that lcores share under a spin lock, and in a cache per lcore, which moves to and from the
- * stack in bulk (rte_mempool's scheme). The cache is a stack too: the buffer freed last, still in L1, is handed out first.
+ * Free mbufs are in a stack that lcores share under a spin lock, and in a cache per lcore. Mbufs move between cache and stack
+ * in bulk (rte_mempool's scheme). The cache is a stack too: the buffer freed last, still in L1, is taken first.
  */
 import {
   aFunction,
@@ -38,15 +38,15 @@ export interface MempoolSpec {
   /** Bytes from one element to the next, a multiple of 64. */
   readonly stride: number;
   readonly count: number;
-  /** Mbufs that there are: elements that a device finds in one piece. All, but where it reads physical addresses. */
+  /** Number of usable mbufs: elements that are contiguous for the device. With physical addresses some may not be. */
   readonly usable: number;
   readonly headroom: number;
   readonly dataRoom: number;
-  /** Mbufs that an lcore may keep for itself; it returns the surplus when it holds twice as many. */
+  /** Size of an lcore's cache, in mbufs; it returns the surplus when it holds twice as many. */
   readonly cacheSize: number;
   /** Columns and free lists. */
   readonly shared: SharedArrayBuffer;
-  /** In debug mode: who has which mbuf (checked-mempool.ts). */
+  /** In debug mode: the owner of each mbuf (checked-mempool.ts). */
   readonly debug?: SharedArrayBuffer;
 }
 
@@ -90,7 +90,7 @@ export interface MempoolOptions {
   readonly headroom: number;
   readonly dataRoom: number;
   readonly cacheSize: number;
-  /** Address of byte `offset` of the mapping as the device sees it. An element whose bytes do not follow each other is left out. */
+  /** Device address of byte `offset` of the mapping. An element that is not contiguous for the device is left out. */
   readonly deviceAddress: (offset: number) => bigint;
 }
 
@@ -130,7 +130,7 @@ export function createMempool(options: MempoolOptions): MempoolSpec {
   stack.set(usable.reverse()); // element 0 on top
   for (let m = 0; m < count; m++) {
     const address = deviceAddress(base + m * stride);
-    // data paths add offsets to the low half alone
+    // data paths add offsets to the low half only
     if (inOnePiece(m) && address >> 32n !== (address + BigInt(stride - 1)) >> 32n) {
       throw new VirtioPmdError('EMEMORY', `mbuf ${m} of ${name} would cross a 4 GiB boundary of device addresses`);
     }
@@ -183,21 +183,21 @@ export class Mempool {
   /** Bytes of TCP payload in one segment. Only valid with RX_LRO or TX_TCP_SEG. */
   readonly tsoSegsz: Uint16Array;
 
-  /** One mbuf, or NIL. Its `dataOff` and lengths are the caller's to set. */
+  /** Takes one mbuf, or returns NIL. The caller sets `dataOff` and lengths. */
   readonly get: () => number;
   /**
    * Takes up to `n` mbufs into `out`, from index 0 on.
-   * @returns how many: fewer than `n` only when the pool has no more within reach of this lcore.
+   * @returns how many: fewer than `n` only when this lcore's cache and the shared stack have no more.
    */
   readonly getBulk: (out: Int32Array, n: number) => number;
-  /** Frees one segment, which must be single (see `free` for packets). */
+  /** Frees one mbuf, which must be single-segment (see `free` for packets). */
   readonly put: (m: number) => void;
-  /** Frees the first `n` single segments of `mbufs`. */
+  /** Frees the first `n` of `mbufs`, which must be single-segment. */
   readonly putBulk: (mbufs: Int32Array, n: number) => void;
-  /** Returns this lcore's cache to the shared stack: when its thread stops using the pool. */
+  /** Returns this lcore's cache to the shared stack. Call it when the thread stops using the pool. */
   readonly flushCache: () => void;
 
-  /** The free lists as they lie in memory, for the native helper (native/helper/mempool.h). */
+  /** The memory of the free lists, for the native helper (native/helper/mempool.h). */
   readonly lists: {
     readonly head: Int32Array;
     readonly stack: Int32Array;
@@ -205,7 +205,7 @@ export class Mempool {
     readonly cacheSize: number;
   };
 
-  /** @param lcoreId whose cache to use: one thread per lcore id, ever. */
+  /** @param lcoreId whose cache to use: only one thread may ever use an lcore id. */
   constructor(
     readonly spec: MempoolSpec,
     lcoreId: number,
@@ -254,7 +254,7 @@ export class Mempool {
     this.l4Len = new Uint16Array(shared, take(2), count);
     this.tsoSegsz = new Uint16Array(shared, take(2), count);
 
-    const size = Math.max(1, cacheSize); // 0: as little as the scheme can do with
+    const size = Math.max(1, cacheSize); // for 0: the smallest cache that the scheme allows
     this.lists = { head, stack, cache, cacheSize: size };
     const lists = specialize(freeLists, freeListsScope, head, stack, cache, size);
     this.get = lists.get;
@@ -264,7 +264,7 @@ export class Mempool {
     this.flushCache = lists.flushCache;
   }
 
-  /** This pool without the checks of the debug mode: what paths work on. */
+  /** This pool without the checks of the debug mode, as paths use it. */
   get unchecked(): Mempool {
     return this;
   }
@@ -308,13 +308,13 @@ export class Mempool {
     return n;
   }
 
-  /** Mbufs that somebody holds: 0 after every port is closed, or something leaks. Exact while no lcore is running. */
+  /** Mbufs that are not free: more than 0 after every port is closed is a leak. Exact while no lcore is running. */
   inUse(): number {
     return this.spec.usable - this.available();
   }
 }
 
-/** The free lists as one lcore uses them: see Mempool for what each function does. */
+/** One lcore's functions on the free lists: Mempool describes each. */
 function freeLists(head: Int32Array, stack: Int32Array, cache: Int32Array, cacheSize: number) {
   const capacity = cacheSize * 2;
 
@@ -327,14 +327,14 @@ function freeLists(head: Int32Array, stack: Int32Array, cache: Int32Array, cache
 
   function getBulk(out: Int32Array, n: number): number {
     let got = 0;
-    // once, unless more is wanted than a cache holds
+    // loops only when more is wanted than a cache holds
     while (got < n) {
       const missing = n - got;
       let length = cache[0]!;
       if (length < missing) length += refill(missing - length);
       const take = length < missing ? length : missing;
       if (take === 0) break;
-      // as the cache is a stack, its end goes first
+      // the cache is a stack: take from its end
       const from = CACHE_HEAD_WORDS + length - 1;
       for (let i = 0; i < take; i++) out[got + i] = cache[from - i]!;
       cache[0] = length - take;
@@ -363,7 +363,7 @@ function freeLists(head: Int32Array, stack: Int32Array, cache: Int32Array, cache
     }
   }
 
-  /** Moves mbufs from the shared stack to the cache: the missing ones and a cacheful more. @returns how many. */
+  /** Moves mbufs from the shared stack to the cache: the missing ones and another cache size. @returns how many. */
   function refill(missing: number): number {
     const length = cache[0]!;
     let n = Math.min(missing + cacheSize, capacity - length);
@@ -393,7 +393,7 @@ function freeLists(head: Int32Array, stack: Int32Array, cache: Int32Array, cache
     flush(cache[0]!);
   }
 
-  // The holder copies some hundred words and leaves, so waiting costs less than sleeping would.
+  // spins: the holder copies some hundred words only, so sleeping would cost more
   function lock(): void {
     while (Atomics.compareExchange(head, LOCK, 0, 1) !== 0);
   }

@@ -1,4 +1,4 @@
-/** Where the headers of a packet are (rte_net_get_ptype, as far as virtio needs it): Ethernet, VLAN tags, IP, TCP or UDP. */
+/** Finds the headers of a packet: Ethernet, VLAN tags, IP, TCP or UDP (the part of rte_net_get_ptype that virtio needs). */
 import { bigEndian16 } from './bytes.js';
 import { ETHER_HDR_LEN } from './layout.js';
 import type { Mempool } from './mempool.js';
@@ -19,28 +19,28 @@ const IPPROTO_DSTOPTS = 60;
 
 const IPV4_MIN_LEN = 20;
 const IPV6_LEN = 40;
-/** RTE_NET_... MAX_EXT_HDRS: more extension headers than this are not looked behind. */
+/** MAX_EXT_HDRS of DPDK's rte_net.c: at most so many extension headers are parsed. */
 const MAX_EXTENSIONS = 5;
 const TCP_MIN_LEN = 20;
 const UDP_LEN = 8;
 
-/** What parseHeaders finds; reused from packet to packet. Lengths are 0 from the first header on that is not there in full. */
+/** Result of parseHeaders, reused for each packet. Lengths in bytes; 0 from the first incomplete header on. */
 export class PacketHeaders {
-  /** Ethernet and its tags. */
+  /** Ethernet with its VLAN tags. */
   l2Len = 0;
-  /** Behind the tags. */
+  /** The EtherType behind the tags. */
   etherType = 0;
   /** IPv4 with its options, IPv6 with its extension headers. */
   l3Len = 0;
-  /** IPPROTO_* behind that; -1 when it cannot be told. Of a fragment: that of the whole packet. */
+  /** IPPROTO_* of the payload; -1 when unknown. For a fragment: that of the whole packet. */
   protocol = -1;
-  /** A part of an IP packet: there is no L4 checksum to speak of, and no L4 header in any but the first. */
+  /** A fragment of an IP packet: it has no L4 checksum of its own, and only the first one has an L4 header. */
   fragment = false;
-  /** TCP with its options, UDP; 0 for other protocols and for fragments. */
+  /** TCP with its options, or UDP; 0 for other protocols and for fragments. */
   l4Len = 0;
 }
 
-/** Finds the headers of packet `m` in its first segment, and reads nothing beyond that. */
+/** Finds the headers of packet `m` in its first segment. Reads nothing beyond that segment. */
 export function parseHeaders(pool: Mempool, m: number, out: PacketHeaders): void {
   const { u8 } = pool;
   const start = pool.dataStart(m);
@@ -72,7 +72,7 @@ function parseIpv4(u8: Uint8Array, l3: number, end: number, out: PacketHeaders):
   if (u8[l3]! >> 4 !== 4 || length < IPV4_MIN_LEN || l3 + length > end) return;
   out.l3Len = length;
   out.protocol = u8[l3 + 9]!;
-  out.fragment = (bigEndian16(u8, l3 + 6) & 0x3fff) !== 0; // more fragments, or an offset
+  out.fragment = (bigEndian16(u8, l3 + 6) & 0x3fff) !== 0; // "more fragments", or a fragment offset
 }
 
 function parseIpv6(u8: Uint8Array, l3: number, end: number, out: PacketHeaders): void {
@@ -88,10 +88,10 @@ function parseIpv6(u8: Uint8Array, l3: number, end: number, out: PacketHeaders):
     } else break;
     if (at + length > end) return;
     const place = protocol === IPPROTO_FRAGMENT ? bigEndian16(u8, at + 2) : 0;
-    if ((place & 0xfff9) !== 0) out.fragment = true; // an offset, or more fragments
+    if ((place & 0xfff9) !== 0) out.fragment = true; // a fragment offset, or "more fragments"
     protocol = u8[at]!;
     at += length;
-    if (place >> 3 !== 0) break; // what follows begins in the middle
+    if (place >> 3 !== 0) break; // not the first fragment: no header follows
   }
   out.l3Len = at - l3;
   out.protocol = protocol;
@@ -106,6 +106,6 @@ function parseL4(u8: Uint8Array, l4: number, end: number, out: PacketHeaders): v
   }
 }
 
-/** Where TCP or UDP have their checksum, from the start of their header. */
+/** Byte offset of the checksum in the TCP or UDP header. */
 export const TCP_CHECKSUM_OFF = 16;
 export const UDP_CHECKSUM_OFF = 6;

@@ -1,13 +1,13 @@
 /**
- * Which Rx and Tx path a port gets, and why: the decision tables of virtio_ethdev.c (virtio_dev_configure and
- * set_rxtx_funcs) as one pure function. It knows no feature bits and no devargs: the driver says in booleans what was
+ * Chooses the Rx and Tx path of a port, with reasons: the decision tables of virtio_ethdev.c (virtio_dev_configure and
+ * set_rxtx_funcs) as one pure function. Its input has no feature bits and no devargs: the driver passes booleans for what was
  * negotiated and what the application asked for.
  *
  * Three deliberate differences from DPDK:
  * - vectorized paths run the widest SIMD code that CPU, native helper and SIMD bit width allow: packed ones do not need
  *   AVX-512, and the split one does not stop at SSE;
- * - a choice depends on nothing but its input: an earlier configuration of the port leaves no trace in it;
- * - what the native helper lacks is asked last, so that the table's own verdict on `vectorized=1` is always visible.
+ * - a choice depends only on its input, not on an earlier configuration of the port;
+ * - missing SIMD code is checked last, so that the log always shows what the table says about `vectorized=1`.
  */
 import {
   aBoolean,
@@ -37,10 +37,10 @@ export type Recipe =
   | 'packed vector Rx+Tx'
   | 'packed vector Tx only';
 
-/** Bits of a register. */
+/** Register width in bits. */
 const widths: Readonly<Record<SimdIsa, number>> = { SSE: 128, NEON: 128, AVX2: 256, AVX512: 512 };
 
-/** Ring features that decide about paths. */
+/** Ring features on which the choice depends. */
 export interface RingFeatures {
   /** RING_PACKED. */
   readonly packed: boolean;
@@ -52,7 +52,7 @@ export interface RingFeatures {
   readonly version1: boolean;
 }
 
-/** Rx offloads, as the application requested them, that some path cannot do. */
+/** The requested Rx offloads that some path cannot do. */
 export interface RxOffloads {
   /** UDP_CKSUM or TCP_CKSUM. */
   readonly checksum: boolean;
@@ -65,7 +65,7 @@ export interface RxOffloads {
 }
 
 export interface SelectInput extends RingFeatures {
-  /** What the device offered: tells "you did not ask" from "the device cannot". Default: everything. */
+  /** What the device offered: distinguishes "not requested" from "not offered". Default: everything. */
   readonly offered?: RingFeatures;
   /** The devarg vectorized=1. */
   readonly vectorized: boolean;
@@ -74,11 +74,11 @@ export interface SelectInput extends RingFeatures {
   readonly maxSimdBitwidth: number;
   /** Instruction sets whose code can run here. Empty: none, and every path is scalar. */
   readonly isas: readonly SimdIsa[];
-  /** Those whose code cannot run here, and why. */
+  /** Instruction sets whose code cannot run here, and why. */
   readonly lacking: readonly LackingIsa[];
 }
 
-/** Who would have to act for a rejected path to become possible. */
+/** What would have to change to make a rejected path possible. */
 export type Culprit = 'user' | 'device' | 'helper' | 'offload';
 
 /** A path that was not chosen. `why` is a whole sentence: the first condition that ruled it out, and what to change. */
@@ -94,18 +94,18 @@ export interface Selection {
   readonly tx: TxPathName;
   /** The instruction set of the vectorized paths; undefined when both are scalar. */
   readonly simd: SimdIsa | undefined;
-  /** Wider ones than that, and why they do not run. Empty when both paths are scalar. */
+  /** Wider instruction sets, and why their code does not run. Empty when both paths are scalar. */
   readonly widerIsas: readonly LackingIsa[];
-  /** INFO lines about what vectorized=1 did not bring, in DPDK's order. Empty without vectorized=1. */
+  /** INFO lines on why vectorized=1 had no effect, in DPDK's order. Empty without vectorized=1. */
   readonly infos: readonly string[];
   /** Every Rx and Tx path that was not chosen, Rx first. */
   readonly rejected: readonly Rejection[];
-  /** What `show rxq info` and `show txq info` call the burst mode. */
+  /** The burst mode in `show rxq info` and `show txq info`. */
   readonly rxBurstMode: string;
   readonly txBurstMode: string;
 }
 
-/** One row of a decision table that applies: what it says in the log (if anything), and how it reads as a reason. */
+/** A row of a decision table that applies: its log line (if any), and its text as a reason. */
 interface Obstacle {
   readonly info: string | undefined;
   readonly by: Culprit;
@@ -138,7 +138,7 @@ const selectInput: OptionKinds<SelectInput> = {
   lacking: anArray,
 };
 
-/** Chooses the paths. Total: every input has exactly one answer. */
+/** Chooses the paths. Every input has exactly one result. */
 export function selectPaths(input: SelectInput): Selection {
   checkOptions('selectPaths', input, selectInput);
   const { packed } = input;
@@ -146,7 +146,7 @@ export function selectPaths(input: SelectInput): Selection {
   const common = packed ? packedObstacles(input) : [];
   const rxOnly = packed ? (common.length === 0 ? packedRxObstacles(input) : []) : splitRxObstacles(input);
   const missing = common.length + rxOnly.length === 0 ? simdObstacles(input) : [];
-  // On a packed ring Tx may still be vectorized when Rx is not; then SIMD code is asked for on its account.
+  // on a packed ring Tx may be vectorized when Rx is not; then Tx still needs SIMD code
   const missingTx = packed && common.length === 0 ? simdObstacles(input) : [];
   const rxObstacles = [...common, ...rxOnly, ...missing];
   const txObstacles = [...common, ...missingTx];
@@ -211,7 +211,7 @@ function widthWhy({ maxSimdBitwidth }: SelectInput, needed: number): string {
   return `the SIMD bit width is limited to ${maxSimdBitwidth}: use --force-max-simd-bitwidth=${needed} or more`;
 }
 
-/** What forbids all of them. */
+/** The obstacle when the bit width forbids vector instructions. */
 function widthObstacle(input: SelectInput): Cause {
   const needed = input.isas.length === 0 ? MIN_WIDTH : Math.min(...input.isas.map((isa) => widths[isa]));
   return { by: 'user', why: widthWhy(input, needed) };
@@ -231,7 +231,7 @@ function packedObstacles(input: SelectInput): Obstacle[] {
   return [];
 }
 
-/** Packed: what rules out vectorized Rx alone. Each row logs, whether or not one before it did. */
+/** Packed: what rules out vectorized Rx alone. Each row logs, even when an earlier one did. */
 function packedRxObstacles({ mergeable, rxOffloads }: SelectInput): Obstacle[] {
   const rows: Obstacle[] = [];
   const disabled = (reason: string) => `disabled packed ring vectorized rx for ${reason} enabled`;
@@ -241,7 +241,7 @@ function packedRxObstacles({ mergeable, rxOffloads }: SelectInput): Obstacle[] {
   return rows;
 }
 
-/** Split: what rules out vectorized Rx. In-order rings say nothing and end the table. */
+/** Split: what rules out vectorized Rx. In-order rings log nothing and end the table. */
 function splitRxObstacles(input: SelectInput): Obstacle[] {
   const { inOrder, mergeable, rxOffloads } = input;
   if (inOrder) return [{ info: undefined, ...present('inOrder') }];
@@ -262,7 +262,7 @@ function splitRxObstacles(input: SelectInput): Obstacle[] {
   return rows;
 }
 
-/** The last word, after the tables said yes. Nothing but the lack of SIMD code decides here. */
+/** The last check, when the tables allow a vectorized path: missing SIMD code. */
 function simdObstacles({ isas, lacking, packed }: SelectInput): Obstacle[] {
   if (isas.length > 0) return [];
   const what = packed ? 'packed ring vectorized path' : 'split ring vectorized rx';
@@ -348,7 +348,7 @@ function rxCause(what: RxPathName, input: SelectInput, obstacle: Obstacle | unde
   const ofMergeable = what.includes('_mergeable');
   if (ofMergeable && !input.mergeable) return absent(input, 'mergeable');
   if (!ofMergeable && input.mergeable) return present('mergeable');
-  // This path would have been the scalar choice.
+  // this path would have been the scalar choice
   return vecRx ? vectorizedWins : notAsked;
 }
 
@@ -391,7 +391,7 @@ const txTitles: Readonly<Record<TxPathName, string>> = {
 const rxPaths = Object.keys(rxTitles) as readonly RxPathName[];
 const txPaths = Object.keys(txTitles) as readonly TxPathName[];
 
-/** In-order Rx has the same word as standard Rx in DPDK, so also here. */
+/** In-order Rx has the same name as standard Rx, as in DPDK. */
 const rxBurstModes: Readonly<Record<Exclude<RxPathName, `${string}_vec`>, string>> = {
   virtio_recv_pkts: 'Scalar',
   virtio_recv_mergeable_pkts: 'Scalar mergeable',

@@ -1,22 +1,22 @@
 /**
- * Machine code of its own for every queue.
+ * Compiles separate machine code for every queue.
  *
- * V8 turns a typed array into constants (base address and length) when it knows which one it is, and it knows for a
- * constant of the scope around a function that exists once. Then an access costs 0.33 ns instead of 0.83 ns (Node 20,
- * AMD EPYC Milan); a second instance of the same function takes that away from both, for ever. So each path is a
- * factory, whose closures have the queue's arrays as constants, and each queue gets the factory compiled anew from its
- * source. docs/decisions/0004-code-per-queue.md has the measurements.
+ * V8 compiles a typed array's base address and length as constants when it knows the array: a constant in the scope around a
+ * function that exists once. Then an access costs 0.33 ns instead of 0.83 ns (Node 20, AMD EPYC Milan). A second instance of
+ * the same function makes both slow, permanently. So each path is a factory, whose closures have the queue's arrays as
+ * constants, and the factory is compiled again from its source for each queue. docs/decisions/0004-code-per-queue.md has the
+ * measurements.
  *
- * The price: `scope` must name everything that the factory uses from outside, since the copy sees nothing else. A name
- * forgotten is a ReferenceError at the first burst, so every path's test finds it.
+ * The price: `scope` must name everything that the factory uses from outside, since the copy sees nothing else. A missing
+ * name is a ReferenceError at the first burst, so every path's test finds it.
  */
 
-/** Makes each source unique: V8 would take equal ones for the same function out of its compilation cache. */
+/** Makes each source unique: for equal sources V8 would reuse the function in its compilation cache. */
 let serial = 0;
 
 type Factory<A extends unknown[], R> = (...args: A) => R;
 
-/** False with Node's --disallow-code-generation-from-strings, for example. */
+/** False, for example, with Node's --disallow-code-generation-from-strings. */
 const canMakeCode = (() => {
   try {
     // eslint-disable-next-line @typescript-eslint/no-implied-eval -- decision 0004
@@ -27,15 +27,15 @@ const canMakeCode = (() => {
   }
 })();
 
-/** VPMD_SHARED_CODE=1: one code for all queues, slower, but visible to coverage tools and debuggers. */
+/** VPMD_SHARED_CODE=1: all queues share the code, which is slower, but visible to coverage tools and debuggers. */
 const shared = process.env['VPMD_SHARED_CODE'] === '1' || !canMakeCode;
 
-/** What to tell the user once, or undefined when all is as it should be. */
+/** A note to log once when code cannot be generated; else undefined. */
 export const sharedCodeNote = canMakeCode
   ? undefined
   : 'queues share code, which is slower: no code can be made from strings here (--disallow-code-generation-from-strings)';
 
-/** Calls a fresh copy of `factory`. `scope`: by name, all that its source refers to and that is not global. */
+/** Calls a new copy of `factory`. @param scope by name, everything that its source refers to, except globals. */
 export function specialize<A extends unknown[], R>(
   factory: Factory<A, R>,
   scope: Readonly<Record<string, unknown>>,
@@ -43,7 +43,7 @@ export function specialize<A extends unknown[], R>(
 ): R {
   const source = factory.toString();
   const names = Object.keys(scope);
-  // a minifier has renamed what the source refers to: then there is no telling what is what
+  // a minifier has renamed what the source refers to: the names cannot be matched
   const renamed = names.some((name) => !source.includes(name));
   if (shared || renamed) return factory(...args);
   // eslint-disable-next-line @typescript-eslint/no-implied-eval -- decision 0004: the source is that of a function of ours

@@ -1,30 +1,30 @@
 /**
- * Counters of one queue: a Float64Array (exact to 2^53) written once per burst by the one thread that polls the queue,
- * and read by anyone. The order is the order of the driver's xstats (virtio_ethdev.c), ours behind.
+ * Counters of one queue: a Float64Array (exact to 2^53), written once per burst by the thread that polls the queue, and read
+ * by any thread. The order is that of the driver's xstats (virtio_ethdev.c), followed by our own.
  */
 
 export const PACKETS = 0;
 export const BYTES = 1;
-/** Rx: packets dropped for what the device wrote (runts, bad lengths). */
+/** Rx: packets dropped because the device wrote invalid data (runts, bad lengths). */
 export const ERRORS = 2;
 export const MULTICAST = 3;
 export const BROADCAST = 4;
 /** First of eight bins: <64, 64, 65-127, 128-255, 256-511, 512-1023, 1024-1518, >1518 bytes. */
 export const SIZE_BINS = 5;
-/** Rx: mbufs that were wanted to refill the ring and could not be had (rx_nombuf). */
+/** Rx: mbufs that were missing to refill the ring, because the mempool was empty (rx_nombuf). */
 export const NOMBUF = 13;
-/** Doorbells rung, and bursts that needed none because the device polls. */
+/** Doorbells rung, and bursts without one because the device polls. */
 export const KICKS = 14;
 export const KICKS_SUPPRESSED = 15;
-/** Why packets were dropped on Rx: shorter than header and Ethernet header; longer than the buffer; chains cut short. */
+/** Why packets were dropped on Rx: shorter than an Ethernet header; longer than the buffer; wrong segments. */
 export const DROP_RUNT = 16;
 export const DROP_TOO_LONG = 17;
 export const DROP_SEGMENTS = 18;
-/** Tx: packets that the device still held when the ring was reset: nobody knows whether they left. */
+/** Tx: packets that the device still held when the ring was reset: whether they were sent is unknown. */
 export const DROP_RESET = 19;
 /** Tx: packets of more segments than the ring has descriptors. */
 export const DROP_TX = 20;
-/** Rx: the net header asks for what cannot be (rx/offload.ts). */
+/** Rx: packets with an invalid net header (guest/rx/offload.ts). */
 export const DROP_OFFLOAD = 21;
 export const STATS_COUNT = 24;
 
@@ -67,7 +67,7 @@ export function sizeBin(length: number): number {
   return length < 1519 ? 6 : 7;
 }
 
-/** The counter of a packet to more than one receiver, whose destination address is at byte `at` of `u8`; undefined for others. */
+/** MULTICAST or BROADCAST by the destination address at byte `at` of `u8`; undefined for unicast. */
 export function groupCounter(u8: Uint8Array, at: number): typeof MULTICAST | typeof BROADCAST | undefined {
   if ((u8[at]! & 1) === 0) return undefined;
   let all = 0xff;
@@ -75,7 +75,7 @@ export function groupCounter(u8: Uint8Array, at: number): typeof MULTICAST | typ
   return all === 0xff ? BROADCAST : MULTICAST;
 }
 
-/** Counts a packet to more than one receiver as such. */
+/** Counts a multicast or broadcast packet as such. */
 export function countGroup(stats: Float64Array, u8: Uint8Array, at: number): void {
   const counter = groupCounter(u8, at);
   if (counter !== undefined) stats[counter]! += 1;

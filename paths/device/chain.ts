@@ -1,10 +1,10 @@
 /**
- * The buffers behind one descriptor chain (or several, for a packet that takes several Rx buffers), as pieces of the
- * slices that are known to be safe to touch.
+ * The buffers of one descriptor chain (or of several, for a packet that takes several Rx buffers), as pieces of slices of
+ * guest memory that are safe to access.
  *
- * The guest can rewrite a descriptor at any moment: each of its words is read once, into a local, and what was checked
- * is what is used. A walk takes at most MAX_PIECES steps, empty buffers included, or, along a packed list, as many as
- * the ring has descriptors; `work` counts them.
+ * The guest can rewrite a descriptor at any moment. So each word is read once, into a local variable, and the checked value
+ * is used. A walk takes at most MAX_PIECES steps, empty buffers included; along a packed list at most as many as the ring has
+ * descriptors. `work` counts them.
  */
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, DESC_SIZE, DESC_WORDS } from '../layout.js';
 import type { GuestMemory } from './guest-memory.js';
@@ -15,35 +15,35 @@ import type { GuestMemory } from './guest-memory.js';
  */
 export const MAX_PIECES = 1024;
 
-// Work is in units of one descriptor looked at: 3 to 4 ns, AMD EPYC.
+// The unit of work is one descriptor read: 3 to 4 ns, AMD EPYC.
 /**
- * `work` after which a burst ends early, so that one guest's odd chains do not starve the others: some 30 us. What
- * the simplest packets cost is not counted: MAX_BURST bounds it.
+ * `work` after which a burst ends early, so that one guest's odd chains do not starve the others: some 30 us. The simplest
+ * packets are not counted: MAX_BURST limits them.
  */
 export const WORK_PER_BURST = 8192;
-/** `work` of the descriptors that one packet's Rx buffers may take to look at; beyond it they go back unused. */
+/** Limit of `work` for reading the descriptors of one packet's Rx buffers. Beyond it the buffers are returned unused. */
 export const WORK_PER_PACKET = 2048;
-/** What a chain costs besides its descriptors. */
+/** Cost of a chain besides its descriptors. */
 const CHAIN_WALKED = 12;
-/** An entry of a table that has to be copied out first. */
+/** Cost of an indirect table's entry that has to be copied out first. */
 const TABLE_ENTRY_COPIED = 8;
-/** The copy of one piece, or to one more mbuf. */
+/** Cost of copying one piece, or of one more mbuf. */
 const PIECE_COPIED = 6;
-/** Bytes that are copied: 64 a unit. */
+/** Copying 64 bytes costs one unit. */
 const BYTES_SHIFT = 6;
 
 /**
- * Bytes of views that a burst makes for slices that it is the first to use, and then no more: V8 collects garbage for them,
- * 4 to 5 ms for 1 GiB (AMD EPYC, Node 20).
+ * A burst that has made so many bytes of views, for slices used for the first time, makes no more: V8 collects garbage for
+ * them, 4 to 5 ms for 1 GiB (AMD EPYC, Node 20).
  */
 const TOUCHED_PER_BURST = 2 ** 28;
 
-/** Results of a walk. Later: its table lies in a slice that this burst may not be the first to use, or its end is far away. */
+/** Results of a walk. Later: the table's slice has no views yet and this burst may not make any, or the list is very long. */
 export const CHAIN_LATER = -1;
-/** Good: the pieces are in the chain. Bad: this buffer is useless, but the ring can go on. */
+/** Good: the pieces are in the chain. Bad: this buffer is not usable, but the ring is. */
 export const CHAIN_GOOD = 0;
 export const CHAIN_BAD = 1;
-/** Worse: the ring cannot be trusted any more. Codes are for `brokenReason`. */
+/** The ring is broken. The codes are those of `brokenReason`. */
 export const CHAIN_TOO_LONG = 2;
 const CHAIN_NEXT = 3;
 const CHAIN_INDIRECT_REFUSED = 4;
@@ -51,7 +51,7 @@ const CHAIN_INDIRECT_NEXT = 5;
 const CHAIN_INDIRECT_NESTED = 6;
 const CHAIN_INDIRECT_LENGTH = 7;
 const CHAIN_INDIRECT_ADDRESS = 8;
-/** The same list goes on with what the rings themselves find. */
+/** Codes of the same list for errors that the rings themselves find. */
 export const AVAIL_JUMPED = 9;
 export const HEAD_RANGE = 10;
 
@@ -82,14 +82,14 @@ export class Chain {
   count = 0;
   /** Bytes of all pieces. */
   bytes = 0;
-  /** What the burst's chains have cost so far, in units of one descriptor looked at. */
+  /** Cost of the burst's chains so far, in units of one descriptor read. */
   work = 0;
   /** Bytes of views that were made in this burst. */
   private touched = 0;
   /** Packed: ring descriptors of the last chain walked, and the buffer id in its last one. */
   descriptors = 0;
   id = 0;
-  /** Packed: a list too long to be used, whose end the last burst has not come to: its first descriptor, or -1, and how many it saw. */
+  /** Packed: a list too long to be used, whose end is not reached yet: its first descriptor, or -1, and descriptors read. */
   private longHead = -1;
   private longCount = 0;
 
@@ -117,14 +117,14 @@ export class Chain {
     this.bytes = 0;
   }
 
-  /** A new burst. */
+  /** Begins a burst. */
   begin(): void {
     this.work = 0;
     this.touched = 0;
   }
 
   /**
-   * Makes the pieces fit to be copied.
+   * Makes views for all pieces, so that they can be copied.
    * @returns false when that has to wait for the next burst.
    */
   ready(): boolean {
@@ -136,17 +136,17 @@ export class Chain {
     return true;
   }
 
-  /** False when the burst has made enough views. */
+  /** False when the burst may make no more views. */
   private get mayTouch(): boolean {
     return this.touched < TOUCHED_PER_BURST;
   }
 
-  /** What a walk, or `ready`, could not do goes on in the next burst. */
+  /** True when a walk, or `ready`, has to continue in the next burst. */
   get isLater(): boolean {
     return !this.mayTouch || this.longHead >= 0;
   }
 
-  /** @returns false when it is not possible now, for the rest of the burst. */
+  /** Makes the views of a slice. @returns false when that is not possible in this burst. */
   private touch(slice: number): boolean {
     const done = this.memory.touch(slice);
     this.touched += done ? this.memory.slices[slice]!.viewBytes : TOUCHED_PER_BURST;
@@ -164,12 +164,12 @@ export class Chain {
     return true;
   }
 
-  /** Adds to `work` the copy of `bytes` bytes between the pieces of the chain and `segments` mbufs. */
+  /** Adds to `work` the cost of copying `bytes` bytes between the pieces of the chain and `segments` mbufs. */
   countCopy(bytes: number, segments: number): void {
     this.work += (this.count + segments) * PIECE_COPIED + (bytes >>> BYTES_SHIFT);
   }
 
-  /** A chain that goes on beyond the limit is a loop where the ring has no more descriptors; else only too long for us. */
+  /** Result for a chain beyond the limit: a loop when the limit is the ring's size; else only too long for us. */
   private get beyondLimit(): number {
     return this.limit === this.size ? CHAIN_TOO_LONG : CHAIN_BAD;
   }
@@ -199,8 +199,8 @@ export class Chain {
   }
 
   /**
-   * Adds the packed list that begins at ring position `head`. A bad list is walked to its end too: what follows it in the
-   * ring begins there. That may take several bursts: a ring of 32768 is 0.1 ms.
+   * Adds the packed list that begins at ring position `head`. A bad list is walked to its end too, to find where the next
+   * list begins. That may take several bursts: a ring of 32768 takes 0.1 ms.
    * @returns CHAIN_*; for good and bad ones `descriptors` and `id` are set.
    */
   walkPacked(desc: Uint32Array, at: number, head: number): number {
@@ -246,7 +246,7 @@ export class Chain {
   }
 
   /**
-   * Adds the buffers of an indirect table (the WRITE flag of the descriptor that refers to it means nothing, section 2.7.5.3.2).
+   * Adds the buffers of an indirect table. The WRITE flag of the descriptor that refers to it is ignored (section 2.7.5.3.2).
    * @param room descriptors that the chain may still have.
    * @param sequential packed: all entries in order; otherwise from entry 0 along `next`.
    */
@@ -269,8 +269,8 @@ export class Chain {
       desc = memory.views[memory.hit]!.u32;
       at = place >>> 2;
     }
-    // DPDK's driver leaves WRITE set in the tables of packed Tx rings, and rte_vhost looks at it in none. Reading a buffer
-    // that is ours to write does no harm; writing into one that is not would.
+    // DPDK's driver leaves WRITE set in the tables of packed Tx rings, and rte_vhost never checks it in tables. Reading a
+    // device-writable buffer does no harm; writing into a device-readable one would.
     const checked = sequential && direction === 0 ? 0 : DESC_F_WRITE;
 
     let entry = 0;
@@ -302,7 +302,7 @@ export class Chain {
 
   /** Adds one buffer, which may be empty. @returns false when part of it is outside the slices. */
   private add(low: number, high: number, length: number): boolean {
-    if (length === 0) return true; // whatever its address
+    if (length === 0) return true; // its address does not matter
     const offset = this.memory.resolve(low, high, length);
     if (offset < 0) return this.addAcross(high * 4294967296 + low, length);
     return this.push(this.memory.hit, offset, length);
@@ -319,7 +319,7 @@ export class Chain {
     return true;
   }
 
-  /** Adds a buffer in a slice that has not been touched, or that goes on in the next, which must be adjacent. */
+  /** Adds a buffer in a slice without views, or one that continues in the next slice, which must be adjacent. */
   private addAcross(address: number, length: number): boolean {
     const memory = this.memory;
     while (length > 0) {

@@ -1,22 +1,22 @@
 /**
- * Copying packet bytes between two mappings. `set(subarray)` would allocate two objects per packet, so short ones are
- * copied in loops: by 4 bytes where both sides agree on alignment, by 2 or by 1 elsewhere. Each pair of mappings gets
- * machine code of its own (see specialize.ts), which more than halves the time. Long ones go to memcpy.
+ * Copying packet bytes between two mappings. `set(subarray)` would allocate two objects per packet, so short packets are
+ * copied in loops: by 4 bytes where both sides have the same alignment, by 2 or by 1 elsewhere. Each pair of mappings gets
+ * machine code of its own (see specialize.ts), which more than halves the time. Long packets are copied by memcpy.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { addressOfViews, copyMemory, type Views } from '../../native/region.js';
 import { specialize } from '../specialize.js';
 
 /**
- * From here on memcpy is faster in spite of the call: loop / memcpy 22 / 65 ns for 128 bytes, 73 / 72 for 512, 133 / 89 for
- * 1024, 194 / 110 for 1518 (Node 20, AMD EPYC Milan).
+ * Bytes. From this length on memcpy is faster in spite of the call: loop / memcpy 22 / 65 ns for 128 bytes, 73 / 72 for 512,
+ * 133 / 89 for 1024, 194 / 110 for 1518 (Node 20, AMD EPYC Milan).
  */
 export const MEMCPY_FROM = 768;
 
 /**
  * Copies `length` bytes from byte `s` of the source to byte `d` of the destination. The caller has checked both ranges.
- * @throws VirtioPmdError ESTATE when it has not and the copy would leave the views. A typed array stops such an access by
- *   itself, memcpy does not: nothing is copied then.
+ * @throws VirtioPmdError ESTATE when memcpy would leave the views, and copies nothing: only typed arrays check the bounds
+ *   themselves.
  */
 export type Copier = (d: number, s: number, length: number) => void;
 
@@ -32,7 +32,7 @@ export function copierOf(dst: Views, src: Views): Copier {
   return copier;
 }
 
-/** The copy of a burst that is wrong: see `VhostDevice.enqueueBurst`. */
+/** The error of an invalid copy within a burst: see `VhostDevice.enqueueBurst`. */
 function outside(d: number, s: number, length: number): VirtioPmdError {
   return new VirtioPmdError('ESTATE', `a copy of ${length} bytes from ${s} to ${d} would leave its memory`);
 }
@@ -48,7 +48,7 @@ function makeCopier(dst: Views, src: Views): Copier {
   const fromBytes = from8.length;
   return (d, s, length) => {
     if (length >= MEMCPY_FROM) {
-      // beside the 60 ns of the call, these comparisons cannot be measured
+      // the cost of these comparisons is not measurable beside the 60 ns of the call
       if (d < 0 || s < 0 || d + length > toBytes || s + length > fromBytes) throw outside(d, s, length);
       copyMemory(to + d, from + s, length);
       return;

@@ -37,9 +37,9 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     stats[NOMBUF]! += wanted - got;
 
     chain.begin();
-    let consumed = 0; // descriptors
+    let consumed = 0; // in descriptors
     let chains = 0;
-    let count = 0; // packets
+    let count = 0; // in packets
     while (chains < got && chain.work < WORK_PER_BURST && this.look(consumed, n)) {
       const m = mbufs[count]!;
       const word = desc + this.at(consumed) * DESC_WORDS;
@@ -81,14 +81,14 @@ export class DequeuePacked extends PackedRing implements DeviceQueue {
     return count;
   }
 
-  /** Any list but the simplest. Reads the descriptors anew: nothing that was read before is used. */
+  /** Any list but the simplest. Reads the descriptors again: no value that was read before is used. */
   private takeOther(pool: Mempool, m: number, ahead: number): number {
     const { chain, stats } = this;
     const { hdrSize, size } = this.spec;
     chain.clear();
     const result = chain.walkPacked(this.descU32, this.desc, this.at(ahead));
     if (result === CHAIN_LATER) return STOP;
-    // a list may not go on over descriptors that we have just used either
+    // a list may not contain descriptors that this burst has used
     if (result > CHAIN_BAD || ahead + chain.descriptors > size) {
       this.giveUp(result > CHAIN_BAD ? result : CHAIN_TOO_LONG);
       return STOP;

@@ -86,7 +86,7 @@ export class DequeueSplit extends SplitRing implements DeviceQueue {
     return count;
   }
 
-  /** Any chain but the simplest. Reads the descriptors anew: nothing that was read before is used. */
+  /** Any chain but the simplest. Reads the descriptors again: no value that was read before is used. */
   private takeOther(pool: Mempool, m: number, head: number): number {
     const { chain, stats } = this;
     const { hdrSize } = this.spec;

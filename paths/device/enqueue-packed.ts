@@ -12,7 +12,7 @@ const KIND = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
 const PLAIN = DESC_F_WRITE << 16;
 
 export class EnqueuePacked extends PackedRing implements DeviceQueue {
-  // the buffers gathered for one packet: where each begins, its id, how much of it is used
+  // the buffers gathered for one packet: first descriptor, buffer id, bytes written
   private readonly starts: Int32Array;
   private readonly ids: Uint16Array;
   private readonly lengths: Uint32Array;
@@ -74,9 +74,9 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
   }
 
   /**
-   * Any buffer but the simplest. `gathered` are the descriptors that it used up. (In a method of its own: in the loop above
-   * its code costs each simple packet 4 ns, AMD EPYC, Node 20.)
-   * @returns 1: the packet was taken, 0: only buffers were, STOP: nothing can be done now.
+   * Any buffer but the simplest. `gathered` is then the number of descriptors that were used up. (A separate method: in the
+   * loop above its code costs each simple packet 4 ns, AMD EPYC, Node 20.)
+   * @returns 1: the packet is done; 0: only buffers were used up; STOP: nothing can be done now.
    */
   private takeGathered(pool: Mempool, m: number, consumed: number): number {
     const { chain, stats, memory } = this;
@@ -93,12 +93,12 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       return 1;
     }
     if (buffers < 0) {
-      this.useGathered(-buffers); // spoiled buffers go back; the packet tries the next ones
+      this.useGathered(-buffers); // unusable buffers are returned; the packet tries the next ones
       return 0;
     }
     const isAll = consumed === 0 && this.gathered === size;
     if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
-    // even all the guest has would not hold it: waiting would not help
+    // too long even for all buffers of the guest: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     this.gathered = 0;
     return 1;
@@ -111,9 +111,9 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
 
   /**
    * Collects buffers, from descriptor `consumed` of the burst on, until they hold `need` bytes.
-   * @returns how many (their pieces are in the chain); 0: they do not suffice now, or the ring is broken; -k: one of
-   *   them is not usable (not writable, unmapped, no room for a header), or they are too many empty descriptors, so the
-   *   k up to it go back with length 0.
+   * @returns how many (their pieces are in the chain); 0: there are not enough now, or the ring is broken; -k: the kth is not
+   *   usable (not writable, unmapped, no room for a header), or there are too many empty descriptors. The first k are then
+   *   returned with length 0.
    */
   private gather(need: number, consumed: number): number {
     const { chain, descU32, desc, starts, ids, lengths } = this;

@@ -74,8 +74,8 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
   }
 
   /**
-   * Any buffer but the simplest. `gathered` are the buffers that it used up.
-   * @returns 1: the packet was taken, 0: only buffers were, STOP: nothing can be done now.
+   * Any buffer but the simplest. `gathered` is then the number of buffers that were used up.
+   * @returns 1: the packet is done; 0: only buffers were used up; STOP: nothing can be done now.
    */
   private takeGathered(pool: Mempool, m: number, done: number, pending: number): number {
     const { chain, stats, memory } = this;
@@ -91,10 +91,10 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
       countPacket(stats, u8, pool.dataStart(m), length);
       return 1;
     }
-    if (buffers < 0) return 0; // spoiled buffers go back; the packet tries the next ones
+    if (buffers < 0) return 0; // unusable buffers are returned; the packet tries the next ones
     const isAll = done === 0 && pending === size;
     if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
-    // even all the guest has would not hold it: waiting would not help
+    // too long even for all buffers of the guest: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     return 1;
   }
@@ -102,9 +102,9 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
   /**
    * Collects buffers, from the `done`th pending one on, until they hold `need` bytes, and writes their used entries (not
    * published yet).
-   * @returns how many (their pieces are in the chain); 0: they do not suffice now, or the ring is broken; -k: one of
-   *   them is not usable (not writable, unmapped, no room for a header), or they are too many empty descriptors, so the
-   *   k up to it go back with length 0.
+   * @returns how many (their pieces are in the chain); 0: there are not enough now, or the ring is broken; -k: the kth is not
+   *   usable (not writable, unmapped, no room for a header), or there are too many empty descriptors. The first k are then
+   *   returned with length 0.
    */
   private gather(need: number, done: number, pending: number): number {
     const { chain, position, availU16, descU32, desc, usedU32, usedEntries } = this;

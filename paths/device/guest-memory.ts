@@ -1,7 +1,7 @@
 /**
- * The memory that a front-end shared with us, and translation of its two kinds of addresses: guest addresses, which
- * descriptors hold, and user addresses, which say where the rings are. Every address comes from the peer: nothing is
- * touched before the whole range is known to lie inside the slices.
+ * The memory that a front-end shares with us, and the translation of its two kinds of addresses: guest addresses, in
+ * descriptors, and user addresses, for the rings. Every address comes from the peer: memory is accessed only after the
+ * whole range is known to lie inside the slices.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { hex } from '../../native/hex.js';
@@ -11,17 +11,17 @@ import { DESC_F_WRITE } from '../layout.js';
 import { copierOf, type Copier } from './copy.js';
 import type { GuestSlice } from './queue.js';
 
-/** More than 512 GiB and 64 memory slots can be cut into. */
+/** More than the slices of 512 GiB in 64 memory slots. */
 export const MAX_SLICES = 1024;
 
-/** A place inside some views. */
+/** A position in some views. */
 export interface Place {
   readonly views: Views;
   /** Byte offset. */
   readonly offset: number;
 }
 
-/** The copies between a mempool and the slices, by slice; those of slices not used so far are missing. */
+/** The functions that copy between a mempool and the slices, by slice; missing for slices not used so far. */
 interface PoolCopiers {
   readonly pool: Views;
   readonly direction: number;
@@ -36,14 +36,14 @@ export class GuestMemory {
   /** Slice of the last successful `resolve`; index into `views`. */
   hit = -1;
 
-  // of the slice `hit`: nearly all buffers of a guest lie in one
+  // of the slice `hit`: nearly all buffers of a guest lie in one slice
   private start = 0;
   private size = 0;
   private base = 0;
 
   private readonly copies: PoolCopiers[] = [];
 
-  /** @throws VirtioPmdError EPEER when slices overlap or lie outside of their views. */
+  /** @throws VirtioPmdError EPEER when slices overlap or lie outside their views. */
   constructor(slices: readonly GuestSlice[]) {
     if (slices.length > MAX_SLICES) {
       throw refuse(`the memory table has ${slices.length} parts; at most ${MAX_SLICES} are supported`);
@@ -57,7 +57,7 @@ export class GuestMemory {
         throw refuse(`memory region ${describe(slice)} has no size, or does not end below 2^53`);
       }
       if (slice.guestAddr < end) throw refuse(`memory region ${describe(slice)} overlaps the one before it`);
-      // what `resolve` answers is then an offset into the views, and below 2^31
+      // so the result of `resolve` is an offset in the views, below 2^31
       if (slice.offset < 0 || slice.offset + slice.size > slice.viewBytes || slice.viewBytes >= 2 ** 31) {
         throw refuse(`memory region ${describe(slice)} is longer than the memory mapped for it`);
       }
@@ -66,8 +66,8 @@ export class GuestMemory {
   }
 
   /**
-   * Where the `length` bytes at guest address `high * 2^32 + low` are: the byte offset in `views[hit]`, or -1 when they
-   * do not lie inside one slice that has been touched (`Chain` has buffers elsewhere, or across several).
+   * Byte offset in `views[hit]` of the `length` bytes at guest address `high * 2^32 + low`; -1 when they do not lie inside
+   * one slice that has views (`Chain` handles such buffers).
    */
   resolve(low: number, high: number, length: number): number {
     const at = high * 4294967296 + low - this.start;
@@ -96,12 +96,12 @@ export class GuestMemory {
     return low > 0 && address < this.endOf(low - 1) ? low - 1 : -1;
   }
 
-  /** Guest address behind the last byte of a slice. */
+  /** The first guest address after a slice. */
   endOf(slice: number): number {
     return this.slices[slice]!.guestAddr + this.slices[slice]!.size;
   }
 
-  /** Whether a range of guest addresses, which may cross from one slice to an adjacent one, is all somebody's. */
+  /** Whether all of a range of guest addresses lies in slices. It may cross from one slice to an adjacent one. */
   contains(low: number, high: number, length: number): boolean {
     const address = high * 4294967296 + low;
     for (let at = address; at < address + length;) {
@@ -114,8 +114,8 @@ export class GuestMemory {
 
   /**
    * Copies `length` bytes at a guest address, which may cross from one slice to an adjacent one, to the beginning of `out`.
-   * For the rare and the short: one byte at a time. All of it must have been touched.
-   * @returns false, with `out` undefined, when part of the range is nobody's.
+   * For rare and short ranges: copies byte by byte. All slices of it must have views.
+   * @returns false, with undefined contents of `out`, when part of the range is in no slice.
    */
   copyOut(low: number, high: number, length: number, out: Uint8Array): boolean {
     let address = high * 4294967296 + low;
@@ -134,8 +134,8 @@ export class GuestMemory {
   }
 
   /**
-   * Where a part of a ring is, in views of its own: they are small, a slice's are not made for a ring. It may lie across
-   * slices that are neighbours in our memory too: pieces of one region.
+   * Finds a part of a ring, and makes small views for it alone. It may cross slices that are adjacent in our memory too:
+   * pieces of one region.
    * @param userAddr address in the front-end's process.
    * @param what for the error: "descriptor table of ring 0".
    * @throws VirtioPmdError EPEER when it is misaligned or does not lie in one region.
@@ -162,7 +162,7 @@ export class GuestMemory {
     return this.slices.find((slice) => userAddr >= slice.userAddr && userAddr < slice.userAddr + slice.size);
   }
 
-  /** Whether the user addresses from `slice` up to `end` are mapped one behind the other. */
+  /** Whether the user addresses from `slice` up to `end` are mapped contiguously. */
   private isContiguous(slice: GuestSlice, end: number): boolean {
     for (;;) {
       const border = slice.userAddr + slice.size;
@@ -175,7 +175,7 @@ export class GuestMemory {
   }
 
   /**
-   * The copies between the mempool with these views and each slice, by its index.
+   * The functions that copy between the mempool with these views and each slice, by index of the slice.
    * @param direction DESC_F_WRITE: to the guest; 0: from the guest.
    */
   copiers(pool: Views, direction: number): readonly Copier[] {
@@ -194,7 +194,7 @@ export class GuestMemory {
   }
 
   /**
-   * Makes the views of a slice, and the copies to and from it: milliseconds for a large one, once.
+   * Makes the views of a slice, and the functions that copy to and from it. Takes milliseconds for a large one, once.
    * @returns false when that is not possible now.
    */
   touch(slice: number): boolean {
@@ -204,7 +204,7 @@ export class GuestMemory {
     return true;
   }
 
-  /** Makes a slice that has been touched the one that `resolve` looks at first. */
+  /** Makes a slice with views the one that `resolve` tries first. */
   private select(slice: number): void {
     const { guestAddr, size, offset } = this.slices[slice]!;
     this.hit = slice;

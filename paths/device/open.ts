@@ -1,4 +1,4 @@
-/** From what the control plane knows about a ring to the class that serves it. */
+/** Chooses the class that serves a ring, from the control plane's description of it. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { MAX_QUEUE_SIZE, NET_HDR_HASH, NET_HDR_LEGACY, NET_HDR_MRG } from '../layout.js';
 import { DequeuePacked } from './dequeue-packed.js';
@@ -11,10 +11,10 @@ import type { DeviceQueue, VringSpec } from './queue.js';
 /**
  * Starts a ring: even ones enqueue (the guest's Rx), odd ones dequeue (the guest's Tx).
  *
- * Split rings go on where `used.idx` in the guest's memory stands, as DPDK does: we use buffers in order, so that is
- * where any earlier back-end stopped, even one that died. Packed rings go on at the avail half of `spec.base`, or where
- * the descriptors say, when they contradict it or it is uncertain.
- * @throws VirtioPmdError EPEER when size, base or addresses cannot be.
+ * Split rings continue at `used.idx` in the guest's memory, as in DPDK: we use buffers in order, so any earlier back-end
+ * stopped there, even one that died. Packed rings continue at the avail half of `spec.base`, or at the position that the
+ * descriptors show, when that contradicts it or `base` is uncertain.
+ * @throws VirtioPmdError EPEER when size, base or addresses are invalid.
  */
 export function openDeviceQueue(spec: VringSpec, memory: GuestMemory): DeviceQueue {
   const { index, packed, size, base, hdrSize } = spec;

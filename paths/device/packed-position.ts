@@ -1,18 +1,18 @@
 /**
- * Where a packed ring stands, read off its descriptors. A back-end that died did not say where it stopped, and for a
- * packed ring a front-end does not know either: QEMU 7.2 hands back the position of a new ring.
+ * Finds the position in a packed ring from its descriptors. A back-end that died did not say where it stopped, and for a
+ * packed ring the front-end does not know either: QEMU 7.2 gives the position of a new ring.
  */
 import { DESC_F_AVAIL, DESC_F_NEXT, DESC_F_USED } from '../layout.js';
 
-/** The next descriptor to look at, and the wrap counter that it is available with. */
+/** The next descriptor to check, and the wrap counter with which it is available. */
 export interface PackedPosition {
   readonly position: number;
   readonly wrap: 0 | 1;
 }
 
 /**
- * By descriptor: 0 used (or new) in a lap with counter 0, 1 the same with 1; 2 available with counter 0, 3 with 1; ODD:
- * part of a list, which fits nowhere.
+ * State of a descriptor: 0 used (or new) in a lap with wrap counter 0, 1 the same with 1; 2 available with wrap counter 0, 3
+ * with 1; ODD: part of a list, which fits no position.
  */
 type State = number;
 const AVAILABLE = 2;
@@ -25,33 +25,33 @@ function stateOf(flags: number): State {
   return flags & DESC_F_NEXT ? ODD : AVAILABLE + avail;
 }
 
-/** A plain loop: a guest may have a ring of 32768 looked at with each connection. 0.5 ms; with Uint8Array.from 2.3 (Intel Xeon). */
+/** A plain loop: each connection of a guest may scan a ring of 32768. 0.5 ms; with Uint8Array.from 2.3 (Intel Xeon). */
 function statesOf(flagsOf: (slot: number) => number, size: number): Uint8Array {
   const states = new Uint8Array(size);
   for (let slot = 0; slot < size; slot++) states[slot] = stateOf(flagsOf(slot));
   return states;
 }
 
-/** What the descriptor `ahead` of the position shows when the first `available` ones are available. */
+/** Expected state of the descriptor `ahead` of the position, when the first `available` ones are available. */
 function expectedState({ position, wrap }: PackedPosition, size: number, ahead: number, available: number): State {
   const counter = position + ahead >= size ? 1 - wrap : wrap;
   return ahead < available ? AVAILABLE + counter : 1 - counter;
 }
 
-/** A ring whose first buffers were passed over: `passed` are available, one descriptor each, and what follows is used. */
+/** A ring whose first buffers were skipped: `passed` are available, one descriptor each, and the ones behind are used. */
 export interface InterruptedPosition extends PackedPosition {
   readonly passed: number;
 }
 
 /**
  * The only position that fits the whole ring, when buffers behind the first available ones are used already. A back-end that
- * dies within a burst leaves that behind: the burst's first used descriptor is written last (so do we, and DPDK). So does
- * QEMU: while the back-end is away it drops a guest's packets from the position that it believes in, in 7.2 that of a new ring.
+ * dies within a burst leaves such a ring: the burst's first used descriptor is written last, by us and by DPDK. So does QEMU:
+ * while the back-end is away it drops a guest's packets from its own position on, which in 7.2 is that of a new ring.
  * The driver waits for the first buffer, whatever is used behind it.
  */
 export function findInterrupted(flagsOf: (slot: number) => number, size: number): InterruptedPosition | undefined {
   const states = statesOf(flagsOf, size);
-  // behind a used one or at the border between two laps; in a full ring that begins at 0, there is no border
+  // candidates: behind a used descriptor, or at the border between two laps. A full ring that begins at 0 has no border
   const begins: number[] = [];
   for (let slot = 0; slot < size; slot++) {
     if (states[slot]! < AVAILABLE || (slot > 0 && states[slot] === states[slot - 1])) continue;
@@ -66,11 +66,11 @@ export function findInterrupted(flagsOf: (slot: number) => number, size: number)
   return undefined;
 }
 
-/** How many buffers were passed over when the ring stands at `at`: 0 when the states do not fit that. */
+/** How many buffers were skipped if the position is `at`: 0 when the states do not fit. */
 function passedAt(states: Uint8Array, at: PackedPosition): number {
   const size = states.length;
   let ahead = 0;
-  /** Descriptors in a row that show what `state` makes of the wrap counter with which they are, or were, available. */
+  /** Counts descriptors in a row with the state that `state` returns for the wrap counter of their lap. */
   const run = (state: (counter: number) => State) => {
     const from = ahead;
     while (ahead < size) {
@@ -84,15 +84,15 @@ function passedAt(states: Uint8Array, at: PackedPosition): number {
   const passed = run(available);
   const used = run((counter) => counter);
   run(available);
-  run((counter) => 1 - counter); // in the lap before
+  run((counter) => 1 - counter); // used in the previous lap
   return used > 0 && ahead === size ? passed : 0;
 }
 
 /**
- * The only position that fits the whole ring, when each buffer takes one descriptor and is used in order: what Linux does
- * with INDIRECT_DESC. A list of several leaves descriptors behind that still look available, which fits no position.
- * (One case does: a single list of two in a lap looks like an available buffer in its second descriptor. Its data are then
- * taken once more, and the ring is in step again.)
+ * The only position that fits the whole ring, when each buffer takes one descriptor and is used in order, as Linux does with
+ * INDIRECT_DESC. A used list of several leaves descriptors that still look available, which fits no position. (One exception:
+ * with a single list of two in a lap, its second descriptor looks like an available buffer. Its data are then taken once
+ * more, and the position is right again.)
  * @param flagsOf the flags of a descriptor, by its place in the ring.
  * @returns undefined when nothing fits.
  */
@@ -108,7 +108,7 @@ export function findPosition(flagsOf: (slot: number) => number, size: number): P
   return candidate;
 }
 
-/** The first available descriptor behind one that is not; where all are alike, the border between two laps. */
+/** The first available descriptor behind one that is not; if there is none, the border between two laps. */
 function candidateOf(states: Uint8Array): PackedPosition {
   const size = states.length;
   const isAvailable = (slot: number) => states[slot % size]! >= AVAILABLE;
@@ -123,7 +123,7 @@ function candidateOf(states: Uint8Array): PackedPosition {
   return { position, wrap: wrap === 0 ? 0 : 1 };
 }
 
-/** Whether a ring may stand at `at`: its descriptor there is available, or was used in the lap before. Lists count. */
+/** Whether `at` may be the position: its descriptor is available, or was used in the previous lap. It may begin a list. */
 export function isPlausible(flagsOf: (slot: number) => number, at: PackedPosition): boolean {
   const state = stateOf(flagsOf(at.position) & ~DESC_F_NEXT);
   return state === AVAILABLE + at.wrap || state === 1 - at.wrap;

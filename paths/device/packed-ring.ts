@@ -1,4 +1,4 @@
-/** What the two directions of a packed ring share, on the device's side: where its parts are, where we are, notifications. */
+/** Shared by both directions of a packed ring, on the device's side: its parts, our position, notifications. */
 import { fence, WEAK_ORDER } from '../../native/order.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { packedNeedsNotify } from '../kick.js';
@@ -19,16 +19,16 @@ export class PackedRing {
   protected readonly desc: number;
   protected readonly chain: Chain;
   protected readonly access: PoolAccess;
-  /** Position and wrap counter of the next list to look at: avail and used side at once, as we use buffers in order. */
+  /** Position and wrap counter of the next list: the same for avail and used side, as we use buffers in order. */
   protected position: number;
   protected wrap: number;
 
-  // of the burst being worked on
+  // state of the current burst
   /** Descriptors consumed. */
   protected consumed = 0;
   /** Descriptors, consumed ones included, that are known to be available. */
   protected ready = 0;
-  /** First used descriptor of the burst, written last: its last word's index, or -1, and value. */
+  /** First used descriptor of the burst, which is written last: index of its last word, or -1, and value. */
   private firstWord = -1;
   private firstValue = 0;
 
@@ -56,7 +56,7 @@ export class PackedRing {
     this.position = base & 0x7fff;
     this.wrap = (base >>> 15) & 1;
     this.recover();
-    // we poll: no kicks, please
+    // we poll: the driver need not kick
     device.views.u16[(device.offset >>> 1) + 1] = EVENT_F_DISABLE;
   }
 
@@ -82,13 +82,13 @@ export class PackedRing {
   }
 
   /**
-   * Moves to where the descriptors say that the ring stands, when they contradict `base`, or it is that of a front-end that
-   * has lost its back-end: one that does not know, or says what it says of a new ring.
+   * Moves to the position that the descriptors show, when they contradict `base`, or when the front-end has lost its
+   * back-end and does not know the position, or gives that of a new ring.
    */
   private recover(): void {
     const { base, left } = this.spec;
     const given = { position: this.position, wrap: this.wrap === 0 ? 0 : 1 } as const;
-    // plain loads: the message that starts a ring came after what is in it, and 32768 of them take half the time
+    // plain loads: the message that starts a ring came after the ring's contents, and 32768 loads take half the time
     const { descU32, desc } = this;
     const flagsOf = (slot: number) => descU32[desc + slot * DESC_WORDS + 3]! >>> 16;
     const isPossible = isPlausible(flagsOf, given);
@@ -111,8 +111,8 @@ export class PackedRing {
   }
 
   /**
-   * Since our last run, which ended at `left`, the front-end has used buffers up to where we are now. QEMU up to 8.0 does so
-   * with the wrong wrap counter: see getVringBase.
+   * Corrects descriptors that the front-end has used between our last run, which ended at `left`, and the current position.
+   * QEMU up to 8.0 uses them with the wrong wrap counter: see getVringBase.
    */
   private mend(left: number): void {
     const { size } = this.spec;
@@ -124,7 +124,7 @@ export class PackedRing {
       const counter = slot < from ? 1 - wrap : wrap;
       const flags = this.observe(slot);
       const isUsed = ((flags & DESC_F_AVAIL) === 0) === ((flags & DESC_F_USED) === 0);
-      if (isUsed) this.markUsed(slot, counter); // else part of a list
+      if (isUsed) this.markUsed(slot, counter); // otherwise it is part of a list
     }
   }
 
@@ -135,8 +135,8 @@ export class PackedRing {
   }
 
   /**
-   * Ends what somebody else was in the midst of: the buffers that were passed over are used as they are. With one, that is
-   * the end of a burst, its length is in the descriptor already; with more, those are packets of the guest that are lost.
+   * Completes an interrupted burst: marks the skipped buffers as used, without changes. A single one ends a burst, and its
+   * length is in the descriptor already. Several are packets of the guest, which are lost.
    */
   private finish(at: InterruptedPosition): void {
     this.position = at.position;
@@ -146,7 +146,7 @@ export class PackedRing {
       this.markUsed(slot, slot < at.position ? 1 - at.wrap : at.wrap);
     }
     const after = findPosition((slot) => this.observe(slot), this.spec.size);
-    if (after === undefined) return; // the guest has changed it meanwhile: it will be in the midst of something else
+    if (after === undefined) return; // the guest has changed the ring meanwhile
     this.position = after.position;
     this.wrap = after.wrap;
   }
@@ -160,8 +160,8 @@ export class PackedRing {
   }
 
   /**
-   * Looks how far the descriptors from `consumed` on are available, at most `n` of them. On weakly ordered machines one
-   * fence for all of them keeps the reads of their other words behind those of their flags.
+   * Counts the available descriptors from `ahead` on, at most `n` of them. On weakly ordered CPUs one fence orders the reads
+   * of their other words after those of their flags.
    * @returns whether there is one.
    */
   protected look(ahead: number, n: number): boolean {
@@ -196,8 +196,8 @@ export class PackedRing {
   }
 
   /**
-   * Writes the used descriptor of the buffer `id` that began at descriptor `ahead` of the burst. The guest sees nothing
-   * of it before `publish`: it waits for the burst's first one.
+   * Writes the used descriptor of the buffer `id` that began at descriptor `ahead` of the burst. The guest does not see it
+   * before `publish`: it waits for the burst's first one.
    */
   protected use(ahead: number, id: number, length: number): void {
     let position = this.position + ahead;
@@ -242,7 +242,7 @@ export class PackedRing {
   }
 }
 
-/** The half of a base that means something: what front-ends put in the other differs. */
+/** Whether a base is that of a new ring. Only the avail half counts: front-ends differ in the other one. */
 const isInitial = (base: number) => (base & 0xffff) === 0x8000;
 
 /** A descriptor is available when its AVAIL bit equals the wrap counter and its USED bit does not (2.8.1). */

@@ -1,4 +1,4 @@
-/** What a ring needs of the mempool that its caller uses: looked up anew only when that is another one than last time. */
+/** What a ring needs of its caller's mempool. Looked up only when the caller passes another mempool than before. */
 import { viewsOf } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
 import type { Copier } from './copy.js';
@@ -7,7 +7,7 @@ import type { GuestMemory } from './guest-memory.js';
 export class PoolAccess {
   /** Bytes of the mbufs. */
   u8: Uint8Array = new Uint8Array(0);
-  /** By slice of the guest's memory: copies between it and the mbufs, in the ring's direction. */
+  /** By slice of the guest's memory: the function that copies between it and the mbufs, in the ring's direction. */
   copiers: readonly Copier[] = [];
   private pool: Mempool | undefined = undefined;
 

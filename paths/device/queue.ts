@@ -1,6 +1,6 @@
 /**
- * The device's side of a virtqueue, as a vhost-user back-end sees it: rings and buffers in memory that a front-end
- * shared with us. Names mirror paths/guest.
+ * The device's side of a virtqueue, for a vhost-user back-end: rings and buffers lie in memory that a front-end shares with
+ * us. Names mirror paths/guest.
  *
  * One thread owns a device: it handles the messages and polls the rings, so nothing here needs a lock.
  */
@@ -8,8 +8,8 @@ import type { Views } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
 
 /**
- * A part of the front-end's memory, mapped by us: a region of its table, or a piece of a large one. Addresses are below
- * 2^53, so plain numbers.
+ * A part of the front-end's memory that we have mapped: a region of its memory table, or a piece of a large region. Addresses
+ * are plain numbers, below 2^53.
  */
 export interface GuestSlice {
   /** First guest-physical address (what descriptors hold). */
@@ -18,7 +18,7 @@ export interface GuestSlice {
   readonly userAddr: number;
   /** Bytes. */
   readonly size: number;
-  /** Made when they are first asked for, which may take milliseconds; undefined: not now, ask again. */
+  /** Made at the first access, which may take milliseconds; undefined: not possible now, try again later. */
   readonly views: Views | undefined;
   /** Address of the views' first byte. */
   readonly address: number;
@@ -28,7 +28,7 @@ export interface GuestSlice {
   readonly offset: number;
 }
 
-/** What the control plane knows about a ring when it starts it. */
+/** The control plane's description of a ring that it starts. */
 export interface VringSpec {
   /** Virtqueue index: even ones receive on the guest's side (we enqueue), odd ones transmit (we dequeue). */
   readonly index: number;
@@ -46,8 +46,8 @@ export interface VringSpec {
   /** From SET_VRING_BASE: split: avail index (16 bits); packed: bits 0-14 avail, 15 its wrap counter, 16-30 used, 31 its wrap counter. */
   readonly base: number;
   /**
-   * `base` of our own last run in this connection, undefined before the first. Packed rings need it, see packed-position.ts;
-   * split ones have their position in the used index.
+   * `base` at the end of our last run in this connection; undefined before the first. Packed rings need it (see
+   * packed-position.ts); split rings have their position in the used index.
    */
   readonly left: number | undefined;
   /** Eventfd to signal the guest, or -1 when it polls. */
@@ -58,7 +58,7 @@ export interface VringSpec {
 export interface DeviceQueue {
   readonly spec: VringSpec;
   /**
-   * rte_vhost_enqueue_burst: copies up to `n` packets into the guest's buffers. The mbufs stay the caller's.
+   * rte_vhost_enqueue_burst: copies up to `n` packets into the guest's buffers. The caller keeps the mbufs.
    * @returns how many were taken.
    */
   enqueue(pool: Mempool, pkts: Uint32Array, n: number): number;
@@ -69,9 +69,9 @@ export interface DeviceQueue {
   /** Whether the guest offers buffers now (something to dequeue, or room to enqueue). */
   hasWork(): boolean;
   setCallFd(fd: number): void;
-  /** Gives the ring up, with a sentence for `broken`. */
+  /** Marks the ring as broken. @param why a sentence for `broken`. */
   fail(why: string): void;
-  /** Undefined, or why this ring was given up: the guest broke its rules. Cured by a restart of the ring. */
+  /** Undefined, or why this ring is broken: the guest violated the specification. A restart of the ring clears it. */
   readonly broken: string | undefined;
   readonly stats: Float64Array;
 }

@@ -1,4 +1,4 @@
-/** What the two directions of a split ring share, on the device's side: where its parts are, where we are, notifications. */
+/** Shared by both directions of a split ring, on the device's side: its parts, our position, notifications. */
 import { signalPeer } from '../../native/peer-event.js';
 import { splitNeedsNotify } from '../kick.js';
 import { DESC_SIZE, USED_F_NO_NOTIFY } from '../layout.js';
@@ -25,7 +25,7 @@ export class SplitRing {
   protected readonly usedEntries: number;
   protected readonly chain: Chain;
   protected readonly access: PoolAccess;
-  /** Buffers consumed so far, modulo 2^16: avail and used side at once, as we use them in order. Never read back. */
+  /** Buffers consumed, modulo 2^16: the index of avail and used side, as we use them in order. Never read from memory. */
   protected position: number;
 
   private callFd: number;
@@ -54,8 +54,8 @@ export class SplitRing {
     this.callFd = spec.callFd;
     this.position = Atomics.load(this.usedU16, this.usedFlags + 1);
 
-    // We poll, so no kicks. With EVENT_IDX the flag must stay 0 (2.7.10); the event is then put where idx comes by once
-    // in 65536 buffers.
+    // We poll, so the driver need not kick. With EVENT_IDX the flag must stay 0 (2.7.10); the event index is then set to a
+    // value that idx passes once in 65536 buffers.
     this.usedU16[this.usedFlags] = eventIdx ? 0 : USED_F_NO_NOTIFY;
     if (eventIdx) this.usedU16[this.usedFlags + 2 + size * 4] = (this.position - 1) & 0xffff;
   }
@@ -72,7 +72,7 @@ export class SplitRing {
     this.callFd = fd;
   }
 
-  /** Buffers that the guest offers and we have not used, 0 when the ring is (now) broken. */
+  /** Buffers that the guest has made available and we have not used; 0 when the ring is (now) broken. */
   protected pending(): number {
     if (this.broken !== undefined) return 0;
     const idx = Atomics.load(this.availU16, this.avail + 1); // observe
@@ -90,7 +90,7 @@ export class SplitRing {
     this.broken = why;
   }
 
-  /** Publishes the next `n` used entries, which are written, and notifies the guest if it wants that. */
+  /** Publishes the next `n` used entries, which are written already, and notifies the guest if it wants that. */
   protected publish(n: number): void {
     const before = this.position;
     const after = (before + n) & 0xffff;

@@ -1,4 +1,4 @@
-/** The general case of a dequeue: what becomes of a chain that has been walked, whatever the ring's format. */
+/** The general case of a dequeue, for both ring formats: what happens to a chain after the walk. */
 import { ETHER_HDR_LEN } from '../layout.js';
 import type { Mempool } from '../mempool.js';
 import { countDrop, DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, NOMBUF } from '../stats.js';
@@ -6,7 +6,7 @@ import { CHAIN_GOOD, type Chain } from './chain.js';
 import type { Copier } from './copy.js';
 import { chainToPacket, MAX_FRAME } from './transfer.js';
 
-/** The packet is in the mbuf; the chain is used up without one; it stays where it is, and the burst ends. */
+/** Taken: the packet is in the mbuf. Dropped: the chain is used up without a packet. Stop: it stays, and the burst ends. */
 export const TAKEN = 0;
 const DROPPED = 1;
 export const STOP = 2;
@@ -30,7 +30,7 @@ export function takeChain(
     chain.countCopy(bytes, pool.nbSegs[m]!);
     return TAKEN;
   } else {
-    stats[NOMBUF]!++; // the guest's packet stays where it is until there are mbufs again
+    stats[NOMBUF]!++; // the guest's packet stays in the ring until there are mbufs again
     return STOP;
   }
   return DROPPED;

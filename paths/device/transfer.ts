@@ -1,6 +1,6 @@
 /**
- * Whole packets between mbufs and the pieces of a chain, and the net header in front of them: the general case. The
- * queue classes do the common one (one descriptor, one mbuf) by themselves.
+ * Copies whole packets between mbufs and the pieces of a chain, with the net header in front: the general case. The queue
+ * classes handle the common case (one descriptor, one mbuf) themselves.
  */
 import type { Views } from '../../native/region.js';
 import { NUM_BUFFERS_OFF } from '../layout.js';
@@ -10,9 +10,9 @@ import type { Chain } from './chain.js';
 import type { Copier } from './copy.js';
 import type { GuestMemory } from './guest-memory.js';
 
-/** Longest frame that a guest may send: 65535 bytes of IP behind an Ethernet header (virtio 1.2 section 5.1.6.3.1 rounds it up so). */
+/** Longest frame that a guest may send: 65535 bytes of IP after an Ethernet header, rounded up as in virtio 1.2 5.1.6.3.1. */
 export const MAX_FRAME = 65550;
-/** Packets per call at most, whatever the caller asks for. */
+/** Packets per call at most, even if the caller asks for more. */
 export const MAX_BURST = 256;
 /** Writes a net header of `hdrSize` bytes without offloads: zeros, and `num_buffers` where it has that field. */
 export function writeHeader(dst: Views, at: number, hdrSize: number, numBuffers: number): void {
@@ -92,8 +92,8 @@ export function packetToChain(
 }
 
 /**
- * Copies the packet in the chain, without its header, to the mbuf `m` and as many more as it takes.
- * @returns false when the pool ran dry: `m` is single-segment again and everything else is back in the pool.
+ * Copies the packet in the chain, without its header, to the mbuf `m` and as many more as it needs.
+ * @returns false when the pool has too few: `m` is single-segment again and the others are back in the pool.
  */
 export function chainToPacket(
   chain: Chain,

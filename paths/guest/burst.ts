@@ -1,4 +1,4 @@
-/** What every path does once per burst, before or after its own loop over the ring. */
+/** What every path does once per burst, before or after its loop over the ring. */
 import { HASH_REPORT_OFF, HASH_VALUE_OFF, MAX_LRO_PKTLEN, MAX_RX_PKTLEN, NET_HDR_HASH } from '../layout.js';
 import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
 import type { Mempool } from '../mempool.js';
@@ -13,19 +13,18 @@ export const MAX_BURST = 64;
 export type Account = (pkts: Uint32Array, n: number) => void;
 
 /**
- * The counter of one queue. Size bins and multicast cost next to nothing: packets of one length in a row are counted
- * with one addition, and the multicast bits of a burst are summed without a branch; only a burst that has any is looked
- * at again.
+ * The counter of one queue. Size bins and multicast cost next to nothing: packets of equal length in a row are counted with
+ * one addition, and the multicast bits of a burst are combined without a branch; only a burst that has any is read again.
  */
 function accounter(stats: Float64Array, pool: Mempool): Account {
   const { u8, pktLen, dataOff, base, stride } = pool;
   return (pkts, n) => {
     let bytes = 0;
-    let group = 0; // bits I/G of the destination addresses
+    let group = 0; // OR of the I/G bits of the destination addresses
     let runLength = 0;
     let run = 0;
     for (let i = 0; i < n; i++) {
-      const m = pkts[i]! | 0; // below 2^31: keeps V8 from unsigned numbers, which it widens to doubles
+      const m = pkts[i]! | 0; // below 2^31: avoids unsigned numbers, which V8 widens to doubles
       const length = pktLen[m]! | 0;
       bytes += length;
       group += u8[base + Math.imul(m, stride) + dataOff[m]!]! & 1;
@@ -53,14 +52,14 @@ function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n:
   for (let i = 0; i < n; i++) countGroup(stats, pool.u8, pool.dataStart(pkts[i]!));
 }
 
-const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load sees it
+const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load reads it
 
-/** What a queue has left to do on received packets once the ring is served; undefined when there is nothing. */
+/** What a queue does with received packets after the work on the ring; undefined when there is nothing to do. */
 export function afterRx(spec: QueueSpec, pool: Mempool): ((pkts: Uint32Array, n: number) => void) | undefined {
   const { vlanStrip, hashReport } = spec;
   if (!vlanStrip && !hashReport) return undefined;
   return (pkts, n) => {
-    if (hashReport) readHashes(pool, pkts, n); // first: it looks for the header in front of the data
+    if (hashReport) readHashes(pool, pkts, n); // first: it expects the header in front of the data
     if (vlanStrip) stripVlan(pool, pkts, n);
   };
 }
@@ -77,13 +76,13 @@ function readHashes(pool: Mempool, pkts: Uint32Array, n: number): void {
     const header = pool.dataStart(m) - NET_HDR_HASH;
     const at = header + HASH_VALUE_OFF;
     const type = u8[header + HASH_REPORT_OFF]! | (u8[header + HASH_REPORT_OFF + 1]! << 8);
-    if (type === HASH_REPORT_NONE || type > HASH_REPORT_LAST) continue; // the device's word: not to be trusted
+    if (type === HASH_REPORT_NONE || type > HASH_REPORT_LAST) continue; // written by the device: not trusted
     hash[m] = u8[at]! | (u8[at + 1]! << 8) | (u8[at + 2]! << 16) | (u8[at + 3]! << 24);
     olFlags[m]! |= RTE_MBUF_F_RX_RSS_HASH;
   }
 }
 
-/** Takes the outer 802.1Q tag out of the packets that have one (rte_vlan_strip): the device cannot, so we do. */
+/** Removes the outer 802.1Q tag from packets that have one (rte_vlan_strip): virtio devices cannot do it. */
 function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
   const { u8, dataLen, dataOff, pktLen, vlanTci, olFlags } = pool;
   for (let i = 0; i < n; i++) {
@@ -92,19 +91,19 @@ function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
     if (dataLen[m]! < 18 || (u8[at + 12]! | (u8[at + 13]! << 8)) !== ETHER_TYPE_VLAN_BE) continue;
     vlanTci[m] = (u8[at + 14]! << 8) | u8[at + 15]!;
     olFlags[m]! |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
-    u8.copyWithin(at + 4, at, at + 12); // both MAC addresses move up over the tag
+    u8.copyWithin(at + 4, at, at + 12); // moves both MAC addresses over the tag
     dataOff[m]! += 4;
     dataLen[m]! -= 4;
     pktLen[m]! -= 4;
   }
 }
 
-/** The longest packet of several buffers that is received. */
+/** Bytes of the longest packet of several buffers that is accepted. */
 export function maxLength({ lro }: QueueSpec): number {
   return lro ? MAX_LRO_PKTLEN : MAX_RX_PKTLEN;
 }
 
-/** Most buffers that one received packet may fill: what its longest needs, and one to spare. */
+/** Most buffers that one received packet may fill: one more than the longest packet needs. */
 export function maxSegments(spec: QueueSpec, dataRoom: number): number {
   return Math.ceil(maxLength(spec) / dataRoom) + 1;
 }

@@ -1,4 +1,4 @@
-/** Doorbells: how a queue tells its device that there is work. At most once per burst. */
+/** Doorbells: how a queue notifies its device of work. At most once per burst. */
 import { signalFd } from '../../native/event.js';
 import { fence, WEAK_ORDER } from '../../native/order.js';
 import { signalPeer } from '../../native/peer-event.js';
@@ -7,8 +7,8 @@ import { viewsOf } from '../../native/region.js';
 import type { Doorbell } from './queue.js';
 
 /**
- * Rings. `position` is for NOTIFICATION_DATA (virtio 1.2 section 4.1.5.2): the avail idx of a split ring; of a packed one
- * the next descriptor to fill, with its wrap counter in bit 15.
+ * Rings the doorbell. `position` is for NOTIFICATION_DATA (virtio 1.2 section 4.1.5.2): the avail idx of a split ring; for a
+ * packed ring the next descriptor to fill, with its wrap counter in bit 15.
  */
 export type Ring = (position: number) => void;
 

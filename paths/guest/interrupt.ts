@@ -1,6 +1,6 @@
 /**
- * Rx interrupts of one queue (rte_eth_dev_rx_intr_enable and _disable): asking the device for a notification, and looking
- * once more afterwards. Works on the words that every Rx path keeps, so that any of them can sleep between two bursts.
+ * Rx interrupts of one queue (rte_eth_dev_rx_intr_enable and _disable): asks the device for a notification, then checks the
+ * ring once more. Uses only the state that every Rx path keeps, so that any of them can sleep between two bursts.
  */
 import { fence } from '../../native/order.js';
 import { viewsOf } from '../../native/region.js';
@@ -12,11 +12,11 @@ import { BROKEN, FREE_COUNT, layoutOf, queueState, STARTED, USED_IDX, USED_WRAP,
 export interface RxInterrupt {
   /**
    * Asks for an interrupt with the next packet that is not consumed yet.
-   * @returns true when there are packets already: the device may have looked before we asked, so do not wait for it
+   * @returns true when there are packets already: then do not wait, as the device may have decided before we asked
    * (virtio 1.2 sections 2.7.14 and 2.8.21.3.1).
    */
   enable(): boolean;
-  /** We poll: no interrupts, please. */
+  /** Asks for no interrupts: the thread polls. */
   disable(): void;
 }
 
@@ -41,7 +41,7 @@ function splitInterrupt(spec: QueueSpec): RxInterrupt {
       return Atomics.load(u16, usedIdx) !== used;
     },
     disable() {
-      // with EVENT_IDX the flag must stay 0 (section 2.7.7.1); an event that lies behind us costs one interrupt in 65536
+      // with EVENT_IDX the flag must stay 0 (section 2.7.7.1); an event index behind us costs one interrupt in 65536
       if (!spec.eventIdx && words[STARTED] !== 0 && words[BROKEN] === 0) u16[flags] = AVAIL_F_NO_INTERRUPT;
     },
   };
@@ -61,7 +61,7 @@ function packedInterrupt(spec: QueueSpec): RxInterrupt {
       const wrap = words[USED_WRAP]!;
       i32[event] = spec.eventIdx ? idx | (wrap << 15) | (EVENT_F_DESC << 16) : EVENT_F_ENABLE << 16;
       fence();
-      if (words[FREE_COUNT] === spec.nbDesc) return false; // the device has no buffer: what lies there is of an older lap
+      if (words[FREE_COUNT] === spec.nbDesc) return false; // the device has no buffer: the descriptors are of an older lap
       const mark = wrap === 0 ? 0 : WRAP_BITS;
       return (Atomics.load(i32, desc32 + idx * DESC_WORDS + 3) & WRAP_BITS) === mark;
     },

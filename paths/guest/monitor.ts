@@ -1,12 +1,12 @@
-/** Sleeping on the word by which the device will tell of the next packet (rte_eth_get_monitor_addr): no interrupt, no system call. */
+/** Sleeping until the device writes the word that announces the next packet (rte_eth_get_monitor_addr). No system call. */
 import { openMonitor } from '../../native/monitor.js';
 import { viewsOf } from '../../native/region.js';
 import { DESC_F_AVAIL_USED, DESC_SIZE } from '../layout.js';
 import { BROKEN, layoutOf, queueState, STARTED, USED_IDX, USED_WRAP, type QueueSpec } from './queue.js';
 
 /**
- * A function that sleeps until the device uses a buffer, or for some 30 us; not at all when there are packets already, or on a
- * CPU that cannot (monitorStatus). For the thread that polls the queue.
+ * Returns a function that sleeps until the device uses a buffer, for some 30 us at most. It returns at once when there are
+ * packets already, or on a CPU that cannot sleep so (monitorStatus). For the thread that polls the queue.
  */
 export function openRxMonitor(spec: QueueSpec): () => void {
   const { words } = queueState(spec);

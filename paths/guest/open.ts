@@ -1,4 +1,4 @@
-/** From a queue's plain description to the code of its path. Called once per queue and thread, never per burst. */
+/** Opens the path of a queue from its plain description. Called once per queue and thread, never per burst. */
 import { checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { checkedRx, checkedTx } from '../checked-paths.js';
@@ -19,13 +19,13 @@ import { openTxSplit } from './tx/split.js';
 const aQueue = madeBy('port.spec()', 'path', 'mapping', 'shared');
 const aPool = madeBy('eal.mempool or context.mempool', 'spec', 'putBulk');
 
-/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
+/** Opens an Rx queue for the calling thread. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath {
   checkArguments('openRx', { spec: [spec, aQueue], pool: [pool, aPool] });
   return checkedRx(spec, pool, openPlainRx);
 }
 
-/** The transmitting side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
+/** Opens a Tx queue for the calling thread. @throws VirtioPmdError ECONFIG for SIMD code that cannot run here */
 export function openTx(spec: QueueSpec, pool: Mempool): TxPath {
   checkArguments('openTx', { spec: [spec, aQueue], pool: [pool, aPool] });
   return checkedTx(spec, pool, openPlainTx);

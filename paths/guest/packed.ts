@@ -1,4 +1,4 @@
-/** What the packed-ring paths have in common: where things lie, the doorbell, and giving empty buffers to the device. */
+/** Shared by the packed-ring paths: offsets, the doorbell, and giving empty buffers to the device. */
 import { fence, WEAK_ORDER } from '../../native/order.js';
 import { viewsOf } from '../../native/region.js';
 import { packedNeedsNotify } from '../kick.js';
@@ -10,8 +10,8 @@ import { openDoorbell, type Ring } from './doorbell.js';
 import { AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, queueState, type QueueSpec, type QueueState } from './queue.js';
 
 /**
- * Word 3 of a descriptor is id | flags << 16; these are its AVAIL and USED bits, as an Int32Array shows them. A
- * descriptor is used when both equal the wrap counter (virtio 1.2 section 2.8.1).
+ * AVAIL and USED bits in word 3 of a descriptor (id | flags << 16), as a signed 32-bit number. A descriptor is used when
+ * both equal the wrap counter (virtio 1.2 section 2.8.1).
  */
 export const WRAP_BITS = ((DESC_F_AVAIL | DESC_F_USED) << 16) | 0;
 
@@ -27,7 +27,7 @@ export interface PackedQueue extends QueueState {
   readonly desc32: number;
   /** Device event suppression: off_wrap | flags << 16. */
   readonly deviceEvent32: number;
-  /** mbufs on their way between pool and ring. */
+  /** Room for mbufs on the way between pool and ring. */
   readonly scratch: Int32Array;
 }
 
@@ -48,16 +48,16 @@ export function packedQueue(spec: QueueSpec, pool: Mempool): PackedQueue {
   };
 }
 
-/** Rings the doorbell for what SIMD code has made available. */
+/** Returns a function that rings the doorbell for what SIMD code has made available. */
 export function openKick({ spec, words }: PackedQueue): () => void {
   const ring = openDoorbell(spec.doorbell);
   return () => ring(words[AVAIL_IDX]! | (words[AVAIL_WRAP]! << 15));
 }
 
 /**
- * Makes the descriptors that begin at `first` available, all but whose word 3 is written, with one store to it; and
- * tells the device, if it wants to be told (section 2.8.21). Once per burst. `next` is the next descriptor to fill, with
- * its wrap counter; `count` descriptors were added.
+ * Makes the descriptors from `first` on available by writing word 3 of the first; the rest is written already. Then notifies
+ * the device, if it wants that (section 2.8.21). Once per burst. `next` is the next descriptor to fill, with its wrap
+ * counter; `count` descriptors were added.
  */
 export type PublishPacked = (first: number, word3: number, next: number, nextWrap: number, count: number) => void;
 
@@ -131,7 +131,7 @@ const fillerScope = {
   AVAIL_IDX, AVAIL_WRAP, FREE_COUNT, FREE_HEAD, NOMBUF, DESC_WORDS, DESC_F_WRITE, DESC_F_USED, DESC_F_AVAIL,
 };
 
-/** A function that gives the device a new buffer for every free descriptor, as far as the pool goes, and returns how many. */
+/** A function that gives the device a buffer for each free descriptor, as many as the pool has, and returns how many. */
 export function fillPacked(queue: PackedQueue): () => number {
   return specialize(filler, fillerScope, queue, publishPacked(queue));
 }
@@ -143,7 +143,7 @@ function counter(queue: PackedQueue): CountUsed {
   const { i32, desc32, size } = queue;
   return (idx, wrap, limit) => {
     let expected = wrap === 0 ? 0 : WRAP_BITS;
-    // observe: what the device wrote before it marked the first one
+    // observe: what the device wrote before it marked the first descriptor
     if ((Atomics.load(i32, desc32 + idx * DESC_WORDS + 3) & WRAP_BITS) !== expected) return 0;
     let count = 1;
     for (; count < limit; count++) {
@@ -153,7 +153,7 @@ function counter(queue: PackedQueue): CountUsed {
       }
       if ((i32[desc32 + idx * DESC_WORDS + 3]! & WRAP_BITS) !== expected) break;
     }
-    if (WEAK_ORDER) fence(); // their marks were seen before anything else of them is read
+    if (WEAK_ORDER) fence(); // the other words are read after the flags
     return count;
   };
 }

@@ -1,7 +1,7 @@
 /**
- * A started queue as plain data: the control plane makes a `QueueSpec`, posts it to whichever lcore polls the queue,
- * and its path is opened from it there. Everything that changes lives in memory that both see: the ring (shared with
- * the device) and `shared` (ours alone: the device cannot reach it).
+ * A started queue as plain data. The control plane makes a `QueueSpec` and posts it to the lcore that polls the queue, which
+ * opens the path from it. All mutable state is in memory that both threads see: the ring (shared with the device) and
+ * `shared` (private: the device cannot access it).
  *
  * One thread at a time uses a queue. The control plane touches a queue's state only while no lcore polls it.
  */
@@ -29,13 +29,13 @@ export type TxPathName =
 /** How to tell the device that there is work. */
 export type Doorbell =
   | { readonly kind: 'none' }
-  /** One that only the kernel and we hold. */
+  /** An eventfd that only the kernel and we hold. */
   | { readonly kind: 'eventfd'; readonly fd: number }
-  /** One that a back-end in another process holds too, and may do anything to. */
+  /** An eventfd that a back-end in another process holds too, and may do anything to. */
   | { readonly kind: 'peer-eventfd'; readonly fd: number }
   /** One store of `value` to the device register at byte `offset` of `mapping`: 2 bytes. */
   | { readonly kind: 'mmio'; readonly mapping: Mapping; readonly offset: number; readonly value: number }
-  /** NOTIFICATION_DATA: one store of 4 bytes, `value` in the lower half and in the upper where the driver is. */
+  /** NOTIFICATION_DATA: one store of 4 bytes, with `value` in the lower half and the driver's position in the upper. */
   | { readonly kind: 'mmio-data'; readonly mapping: Mapping; readonly offset: number; readonly value: number }
   /** `value` written with pwrite, 2 bytes: port I/O has no store. */
   | { readonly kind: 'port'; readonly fd: number; readonly offset: number; readonly value: number };
@@ -46,7 +46,7 @@ export interface QueueSpec {
   readonly queueId: number;
   /** The callback to run; chosen by paths/select. */
   readonly path: RxPathName | TxPathName;
-  /** The instruction set of a vectorized path; nothing when the path is scalar. */
+  /** The instruction set of a vectorized path; undefined when the path is scalar. */
   readonly simd: SimdIsa | undefined;
   /** Memory that holds the ring and the Tx header zone. */
   readonly mapping: Mapping;
@@ -70,13 +70,13 @@ export interface QueueSpec {
   readonly vlanStrip: boolean;
   /** Rx: the device reports a hash of each packet in the net header, which is 20 bytes then. */
   readonly hashReport?: boolean;
-  /** Rx: GUEST_CSUM or GUEST_TSO was negotiated: the net header says something about checksums and sizes. */
+  /** Rx: GUEST_CSUM or GUEST_TSO was negotiated: the net header has information on checksums and segment sizes. */
   readonly rxOffload?: boolean;
-  /** Rx: GUEST_TSO was negotiated: packets may be as long as IP lets them, 65535 bytes behind the Ethernet header. */
+  /** Rx: GUEST_TSO was negotiated: packets may have up to 65535 bytes behind the Ethernet header, the limit of IP. */
   readonly lro?: boolean;
   /** Tx: CSUM was negotiated: the net header may ask for a checksum. */
   readonly txOffload?: boolean;
-  /** Tx: HOST_TSO4 and HOST_TSO6, too: it may ask for segmentation. */
+  /** Tx: HOST_TSO4 and HOST_TSO6 were negotiated too: the net header may ask for segmentation. */
   readonly txTso?: boolean;
   /** Tx: offset in the mapping of `size` slots of TX_SLOT_SIZE bytes, for headers that cannot be pushed and indirect tables. */
   readonly txZoneOff: number;
@@ -84,13 +84,13 @@ export interface QueueSpec {
   readonly txZoneAddress: bigint;
   readonly mempool: MempoolSpec;
   readonly doorbell: Doorbell;
-  /** Rx: becomes readable when the device notifies us of packets (see interrupt.ts); without Rx interrupts nothing. */
+  /** Rx: becomes readable when the device notifies us of packets (see interrupt.ts); absent without Rx interrupts. */
   readonly interruptFd?: number | undefined;
   /** queueSharedBytes(size) bytes of private state. */
   readonly shared: SharedArrayBuffer;
 }
 
-/** A Tx slot: the net header at 0 (24 bytes kept), then an indirect table of up to 8 descriptors. */
+/** Bytes of a Tx slot: the net header at 0 (32 bytes reserved), then an indirect table of up to 8 descriptors. */
 export const TX_SLOT_SIZE = 32 + 8 * DESC_SIZE;
 export const TX_SLOT_TABLE = 32;
 /** Packets of this many segments or more never use an indirect table (VIRTIO_MAX_TX_INDIRECT). */
@@ -104,30 +104,30 @@ export const STARTED = 0;
 export const AVAIL_IDX = 1;
 /** Split: used idx (16 bits) up to which we have consumed. Packed: next descriptor to find used. */
 export const USED_IDX = 2;
-/** Descriptors that are ours: not made available to the device. */
+/** Number of free descriptors: not made available to the device. */
 export const FREE_COUNT = 3;
 /** Start of the free descriptors in `freeRing` (they are FREE_COUNT entries from here, wrapping). */
 export const FREE_HEAD = 4;
 /** Packed wrap counters, 0 or 1, of AVAIL_IDX and USED_IDX. */
 export const AVAIL_WRAP = 5;
 export const USED_WRAP = 6;
-/** 0, or why the queue stopped trusting its ring (BROKEN_*): only a reset cures it. */
+/** 0, or why the queue is broken (BROKEN_*): only a reset of the queue clears it. */
 export const BROKEN = 7;
-/** Polls that found a mergeable packet incomplete, in a row. */
+/** Consecutive polls that found a mergeable packet incomplete. */
 export const STALLED = 8;
-/** 1 once resetQueue has run: before that, zeros in `cookie` are no mbufs. */
+/** 1 once resetQueue has run: before that, zeros in `cookie` do not mean mbuf 0. */
 export const INITIALISED = 9;
-/** Packed Tx: where in `freeRing` the next id that comes back goes. */
+/** Packed Tx: index in `freeRing` for the next id that comes back. */
 export const FREE_TAIL = 10;
 const STATE_WORDS = 32;
 
 /**
- * How many polls in a row may find the same packet incomplete before the queue is broken. A device shows all buffers of
- * a packet at once; this allows for devices that do not, for some 0.1 s of polling.
+ * How many consecutive polls may find the same packet incomplete before the queue is broken. A device publishes all buffers
+ * of a packet at once; this tolerates devices that do not, for some 0.1 s of polling.
  */
 export const MAX_STALLED_POLLS = 1 << 20;
 
-/** Reasons of BROKEN; `brokenReason` has the sentences. */
+/** Values of BROKEN; `brokenReason` has the sentences. */
 export const BROKEN_INDEX = 1;
 export const BROKEN_ID = 2;
 export const BROKEN_TWICE = 3;
@@ -196,9 +196,9 @@ function checkQueue(where: string, spec: QueueSpec, pool: Mempool): void {
 }
 
 /**
- * Puts ring and state at their beginning: no descriptor with the device, all indices 0, wrap counters 1, the device
- * asked not to interrupt (we poll). Mbufs that the device held are freed; on Tx they count as `DROP_RESET`.
- * Only while the device has stopped using the ring and no lcore polls it.
+ * Initializes ring and state: no descriptor with the device, all indices 0, wrap counters 1, interrupts disabled (we poll).
+ * Mbufs that the device held are freed; on Tx they count as `DROP_RESET`. Call it only when the device has stopped using the
+ * ring and no lcore polls it.
  */
 export function resetQueue(spec: QueueSpec, pool: Mempool): void {
   checkQueue('resetQueue', spec, pool);
@@ -228,7 +228,7 @@ export function resetQueue(spec: QueueSpec, pool: Mempool): void {
 /** Frees every mbuf that the device still holds. @returns how many packets (Tx) or buffers (Rx). */
 export function reclaim(spec: QueueSpec, pool: Mempool): number {
   checkQueue('reclaim', spec, pool);
-  const { unchecked } = pool; // the program does not have these
+  const { unchecked } = pool; // the device has these mbufs, not the program
   const { cookie, words } = queueState(spec);
   if (words[INITIALISED] === 0) return 0;
   let returned = 0;
@@ -241,7 +241,7 @@ export function reclaim(spec: QueueSpec, pool: Mempool): number {
   return returned;
 }
 
-/** Ends a queue whose memory is given back: paths of it that somebody still has touch neither ring nor mempool. */
+/** Ends a queue whose memory is given back: paths that are still open access neither ring nor mempool. */
 export function retireQueue(spec: QueueSpec): void {
   const { words } = queueState(spec);
   words[FREE_COUNT] = 0;
@@ -253,8 +253,8 @@ export function isTx(spec: QueueSpec): boolean {
 }
 
 /**
- * The value for SET_VRING_BASE: where the device goes on. Split: the avail index of the next buffer it has to use.
- * Packed: bits 0-14 and 15 that index and wrap counter, 16-30 and 31 the same of the used side.
+ * The value for SET_VRING_BASE: where the device continues. Split: the avail index of the next buffer it has to use. Packed:
+ * bits 0-14 and 15 are that index and its wrap counter, 16-30 and 31 the same of the used side.
  */
 export function ringBase(spec: QueueSpec): number {
   checkArgument('ringBase', 'spec', spec, aQueueSpec);
@@ -264,12 +264,12 @@ export function ringBase(spec: QueueSpec): number {
   return (used | (used << 16)) >>> 0;
 }
 
-/** What one thread needs to receive: `recv` fills `pkts` with mbuf indices and returns how many (at most `n`). */
+/** An Rx queue in one thread: `recv` fills `pkts` with mbuf indices and returns how many (at most `n`). */
 export interface RxPath {
   readonly spec: QueueSpec;
-  /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: what goes wrong is counted. */
+  /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: errors are counted. */
   readonly recv: (pkts: Uint32Array, n: number) => number;
-  /** Gives the device all the buffers that the ring has room for. @returns how many were added. */
+  /** Gives the device as many buffers as the ring has room for. @returns how many were added. */
   readonly fill: () => number;
 }
 
@@ -277,12 +277,12 @@ export interface TxPath {
   readonly spec: QueueSpec;
   /**
    * rte_eth_tx_prepare, for packets with RTE_MBUF_F_TX_* flags: call it before `xmit`. Inserts VLAN tags, writes the sums of
-   * pseudo headers. @returns how many of the first packets can be sent; the one behind them asks for what was not negotiated,
-   * or its lengths are wrong.
+   * pseudo headers. @returns how many of the first packets can be sent; the next one asks for an offload that was not
+   * negotiated, or has wrong lengths.
    */
   readonly prepare: (pkts: Uint32Array, n: number) => number;
-  /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the rest stay the caller's. */
+  /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the caller keeps the rest. */
   readonly xmit: (pkts: Uint32Array, n: number) => number;
-  /** Frees the mbufs of what the device has sent. @returns free descriptors. */
+  /** Frees the mbufs of packets that the device has sent. @returns free descriptors. */
   readonly cleanup: () => number;
 }

@@ -1,7 +1,7 @@
 /**
- * The way into the SIMD code of the native helper: `struct vpmd_queue` of native/helper/simd.h, filled when a queue is opened, and
- * one call per burst with its address. The memory behind the addresses is a mapping or a buffer, and this file keeps a
- * reference to each (see `unmap` in native/region.ts).
+ * Calls the SIMD code of the native helper: fills a `struct vpmd_queue` (native/helper/simd.h) when a queue is opened, and
+ * passes its address once per burst. The struct holds addresses of mappings and buffers, and this file keeps a reference to
+ * each (see `unmap` in native/region.ts).
  */
 import { addressOf, simdFunctions, type SimdFunctions } from '../../native/helper.js';
 import { viewsOf } from '../../native/region.js';
@@ -9,7 +9,7 @@ import type { Mempool } from '../mempool.js';
 import { specialize } from '../specialize.js';
 import { layoutOf, queueState, type QueueSpec } from './queue.js';
 
-/** The call's result is a number of packets, and these. */
+/** The result of a call: a number of packets, under this mask, and flags. */
 export const COUNT_MASK = 0xffff;
 export const SIMD_KICK = 1 << 16;
 /** Nothing done: the burst holds packets that only the TypeScript path can send. */
@@ -17,11 +17,11 @@ export const SIMD_SCALAR = 1 << 17;
 
 const BLOCK_BYTES = 224;
 const POINTERS = 22;
-/** Of the arguments: `pkts` among the pointers, `n` among the 32-bit words. */
+/** Indices of the arguments: `pkts` among the 64-bit words, `n` among the 32-bit words. */
 const PKTS_64 = 21;
 const N_32 = 2 * POINTERS;
 
-/** Runs the SIMD code on `pkts`, at most `n` of which it fills or sends. */
+/** Runs the SIMD code on `pkts`: it fills or sends at most `n`. */
 export type RunSimd = (pkts: Uint32Array, n: number) => number;
 
 interface Block {
@@ -64,23 +64,23 @@ function makeBlock(spec: QueueSpec, pool: Mempool): Block {
 
 function runner(block: Block, address: bigint, burst: (block: bigint) => number): RunSimd {
   const { u32, u64 } = block;
-  let known: Uint32Array | undefined; // and kept: its address is in the block
+  let known: Uint32Array | undefined; // keeps the array alive: its address is in the block
   return (pkts, n) => {
     if (pkts !== known) {
       u64[PKTS_64] = addressOf(pkts);
       known = pkts;
     }
-    u32[N_32] = n < pkts.length ? n : pkts.length; // 0 when the array was detached since
+    u32[N_32] = n < pkts.length ? n : pkts.length; // 0 when the array has been detached
     return burst(address);
   };
 }
 
 const runnerScope = { PKTS_64, N_32, addressOf };
 
-/** A closure keeps only what its code names; this keeps the buffers that the SIMD code alone touches. */
+/** Keeps the buffers that only SIMD code uses alive: a closure keeps only the variables that its code names. */
 const blocks = new WeakMap<RunSimd, Block>();
 
-/** @throws VirtioPmdError ECONFIG when the queue's SIMD code cannot run here */
+/** Opens SIMD code for a queue. @throws VirtioPmdError ECONFIG when it cannot run here */
 export function openSimd(spec: QueueSpec, pool: Mempool, which: keyof SimdFunctions): RunSimd {
   const burst = simdFunctions(spec.simd!)[which];
   const block = makeBlock(spec, pool);

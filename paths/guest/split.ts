@@ -1,4 +1,4 @@
-/** What the split-ring paths have in common: where things lie, the doorbell, and giving empty buffers to the device. */
+/** Shared by the split-ring paths: offsets, the doorbell, and giving empty buffers to the device. */
 import { viewsOf } from '../../native/region.js';
 import { splitNeedsNotify } from '../kick.js';
 import { DESC_F_WRITE, DESC_WORDS, splitLayout } from '../layout.js';
@@ -27,7 +27,7 @@ export interface SplitQueue extends QueueState {
   readonly usedRing32: number;
   /** used->avail_event. */
   readonly availEvent16: number;
-  /** mbufs on their way between pool and ring. */
+  /** Room for mbufs on the way between pool and ring. */
   readonly scratch: Int32Array;
 }
 
@@ -51,7 +51,7 @@ export function splitQueue(spec: QueueSpec, pool: Mempool): SplitQueue {
   };
 }
 
-/** Publishes avail idx and tells the device, if it wants to be told (virtio 1.2 section 2.7.13). Once per burst. */
+/** Publishes avail idx and notifies the device, if it wants that (virtio 1.2 section 2.7.13). Once per burst. */
 export type PublishSplit = (newIdx: number, oldIdx: number) => void;
 
 function publisher(queue: SplitQueue, ring: Ring): PublishSplit {
@@ -100,7 +100,7 @@ function filler(queue: SplitQueue, publish: PublishSplit): () => number {
       u32[d + 1] = addrHi[m]!;
       u32[d + 2] = length;
       u32[d + 3] = DESC_F_WRITE;
-      // a device that works in order makes the same ids come round: then the line stays clean in both caches
+      // with a device that works in order the ids repeat: not storing them keeps the line clean in both caches
       const slot = ring16 + ((avail + i) & mask);
       if (u16[slot] !== id) u16[slot] = id;
     }
@@ -113,7 +113,7 @@ function filler(queue: SplitQueue, publish: PublishSplit): () => number {
 
 const fillerScope = { AVAIL_IDX, FREE_COUNT, FREE_HEAD, NOMBUF, DESC_WORDS, DESC_F_WRITE };
 
-/** A function that gives the device a new buffer for every free descriptor, as far as the pool goes, and returns how many. */
+/** A function that gives the device a buffer for each free descriptor, as many as the pool has, and returns how many. */
 export function fillSplit(queue: SplitQueue): () => number {
   return specialize(filler, fillerScope, queue, publishSplit(queue));
 }

@@ -1,7 +1,7 @@
 /**
- * What the device says of a received packet in the net header in front of it (virtio 1.2 section 5.1.6.4): its checksum,
- * and that it is several TCP segments in one. Nothing in the header is trusted: a request that points outside of the packet,
- * or that was not negotiated, costs the packet.
+ * What the net header in front of a received packet says (virtio 1.2 section 5.1.6.4): the state of its checksum, and whether
+ * it is several TCP segments in one. The header is not trusted: a packet whose header points outside of it, or uses an
+ * offload that was not negotiated, is dropped.
  */
 import { checksumOf, packetSum } from '../../checksum.js';
 import { NIL, type Mempool } from '../../mempool.js';
@@ -22,12 +22,12 @@ import {
 } from '../../layout.js';
 import type { QueueSpec } from '../queue.js';
 
-/** Reads the headers of the first `n` packets of `pkts`. @returns how many are left, in their order */
+/** Reads the headers of the first `n` packets of `pkts`. @returns how many are left, in the same order */
 export type RxOffload = (pkts: Uint32Array, n: number) => number;
 
 /**
- * What a queue does with packets before they are counted; undefined when the device says nothing about them.
- * @param counted SIMD code has counted the packets already: those that are dropped are subtracted
+ * What a queue does with packets before they are counted; undefined when no Rx offload was negotiated.
+ * @param counted SIMD code has counted the packets already: subtract the dropped ones
  */
 export function rxOffloadFor(
   spec: QueueSpec,
@@ -57,7 +57,7 @@ export function rxOffloadFor(
   };
 }
 
-/** Takes a packet off the counters that SIMD code keeps (native/helper/rx.h). */
+/** Subtracts a packet from the counters that SIMD code has updated (native/helper/burst.h). */
 function discount(stats: Float64Array, pool: Mempool, m: number): void {
   const length = pool.pktLen[m]!;
   stats[PACKETS]! -= 1;
@@ -72,7 +72,7 @@ const le16 = (u8: Uint8Array, at: number) => u8[at]! | (u8[at + 1]! << 8);
 /** @returns false when the packet is to be dropped */
 function takeOffloads(pool: Mempool, m: number, header: number, lro: boolean, parsed: PacketHeaders): boolean {
   const { u8, olFlags, tsoSegsz } = pool;
-  const flags = u8[header]!; // read once: the device may still write
+  const flags = u8[header]!; // read once: the device may still write to it
   const gsoType = u8[header + GSO_TYPE_OFF]!;
   if ((flags & (NET_HDR_F_NEEDS_CSUM | NET_HDR_F_DATA_VALID)) !== 0) {
     parseHeaders(pool, m, parsed);
@@ -88,14 +88,14 @@ function takeOffloads(pool: Mempool, m: number, header: number, lro: boolean, pa
   }
   if (gsoType === NET_HDR_GSO_NONE) return true;
   const size = le16(u8, header + GSO_SIZE_OFF);
-  // ECN and UDP segments are never negotiated
+  // ECN and UDP segmentation are never negotiated
   if (!lro || size === 0 || (gsoType !== NET_HDR_GSO_TCPV4 && gsoType !== NET_HDR_GSO_TCPV6)) return false;
   olFlags[m]! |= RTE_MBUF_F_RX_LRO | RTE_MBUF_F_RX_L4_CKSUM_NONE;
   tsoSegsz[m] = size;
   return true;
 }
 
-/** Finishes a checksum whose place no flag of an mbuf could tell. @returns false when it is not inside the packet */
+/** Completes a checksum in a place for which mbufs have no flag. @returns false when it is not inside the packet */
 function complete(pool: Mempool, m: number, start: number, offset: number): boolean {
   if (start < ETHER_HDR_LEN || start + offset + 2 > pool.pktLen[m]!) return false;
   const checksum = checksumOf(packetSum(pool, m, start));

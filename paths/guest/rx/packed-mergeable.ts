@@ -45,25 +45,25 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
     if (n > outstanding) n = outstanding;
     const count = n > 0 ? countUsed(idx, wrap, n) : 0;
     if (count === 0) {
-      if (free !== 0) fill(); // the pool was empty when they came free
+      if (free !== 0) fill(); // the pool was empty when they became free
       return 0;
     }
     let tail = words[FREE_HEAD]! + free;
     if (tail >= size) tail -= size;
     let nb = 0;
-    let i = 0; // buffers taken
+    let i = 0; // number of buffers taken
     while (i < count) {
       const d = desc32 + idx * DESC_WORDS;
       const id = i32[d + 3]! & 0xffff;
-      const length = i32[d + 2]! - hdrSize; // above 2^31 it is negative: a runt
+      const length = i32[d + 2]! - hdrSize; // from 2^31 on it is negative: a runt
       const m = id < size ? cookie[id]! : NIL;
       if (m === NIL) {
         words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;
         break;
       }
-      const segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 is taken for 1, as DPDK and QEMU do
+      const segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 counts as 1, as in DPDK and QEMU
       if (segments > 1 && segments <= segmentLimit && i + segments > count) {
-        // The rest may be beyond this burst, or not there yet: then leave the packet to the next poll.
+        // the rest may be beyond this burst, or not used yet: then leave the packet to the next poll
         const there = i + segments > outstanding ? 0 : countUsed(idx, wrap, segments);
         if (there < segments) {
           if (i === 0 && ++words[STALLED]! > MAX_STALLED_POLLS) words[BROKEN] = BROKEN_STALLED;
@@ -113,15 +113,15 @@ function rxPackedMergeable(queue: PackedQueue, fill: () => number, countUsed: Co
   }
 
   /**
-   * Chains the other `rest` buffers of a packet, all of them used, to its first one `m`. A packet with a part that
-   * cannot be, or whose first one is not `sound`, is dropped whole. @returns false when it was.
+   * Chains the other `rest` buffers of a packet, all of them used, to its first one `m`. Drops the whole packet when a buffer
+   * has an invalid length or the first one is not `sound`. @returns false when it was dropped.
    */
   function gather(m: number, rest: number, sound: boolean, idx: number, tail: number): boolean {
     let last = m;
     for (let k = 0; k < rest; k++) {
       const d = desc32 + idx * DESC_WORDS;
       const id = i32[d + 3]! & 0xffff;
-      const length = i32[d + 2]!; // above 2^31 it is negative
+      const length = i32[d + 2]!; // from 2^31 on it is negative
       const segment = id < size ? cookie[id]! : NIL;
       if (segment === NIL) {
         words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;

@@ -1,6 +1,6 @@
 /**
- * `virtio_recv_pkts_packed_vec`: what packed.ts does, by SIMD code of the native helper (native/helper/rx-packed.h). Both work
- * on the same state, so that a burst too small for the call to pay is left to the TypeScript.
+ * `virtio_recv_pkts_packed_vec`: packed.ts as SIMD code of the native helper (native/helper/rx-packed.h). Both use the same
+ * state, so that TypeScript can handle bursts that are too small for a call to pay off.
  */
 import { DESC_WORDS } from '../../layout.js';
 import type { Mempool } from '../../mempool.js';
@@ -11,14 +11,14 @@ import { BROKEN, STARTED, USED_IDX, USED_WRAP, type QueueSpec, type RxPath } fro
 import { finishCounted } from './finish.js';
 import { openRxPacked } from './packed.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
+/** Below so many packets TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
 function rxPackedVec(queue: PackedQueue, scalar: RxPath, run: RunSimd, kick: () => void, threshold: number): RxPath {
   const { spec, pool, words, stats, i32, size, desc32 } = queue;
-  // that all of it is one function, and the doorbell another, keeps `recv` short: a longer one V8 does not inline into the
-  // caller's loop, which costs 4 ns of 23 per packet (Node 20, AMD EPYC Milan; seen for sure with
-  // --no-concurrent-recompilation, else now and then)
+  // one function for the end of a burst and one for the doorbell keep `recv` short: V8 does not inline a longer one into the
+  // caller's loop, which costs 4 ns of 23 per packet (Node 20, AMD EPYC Milan; always with --no-concurrent-recompilation,
+  // else now and then)
   const finish = finishCounted(spec, pool, stats);
 
   function recv(pkts: Uint32Array, n: number): number {
@@ -45,7 +45,7 @@ const scope = {
   STARTED, BROKEN, USED_IDX, USED_WRAP, DESC_WORDS, WRAP_BITS, COUNT_MASK, SIMD_KICK, finishCounted,
 };
 
-/** Opens the path for the calling thread. @param threshold packets that make a call worth it */
+/** Opens the path for the calling thread. @param threshold packets from which a call pays off */
 export function openRxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {
   const run = openSimd(spec, pool, 'rxPacked');
   const queue = packedQueue(spec, pool);

@@ -34,7 +34,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
     if (n > outstanding) n = outstanding;
     const count = n > 0 ? countUsed(idx, wrap, n) : 0;
     if (count === 0) {
-      if (free !== 0) fill(); // the pool was empty when they came free
+      if (free !== 0) fill(); // the pool was empty when they became free
       return 0;
     }
     let tail = words[FREE_HEAD]! + free;
@@ -43,7 +43,7 @@ function rxPacked(queue: PackedQueue, fill: () => number, countUsed: CountUsed):
     for (let i = 0; i < count; i++) {
       const d = desc32 + idx * DESC_WORDS;
       const id = i32[d + 3]! & 0xffff;
-      const length = i32[d + 2]! - hdrSize; // above 2^31 it is negative: a runt
+      const length = i32[d + 2]! - hdrSize; // from 2^31 on it is negative: a runt
       const m = id < size ? cookie[id]! : NIL;
       if (m === NIL) {
         words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;

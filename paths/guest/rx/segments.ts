@@ -1,4 +1,4 @@
-/** Packets of several buffers: what the mergeable paths do with each buffer once it is off the ring. */
+/** Packets of several buffers: what the mergeable paths do with each buffer after taking it off the ring. */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
 import { countDrop, DROP_SEGMENTS } from '../../stats.js';
@@ -6,15 +6,15 @@ import { maxLength } from '../burst.js';
 import type { QueueSpec } from '../queue.js';
 
 export interface Segments {
-  /** Chains `segment`, which holds `length` bytes, behind `last`, the last one of packet `m`. @returns whether that length can be */
+  /** Chains `segment`, with `length` bytes, behind `last`, the last of packet `m`. @returns whether the length is valid */
   readonly append: (m: number, last: number, segment: number, length: number) => boolean;
-  /** Ends packet `m`, and drops it whole when a part of it was not `sound`, or it is too long. @returns false when it was */
+  /** Ends packet `m`. Drops all of it when it is not `sound`, or too long. @returns false when it was dropped */
   readonly end: (m: number, sound: boolean) => boolean;
 }
 
 function segments(spec: QueueSpec, pool: Mempool, stats: Float64Array): Segments {
   const { dataOff, dataLen, pktLen, next, nbSegs } = pool;
-  const start = pool.headroom - spec.hdrSize; // no header in these: data begins where the buffer does
+  const start = pool.headroom - spec.hdrSize; // no net header in these: data begins at the start of the buffer
   const room = pool.dataRoom + spec.hdrSize;
   const lengthLimit = maxLength(spec);
 

@@ -1,8 +1,8 @@
 /**
  * `virtio_recv_pkts_inorder`: split ring, used in the order made available, mergeable or not.
  *
- * Descriptor, avail entry and used entry of a buffer all have the same number, its count modulo the ring's size: there
- * are no ids to keep, and avail entries are written once and stay.
+ * Descriptor, avail entry and used entry of a buffer have the same index, its running number modulo the ring's size. So
+ * there are no ids to keep, and avail entries are written once.
  */
 import { DESC_F_WRITE, DESC_WORDS, ETHER_HDR_LEN, NUM_BUFFERS_OFF } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
@@ -69,7 +69,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     const visible = (Atomics.load(u16, used16 + 1) - used) & 0xffff; // observe: entries up to the index are written
     const free = words[FREE_COUNT]!;
     if (visible === 0) {
-      if (free !== 0) fill(); // the pool was empty when they came free
+      if (free !== 0) fill(); // the pool was empty when they became free
       return 0;
     }
     if (visible > nbDesc - free) {
@@ -91,9 +91,9 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
       const length = u32[usedRing32 + 2 * slot + 1]! - hdrSize;
       let segments = 1;
       if (mergeable) {
-        segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 is taken for 1, as DPDK and QEMU do
+        segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 counts as 1, as in DPDK and QEMU
         if (segments > 1 && segments <= segmentLimit && i + segments > visible) {
-          // Not all there yet: leave it to the next poll.
+          // not all buffers are used yet: leave it to the next poll
           if (i === 0 && ++words[STALLED]! > MAX_STALLED_POLLS) words[BROKEN] = BROKEN_STALLED;
           break;
         }
@@ -125,7 +125,7 @@ function rxSplitInorder(queue: SplitQueue, publish: PublishSplit): RxPath {
     return finish(pkts, nb);
   }
 
-  /** As gather of split-mergeable.ts, with slots for ids. */
+  /** As `gather` in split-mergeable.ts, with ring slots instead of ids. */
   function gather(m: number, segments: number, sound: boolean, used: number): boolean {
     let last = m;
     for (let k = 0; k < segments - 1; k++) {

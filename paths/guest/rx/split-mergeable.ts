@@ -41,7 +41,7 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
     const visible = (Atomics.load(u16, used16 + 1) - used) & 0xffff; // observe: entries up to the index are written
     let free = words[FREE_COUNT]!;
     if (visible === 0) {
-      if (free !== 0) fill(); // the pool was empty when they came free
+      if (free !== 0) fill(); // the pool was empty when they became free
       return 0;
     }
     if (visible > nbDesc - free) {
@@ -63,9 +63,9 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
         words[BROKEN] = id <= mask ? BROKEN_TWICE : BROKEN_ID;
         break;
       }
-      const segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 is taken for 1, as DPDK and QEMU do
+      const segments = buffers[(numBuffersOff + m * stride) >> 1]!; // 0 counts as 1, as in DPDK and QEMU
       if (segments > 1 && segments <= segmentLimit && i + segments > visible) {
-        // Not all there yet: leave it to the next poll.
+        // not all buffers are used yet: leave it to the next poll
         if (i === 0 && ++words[STALLED]! > MAX_STALLED_POLLS) words[BROKEN] = BROKEN_STALLED;
         break;
       }
@@ -99,8 +99,8 @@ function rxSplitMergeable(queue: SplitQueue, fill: () => number): RxPath {
   }
 
   /**
-   * Chains the other buffers of a packet, all of them visible, to its first one `m`. A packet with a part that cannot
-   * be, or whose first one is not `sound`, is dropped whole. @returns false when it was.
+   * Chains the other buffers of a packet, all of them visible, to its first one `m`. Drops the whole packet when a buffer has
+   * an invalid length or the first one is not `sound`. @returns false when it was dropped.
    */
   function gather(m: number, segments: number, sound: boolean, used: number, free: number): boolean {
     const head = words[FREE_HEAD]!;

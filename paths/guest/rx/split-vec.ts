@@ -1,6 +1,6 @@
 /**
- * `virtio_recv_pkts_vec`: what split.ts does, by SIMD code of the native helper (native/helper/rx-split.h). Both work on the
- * same state, so that a burst too small for the call to pay is left to the TypeScript.
+ * `virtio_recv_pkts_vec`: split.ts as SIMD code of the native helper (native/helper/rx-split.h). Both use the same state, so
+ * that TypeScript can handle bursts that are too small for a call to pay off.
  */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
@@ -11,7 +11,7 @@ import { finishCounted } from './finish.js';
 import { openRxSplit } from './split.js';
 import { splitQueue, type SplitQueue } from '../split.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
+/** Below so many packets TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
 function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunSimd, ring: Ring, threshold: number): RxPath {
@@ -33,7 +33,7 @@ function rxSplitVec(queue: SplitQueue, scalar: RxPath, run: RunSimd, ring: Ring,
 
 const scope = { STARTED, BROKEN, AVAIL_IDX, USED_IDX, COUNT_MASK, SIMD_KICK, finishCounted };
 
-/** Opens the path for the calling thread. @param threshold packets that make a call worth it */
+/** Opens the path for the calling thread. @param threshold packets from which a call pays off */
 export function openRxSplitVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): RxPath {
   const run = openSimd(spec, pool, 'rxSplit');
   const ring = openDoorbell(spec.doorbell);

@@ -34,7 +34,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
     let count = (Atomics.load(u16, used16 + 1) - used) & 0xffff; // observe: entries up to the index are written
     let free = words[FREE_COUNT]!;
     if (count === 0) {
-      if (free !== 0) fill(); // the pool was empty when they came free
+      if (free !== 0) fill(); // the pool was empty when they became free
       return 0;
     }
     if (count > nbDesc - free) {
@@ -43,7 +43,7 @@ function rxSplit(queue: SplitQueue, fill: () => number): RxPath {
     }
     if (n > MAX_BURST) n = MAX_BURST;
     if (count > n) count = n;
-    // end on a cache line of the used ring, as DPDK does: the next burst then does not share it with the writer
+    // end at a cache line of the used ring, as DPDK does: the next burst then does not share a line with the device's writes
     if (count > 4) count -= (used + count) & 3;
 
     const head = words[FREE_HEAD]!;

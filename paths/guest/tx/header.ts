@@ -1,4 +1,4 @@
-/** The net header in front of every packet that is sent, and where it goes (virtio 1.2 section 5.1.6.2). */
+/** The net header in front of every packet that is sent, and its place (virtio 1.2 section 5.1.6.2). */
 import { viewsOf } from '../../../native/region.js';
 import { DESC_F_NEXT, DESC_WORDS } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
@@ -7,9 +7,9 @@ import { MAX_TX_INDIRECT, TX_SLOT_SIZE, TX_SLOT_TABLE, type QueueSpec } from '..
 import { asksForOffload, writeOffloadHeader } from './offload.js';
 
 /**
- * Writes the header of mbuf `m` at its element offset `off`, which is even. Without offloads it is zeros, of which only those
- * are stored that are not there already: an unconditional store costs up to 20 % (DPDK c9ea670c1d), as it takes the cache
- * line away from the other side.
+ * Writes the header of mbuf `m` at its element offset `off`, which is even. Without offloads the header is zeros, and words
+ * that are zero already are not stored: an unconditional store costs up to 20 % (DPDK c9ea670c1d), as it takes the cache line
+ * from the other side.
  */
 export type PushHeader = (m: number, off: number) => void;
 
@@ -41,7 +41,7 @@ export function pushHeaderFor(spec: QueueSpec, pool: Mempool): PushHeader {
   };
 }
 
-/** The queue's zone of slots, one per descriptor id: a header that cannot be pushed, and an indirect table. */
+/** The queue's zone of slots, one per descriptor id: each for a header that cannot be pushed, and an indirect table. */
 export class TxZone {
   private readonly u16: Uint16Array;
   private readonly u32: Uint32Array;
@@ -61,7 +61,7 @@ export class TxZone {
     this.addressHi = Number(spec.txZoneAddress >> 32n);
   }
 
-  /** Descriptor words 0 to 2 at `d`: the header of `m`, in slot `id`. */
+  /** Writes the header of `m` to slot `id`, and descriptor words 0 to 2 at `d` for it. */
   writeHeader(ring: Uint32Array, d: number, id: number, m: number): void {
     const { u16, spec, pool } = this;
     const { hdrSize, txOffload } = spec;
@@ -74,7 +74,7 @@ export class TxZone {
     ring[d + 2] = hdrSize;
   }
 
-  /** Fills the indirect table of slot `id` with header and segments of `m`, and descriptor words 0 to 2 at `d`. */
+  /** Fills the indirect table of slot `id` with header and segments of `m`, and writes descriptor words 0 to 2 at `d`. */
   writeTable(ring: Uint32Array, d: number, id: number, m: number): void {
     const { u32, pool } = this;
     const slot = id * TX_SLOT_SIZE;
@@ -95,7 +95,7 @@ export class TxZone {
   }
 }
 
-/** Descriptor words 0 to 2 at `d`: the data of segment `m`. */
+/** Writes descriptor words 0 to 2 at `d` for the data of segment `m`. */
 export function writeSegment(ring: Uint32Array, d: number, pool: Mempool, m: number): void {
   ring[d] = pool.addrLo[m]! + pool.dataOff[m]!;
   ring[d + 1] = pool.addrHi[m]!;

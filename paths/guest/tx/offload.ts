@@ -1,6 +1,6 @@
 /**
- * What packets that are sent ask of the device: their checksum completed, or cut into TCP segments (virtio 1.2 section
- * 5.1.6.2). `prepare` makes the packet as the device wants it, the net header tells the device.
+ * Tx offloads: the device completes checksums and cuts packets into TCP segments (virtio 1.2 section 5.1.6.2). `prepare`
+ * makes the packet as the device needs it; the net header requests the offload.
  */
 import { bigEndian16 } from '../../bytes.js';
 import { fold, pseudoSum4, pseudoSum6 } from '../../checksum.js';
@@ -24,15 +24,15 @@ const VLAN_TAG_LEN = 4;
 const IPV4_MIN_LEN = 20;
 const IPV6_LEN = 40;
 const TCP_MIN_LEN = 20;
-/** The value of RTE_MBUF_F_TX_L4_MASK that is left: a CRC, which no virtio device computes. */
+/** The remaining value of RTE_MBUF_F_TX_L4_MASK: a CRC, which no virtio device computes. */
 const SCTP_CKSUM = 2 << 28;
 
-/** Whether the flags of `m` ask for something that goes into the net header. */
+/** Whether the flags of `m` request an offload that goes into the net header. */
 export function asksForOffload(pool: Mempool, m: number): boolean {
   return (pool.olFlags[m]! & RTE_MBUF_F_TX_HEADER_MASK) !== 0;
 }
 
-/** Writes the net header of `m`, which asks for something, as 16-bit words from `half` on. */
+/** Writes the net header of `m`, which requests an offload, as 16-bit words from index `half` on. */
 export function writeOffloadHeader(u16: Uint16Array, half: number, spec: QueueSpec, pool: Mempool, m: number): void {
   const { l2Len, l3Len, l4Len, tsoSegsz } = pool;
   const flags = pool.olFlags[m]!;
@@ -47,7 +47,7 @@ export function writeOffloadHeader(u16: Uint16Array, half: number, spec: QueueSp
   for (let i = 5; i < spec.hdrSize >> 1; i++) u16[half + i] = 0;
 }
 
-/** Where the checksum is behind the start of the L4 header. */
+/** Byte offset of the checksum in the L4 header. */
 function checksumOffset(flags: number): number {
   if ((flags & RTE_MBUF_F_TX_TCP_SEG) !== 0) return TCP_CHECKSUM_OFF;
   return (flags & RTE_MBUF_F_TX_L4_MASK) === RTE_MBUF_F_TX_UDP_CKSUM ? UDP_CHECKSUM_OFF : TCP_CHECKSUM_OFF;
@@ -55,8 +55,8 @@ function checksumOffset(flags: number): number {
 
 /**
  * rte_eth_tx_prepare: inserts VLAN tags, writes the checksums of pseudo headers where checksums are to be completed.
- * @returns how many of the first packets can be sent; the one behind them asks for what was not negotiated, or says of its
- * headers what cannot be.
+ * @returns how many of the first packets can be sent; the next one asks for an offload that was not negotiated, or its header
+ * lengths are invalid.
  */
 export type Prepare = (pkts: Uint32Array, n: number) => number;
 
@@ -77,12 +77,12 @@ function preparePacket(spec: QueueSpec, pool: Mempool, m: number): boolean {
   return !asksForOffload(pool, m) || writePseudoChecksum(spec, pool, m);
 }
 
-/** rte_vlan_insert: no device of this kind does it. */
+/** rte_vlan_insert: virtio devices cannot do it. */
 function insertVlan(pool: Mempool, m: number): boolean {
   const { u8, dataOff, dataLen, pktLen, l2Len, olFlags, vlanTci } = pool;
   if (dataOff[m]! < VLAN_TAG_LEN || dataLen[m]! < ETHER_HDR_LEN || dataLen[m]! + VLAN_TAG_LEN > 0xffff) return false;
   const at = pool.dataStart(m) - VLAN_TAG_LEN;
-  u8.copyWithin(at, at + VLAN_TAG_LEN, at + VLAN_TAG_LEN + 12); // both MAC addresses make room
+  u8.copyWithin(at, at + VLAN_TAG_LEN, at + VLAN_TAG_LEN + 12); // moves both MAC addresses to make room
   u8[at + 12] = 0x81;
   u8[at + 13] = 0x00;
   u8[at + 14] = vlanTci[m]! >> 8;
@@ -96,8 +96,8 @@ function insertVlan(pool: Mempool, m: number): boolean {
 }
 
 /**
- * Virtio wants the sum of the pseudo header, with the length of the whole packet even when it is to be cut, where the
- * checksum goes (section 5.1.6.2.1, "csum").
+ * Writes the sum of the pseudo header into the checksum field, as virtio requires, with the length of the whole packet even
+ * when it is to be segmented (section 5.1.6.2.1, "csum").
  */
 function writePseudoChecksum(spec: QueueSpec, pool: Mempool, m: number): boolean {
   const { u8, dataLen, pktLen, l2Len, l3Len, l4Len, tsoSegsz } = pool;

@@ -1,7 +1,7 @@
 /**
- * `virtio_xmit_pkts_packed_vec`: what packed.ts does with IN_ORDER, by SIMD code of the native helper
- * (native/helper/tx-packed.h). Both work on the same state: bursts too small for the call to pay, and those with packets of
- * several segments or without room for the header, or that ask for offloads, are left to the TypeScript.
+ * `virtio_xmit_pkts_packed_vec`: packed.ts with IN_ORDER as SIMD code of the native helper (native/helper/tx-packed.h). Both
+ * use the same state. TypeScript handles bursts that are too small for a call to pay off, and bursts with packets of several
+ * segments, without room for the header, or with offloads.
  */
 import type { Mempool } from '../../mempool.js';
 import { specialize } from '../../specialize.js';
@@ -11,7 +11,7 @@ import { BROKEN, STARTED, type QueueSpec, type TxPath } from '../queue.js';
 import { asksForOffload } from './offload.js';
 import { openTxPacked } from './packed.js';
 
-/** Packets below which the TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
+/** Below so many packets TypeScript is faster: docs/decisions/0007-simd-per-burst.md. */
 const WORTH_A_CALL = 4;
 
 function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunSimd, kick: () => void, threshold: number): TxPath {
@@ -38,7 +38,7 @@ function txPackedVec(queue: PackedQueue, scalar: TxPath, run: RunSimd, kick: () 
 
 const scope = { STARTED, BROKEN, COUNT_MASK, SIMD_KICK, SIMD_SCALAR, asksForOffload };
 
-/** Opens the path for the calling thread. @param threshold packets that make a call worth it */
+/** Opens the path for the calling thread. @param threshold packets from which a call pays off */
 export function openTxPackedVec(spec: QueueSpec, pool: Mempool, threshold = WORTH_A_CALL): TxPath {
   const run = openSimd(spec, pool, 'txPacked');
   const queue = packedQueue(spec, pool);

@@ -77,7 +77,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
       }
       cookie[id] = m;
       chain[id] = needed;
-      // the first descriptor of the burst is shown last, by publish; the device looks at no other before that one
+      // publish writes the first descriptor of the burst last; the device reads no other before that one
       if (i === 0) firstWord3 = word3;
       else u32[desc32 + idx * DESC_WORDS + 3] = word3;
       free -= needed;
@@ -98,7 +98,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
     return i;
   }
 
-  /** Header, then one descriptor per segment. The first one's word 3 is left to the caller. */
+  /** Writes a descriptor for the header and one per segment. The caller writes word 3 of the first one. */
   function putChain(m: number, idx: number, wrap: number, id: number, needed: number): void {
     zone.writeHeader(u32, desc32 + idx * DESC_WORDS, id, m);
     let segment = m;
@@ -115,14 +115,14 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
     }
   }
 
-  /** A packet that will never fit would hold up its queue for ever. */
+  /** Drops a packet that can never fit: it would block the queue for ever. */
   function dropImpossible(m: number): number {
     stats[DROP_TX]! += 1;
     pool.free(m);
     return 1;
   }
 
-  /** In the middle of a burst: cleans up for a packet that finds too little room. @returns free descriptors. */
+  /** Cleans up in the middle of a burst, for a packet with too little room. @returns free descriptors. */
   function makeRoom(free: number, head: number): number {
     words[FREE_COUNT] = free;
     words[FREE_HEAD] = head;
@@ -144,7 +144,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
     let tail = words[FREE_TAIL]!;
     let done = 0;
     while (free < nbDesc) {
-      const word3 = i32[desc32 + idx * DESC_WORDS + 3]!; // mark and id in one load: no order between them to keep
+      const word3 = i32[desc32 + idx * DESC_WORDS + 3]!; // flags and id in one load need no ordering
       if ((word3 & WRAP_BITS) !== (wrap === 0 ? 0 : WRAP_BITS)) break;
       const id = word3 & 0xffff;
       const m = id < size ? cookie[id]! : NIL;
@@ -171,7 +171,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
     words[FREE_TAIL] = tail;
   }
 
-  /** A used descriptor says "all packets up to id": ids are the numbers of their first descriptors. */
+  /** A used descriptor completes all packets up to its id: ids are the indices of the packets' first descriptors. */
   function cleanupInorder(): void {
     let idx = words[USED_IDX]!;
     let wrap = words[USED_WRAP]!;
@@ -185,7 +185,7 @@ function txPacked(queue: PackedQueue, zone: TxZone, publish: PublishPacked): TxP
         words[BROKEN] = last < size ? BROKEN_TWICE : BROKEN_ID;
         break;
       }
-      // Ends: `last` is outstanding, and every packet between here and there is.
+      // terminates: `last` is outstanding, and so is every packet up to it
       for (let current = NIL; current !== last;) {
         current = idx;
         const m = cookie[current]!;

@@ -1,9 +1,9 @@
 /**
  * `virtio_xmit_pkts_inorder`: split ring, completed in the order made available.
  *
- * Descriptors are taken and come back in ring order, so `FREE_HEAD` is the next one to take and the oldest one with the
- * device is as far behind it as there are descriptors outstanding. Clean-up needs the used index alone. Packets whose
- * header cannot be pushed take a chain; never an indirect table, as in DPDK.
+ * Descriptors are taken and come back in ring order. So `FREE_HEAD` is the next one to take, and its distance to the oldest
+ * one with the device is the number of outstanding descriptors. Clean-up needs only the used index. Packets whose header
+ * cannot be pushed take a chain; never an indirect table, as in DPDK.
  */
 import { DESC_F_NEXT, DESC_WORDS } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
@@ -78,7 +78,7 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
     return i;
   }
 
-  /** Header, then one descriptor per segment, in ring order (section 2.7.5.3.1: next is x + 1, and 0 in the last). */
+  /** Writes a descriptor for the header and one per segment, in ring order (2.7.5.3.1: next is x + 1, and 0 in the last). */
   function putChain(m: number, head: number, needed: number): void {
     let d = desc32 + head * DESC_WORDS;
     zone.writeHeader(u32, d, head, m);
@@ -93,14 +93,14 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
     u32[d + 3] = 0;
   }
 
-  /** A packet that will never fit would hold up its queue for ever. */
+  /** Drops a packet that can never fit: it would block the queue for ever. */
   function dropImpossible(m: number): number {
     stats[DROP_TX]! += 1;
     pool.free(m);
     return 1;
   }
 
-  /** In the middle of a burst: cleans up for a packet that finds too little room. @returns free descriptors. */
+  /** Cleans up in the middle of a burst, for a packet with too little room. @returns free descriptors. */
   function makeRoom(free: number, head: number): number {
     words[FREE_COUNT] = free;
     words[FREE_HEAD] = head;
@@ -123,7 +123,7 @@ function txSplitInorder(queue: SplitQueue, zone: TxZone, publish: PublishSplit):
     for (; i < count; i++) {
       const m = cookie[oldest]!;
       if (m === NIL) {
-        words[BROKEN] = BROKEN_ORDER; // more completions than packets: chains count once
+        words[BROKEN] = BROKEN_ORDER; // more completions than packets: a chain counts once
         break;
       }
       cookie[oldest] = NIL;

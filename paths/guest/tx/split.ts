@@ -1,8 +1,8 @@
 /**
  * `virtio_xmit_pkts`: split ring, completed in any order.
  *
- * A packet takes one descriptor when its header can be pushed in front of the data; one that refers to an indirect table
- * when it cannot and INDIRECT_DESC was negotiated; else one for the header and one per segment.
+ * A packet takes one descriptor when its header can be pushed in front of the data. If not, it takes one that refers to an
+ * indirect table when INDIRECT_DESC was negotiated; else one for the header and one per segment.
  */
 import { DESC_F_INDIRECT, DESC_F_NEXT, DESC_WORDS } from '../../layout.js';
 import { NIL, type Mempool } from '../../mempool.js';
@@ -38,7 +38,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
 
   function xmit(pkts: Uint32Array, n: number): number {
     if (words[STARTED] === 0 || words[BROKEN] !== 0) return 0;
-    // Lazily: to look at the used index on every burst would take its line from the device every time.
+    // lazily: reading the used index in every burst would take its cache line from the device each time
     if (words[FREE_COUNT]! < n + freeThresh) cleanup();
 
     const oldAvail = words[AVAIL_IDX]!;
@@ -76,7 +76,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
       head = (head + needed) & mask;
       free -= needed;
       const slot = ring16 + (avail & mask);
-      if (u16[slot] !== id) u16[slot] = id; // see filler in split.ts
+      if (u16[slot] !== id) u16[slot] = id; // see `filler` in ../split.ts
       avail = (avail + 1) & 0xffff;
     }
     if (i === 0) return 0;
@@ -87,7 +87,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
     return i;
   }
 
-  /** Header, then one descriptor per segment, in the `needed` free ids from `head` on; `link` remembers them. */
+  /** Writes a descriptor for the header and one per segment, in the `needed` free ids from `head` on; `link` keeps them. */
   function putChain(m: number, head: number, needed: number): void {
     let id = freeRing[head]!;
     zone.writeHeader(u32, desc32 + id * DESC_WORDS, id, m);
@@ -103,14 +103,14 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
     u32[desc32 + id * DESC_WORDS + 3] = 0;
   }
 
-  /** A packet that will never fit would hold up its queue for ever. */
+  /** Drops a packet that can never fit: it would block the queue for ever. */
   function dropImpossible(m: number): number {
     stats[DROP_TX]! += 1;
     pool.free(m);
     return 1;
   }
 
-  /** In the middle of a burst: cleans up for a packet that finds too little room. @returns free descriptors. */
+  /** Cleans up in the middle of a burst, for a packet with too little room. @returns free descriptors. */
   function makeRoom(free: number, head: number): number {
     words[FREE_COUNT] = free;
     words[FREE_HEAD] = head;
@@ -130,7 +130,7 @@ function txSplit(queue: SplitQueue, zone: TxZone, publish: PublishSplit): TxPath
     let done = 0;
     let i = 0;
     for (; i < count; i++) {
-      let id = u32[usedRing32 + 2 * ((used + i) & mask)]!; // its length says nothing on Tx
+      let id = u32[usedRing32 + 2 * ((used + i) & mask)]!; // its length has no meaning on Tx
       const m = id <= mask ? cookie[id]! : NIL;
       if (m === NIL) {
         words[BROKEN] = id <= mask ? BROKEN_TWICE : BROKEN_ID;
