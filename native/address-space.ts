@@ -1,4 +1,4 @@
-/** Ranges of addresses that are ours before anything is mapped there, and stay ours afterwards. */
+/** Reserving address space: ranges stay reserved before, between and after the mappings that are put there. */
 import { SystemError } from './errors.js';
 import { c, check, lastErrno } from './libc.js';
 
@@ -13,8 +13,8 @@ const MAP_NORESERVE = 0x4000;
 const isMapFailed = (address: number | bigint) => BigInt.asIntN(64, BigInt(address)) === -1n;
 
 /**
- * Zero pages that cost nothing until they are written to; where the kernel would count them all the same
- * (vm.overcommit_memory=2), pages that cannot be touched.
+ * Zero pages, which take no memory until they are written to. Where the kernel counts them nevertheless
+ * (vm.overcommit_memory=2), pages without access.
  */
 function zeroPages(at: number, byteLength: number): number | bigint {
   const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (at === 0 ? 0 : MAP_FIXED);
@@ -22,7 +22,7 @@ function zeroPages(at: number, byteLength: number): number | bigint {
   return isMapFailed(address) ? c.mmap(at, byteLength, PROT_NONE, flags, -1, 0) : address;
 }
 
-/** Address space that nothing else will be mapped to. @returns where it begins, or undefined: there is none. */
+/** Reserves `byteLength` bytes of address space. @returns the first address; undefined when there is not enough. */
 export function reserve(byteLength: number): number | undefined {
   const address = zeroPages(0, byteLength);
   return isMapFailed(address) ? undefined : Number(address);
@@ -33,7 +33,7 @@ export function unreserve(at: number, byteLength: number): void {
   check(c.munmap(at, byteLength), 'munmap');
 }
 
-/** Maps `byteLength` bytes of `fd` from `offset` into reserved address space. @throws SystemError; it stays reserved then */
+/** Maps `byteLength` bytes of `fd` from `offset` into a reserved range. @throws SystemError; the range stays reserved */
 export function mapInReserved(at: number, byteLength: number, fd: number, offset: number): void {
   const address = c.mmap(at, byteLength, PROT_READ_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
   if (!isMapFailed(address)) return;
@@ -42,7 +42,7 @@ export function mapInReserved(at: number, byteLength: number, fd: number, offset
   throw new SystemError('mmap', errno, `${byteLength} bytes at offset ${offset}`);
 }
 
-/** Puts zero pages in the place of what is mapped there. @returns false when the kernel has none: the range is no longer reserved. */
+/** Replaces what is mapped there with zero pages. @returns false when the kernel refuses: the range is no longer reserved. */
 export function clearReserved(at: number, byteLength: number): boolean {
   if (!isMapFailed(zeroPages(at, byteLength))) return true;
   c.munmap(at, byteLength);

@@ -1,10 +1,10 @@
 /**
- * Signalling an eventfd by way of Linux AIO: the completion of a request adds 1 to an eventfd (IOCB_FLAG_RESFD), and the
- * kernel does that without looking at the flags of the file and without waiting: a full counter stays full. write(2) waits
- * when a peer has cleared O_NONBLOCK and filled the counter, and pwritev2 with RWF_NOWAIT is refused for eventfds.
+ * Signalling an eventfd through Linux AIO. The completion of a request adds 1 to an eventfd (IOCB_FLAG_RESFD). The kernel
+ * ignores the flags of the file and never waits: a full counter stays full. write(2) waits when a peer has cleared
+ * O_NONBLOCK and filled the counter, and pwritev2 with RWF_NOWAIT is refused for eventfds.
  *
- * The request is a read of no bytes, which is complete before io_submit returns. It is one of the eventfd itself, which
- * since Linux 5.8 completes with EINVAL (fewer than 8 bytes) and needs no other file; before that of /dev/null.
+ * The request is a read of no bytes, which is complete before io_submit returns. Since Linux 5.8 it reads the eventfd itself,
+ * which completes with EINVAL (fewer than 8 bytes) and needs no other file; before that /dev/null.
  */
 import { addressOf, c, lastErrnoNumber, systemCalls } from './libc.js';
 
@@ -25,11 +25,11 @@ const FLAGS = 14;
 const RESFD = 15;
 const IOCB_WORDS = 16;
 
-/** Adds 1 to an eventfd. Never waits. @returns false when the descriptor is none */
+/** Adds 1 to an eventfd. Never waits. @returns false when the descriptor is not an eventfd */
 export type AioSignal = (fd: number) => boolean;
 
 /**
- * A context of this thread alone; undefined where the kernel or a sandbox does not allow it, fs.aio-max-nr is reached, or
+ * Opens an AIO context for this thread; undefined where the kernel or a sandbox does not allow it, fs.aio-max-nr is reached, or
  * VPMD_NO_AIO is 1.
  */
 export function openAioSignal(): AioSignal | undefined {
@@ -46,7 +46,7 @@ export function openAioSignal(): AioSignal | undefined {
     file = -1;
   };
   if (works(signalWith(ctx, file))) {
-    process.once('exit', destroy); // of a thread: the context is the process's and would outlive it
+    process.once('exit', destroy); // exit of a thread: the context belongs to the process and would outlive the thread
     return signalWith(ctx, file);
   }
   file = c.open('/dev/null', O_CLOEXEC);
@@ -73,7 +73,7 @@ function signalWith(ctx: number, file: number): AioSignal {
     iocb[FILDES] = file < 0 ? fd : file;
     iocb[RESFD] = fd;
     if (c.syscall(ioSubmit, ctx, 1, listAt, 0, 0) === 1) return true;
-    // the context is full of completions, which nobody wants to know about: once in 120 signals
+    // the context is full of completions, which nothing reads: once in 120 signals
     if (lastErrnoNumber() !== EAGAIN || keep.length === 0) return false;
     c.syscall(ioGetevents, ctx, 0, EVENTS, eventsAt, 0);
     return c.syscall(ioSubmit, ctx, 1, listAt, 0, 0) === 1;

@@ -1,15 +1,15 @@
 /**
- * Arguments of the API's functions as callers without types give them: an error names the function, the key, what is
- * accepted, what was found, and the nearest of the known keys. For functions that are called now and then, not per burst.
+ * Checks the types of the API's arguments, for callers in plain JavaScript. An error names the function, the key, what is
+ * accepted, what was found, and the nearest known key. Not for functions that are called per burst.
  *
- * Types only: what values make sense, the functions themselves know.
+ * The functions themselves check the values.
  */
 import { VirtioPmdError } from './errors.js';
 import { didYouMean } from './nearest.js';
 
 /** What an argument may be. */
 export interface Kind {
-  /** In words that follow "expected". */
+  /** What is accepted, in words that follow "expected". */
   readonly accepts: string;
   readonly fits: (value: unknown) => boolean;
   /** Whether it may be left out. */
@@ -44,15 +44,15 @@ export const strings: Kind = {
   fits: (value) => Array.isArray(value) && value.every((each) => typeof each === 'string'),
 };
 
-/** What a function that takes options of type `T` knows of them: all. */
+/** The kinds of all options of type `T`. */
 export type OptionKinds<T> = { readonly [K in keyof Required<T>]: Kind };
 
-/** @param Class by name, in words. */
+/** An instance of `Class`. @param accepts its name in the error message. */
 export function anInstance(accepts: string, Class: abstract new (...args: never) => unknown): Kind {
   return { accepts, fits: (value) => value instanceof Class };
 }
 
-/** An object that is looked into: see `checkOptions`. */
+/** An object whose keys are checked too: see `checkOptions`. */
 export function withOptions(kinds: Readonly<Record<string, Kind>>): Kind {
   return { ...anObject, kinds };
 }
@@ -61,7 +61,7 @@ export function oneOf(...words: readonly string[]): Kind {
   return { accepts: `one of ${words.join(', ')}`, fits: (value) => words.includes(value as string) };
 }
 
-/** Plain data that another function has made: an object that has these keys. */
+/** Plain data made by another function: an object that has these keys. */
 export function madeBy(maker: string, ...keys: readonly string[]): Kind {
   return { accepts: `what ${maker} returns`, fits: (value) => isObject(value) && keys.every((key) => key in value) };
 }
@@ -74,7 +74,7 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** How a value that does not fit is named in a sentence. */
+/** How an error message names a value that does not fit. */
 function shown(value: unknown): string {
   switch (typeof value) {
     case 'string':
@@ -92,7 +92,7 @@ function fail(where: string, why: string): VirtioPmdError {
   return new VirtioPmdError('ECONFIG', `${where}: ${why}`);
 }
 
-/** @param where the function's name. @throws VirtioPmdError ECONFIG */
+/** Checks one argument. @param where the function's name. @throws VirtioPmdError ECONFIG */
 export function checkArgument(where: string, name: string, value: unknown, kind: Kind): void {
   if (value === undefined && kind.optional) return;
   if (value === undefined) throw fail(where, `${name} is missing: expected ${kind.accepts}`);
@@ -100,13 +100,13 @@ export function checkArgument(where: string, name: string, value: unknown, kind:
   if (kind.kinds !== undefined) checkOptions(`${where}, ${name}`, value, kind.kinds);
 }
 
-/** Several arguments, by name, in the function's order. @throws VirtioPmdError ECONFIG */
+/** Checks several arguments, by name, in the function's order. @throws VirtioPmdError ECONFIG */
 export function checkArguments(where: string, given: Readonly<Record<string, readonly [unknown, Kind]>>): void {
   for (const [name, [value, kind]] of Object.entries(given)) checkArgument(where, name, value, kind);
 }
 
 /**
- * An object of options: every key is known, those that must be there are, and each is of its kind.
+ * Checks an object of options: every key is known, the mandatory ones are there, and each value is of its kind.
  * @throws VirtioPmdError ECONFIG
  */
 export function checkOptions(where: string, options: unknown, kinds: Readonly<Record<string, Kind>>): void {

@@ -1,4 +1,4 @@
-/** CPUs: which this process may use, and pinning the calling thread to one. */
+/** CPUs: which ones this thread may use, and pinning it to some. */
 import { c, check } from './libc.js';
 
 const MASK_BYTES = 128; // glibc's cpu_set_t: 1024 CPUs

@@ -1,6 +1,6 @@
 /**
- * What a descriptor that a peer sent is, found out without the file system behind it: that may be the peer's own (FUSE),
- * and never answer an fstat or statfs.
+ * Finds out what kind of file a descriptor from a peer is, without asking its file system: that may be the peer's own
+ * (FUSE) and never answer an fstat or statfs.
  */
 import { fstatSync, readlinkSync, statfsSync } from 'node:fs';
 import { c } from './libc.js';
@@ -24,11 +24,11 @@ export function descriptorKind(fd: number): string {
 /** A file of memory: a memfd, or a file in tmpfs or hugetlbfs. */
 export interface MemoryFile {
   readonly size: bigint;
-  /** What offsets and lengths of mappings are multiples of. */
+  /** Bytes. Offsets and lengths of mappings must be multiples of it. */
   readonly pageSize: number;
   /** Equal for two descriptors of one file. */
   readonly identity: string;
-  /** Nobody can shorten it any more: no SIGBUS can come from it. */
+  /** Sealed against shrinking: it cannot cause SIGBUS. */
   readonly sealed: boolean;
 }
 
@@ -37,14 +37,14 @@ const PAGE_SIZE = 4096;
 const F_GET_SEALS = 1034;
 const F_SEAL_SHRINK = 0x2;
 
-/** A memfd, or a file in tmpfs or hugetlbfs: only memory can be asked for its seals. */
+/** True for a memfd and for a file in tmpfs or hugetlbfs: only these have seals. */
 export function isMemory(fd: number): boolean {
   return c.fcntl(fd, F_GET_SEALS, 0) >= 0;
 }
 
 /**
- * Only memory can be asked for its seals, and the kernel answers without asking anybody: so this comes first.
- * @param anyFile other regular files too. Whoever made such a file may then stop this thread for as long as he likes.
+ * Describes a file of memory. The seals are asked for first: only memory has them, and the kernel answers by itself.
+ * @param anyFile accept other regular files too. The maker of such a file may then stop this thread for any time.
  * @returns undefined when it is something else.
  */
 export function memoryFile(fd: number, anyFile = false): MemoryFile | undefined {
@@ -52,7 +52,7 @@ export function memoryFile(fd: number, anyFile = false): MemoryFile | undefined 
   if (seals < 0 && !anyFile) return undefined;
   const stat = fstatSync(fd, { bigint: true });
   if (!stat.isFile()) return undefined;
-  // only hugetlbfs has pages of another size; st_blksize, or the block size of another file system, is its maker's choice
+  // only hugetlbfs has another page size; st_blksize and the block size of any other file system are arbitrary
   const { type, bsize } = statfsSync(`/proc/self/fd/${fd}`);
   const pageSize = type >>> 0 === HUGETLBFS_MAGIC ? bsize : PAGE_SIZE;
   const sealed = seals >= 0 && (seals & F_SEAL_SHRINK) !== 0;

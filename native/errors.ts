@@ -1,6 +1,6 @@
 /**
  * Every error of the project: one class, a stable `code`, and a sentence that says what was expected, what was found
- * and what to do. Tools print `message` and exit non-zero; a stack trace in front of a user is a bug.
+ * and what to do. Tools print `message` and exit non-zero. A user must never see a stack trace.
  */
 
 /** Codes are stable API: scripts may test them. docs/errors.md lists each with its usual cause. */

@@ -15,8 +15,8 @@ export function createEventFd(): number {
 }
 
 /**
- * Signals an eventfd that no peer holds, such as the one that wakes a thread of ours: a peer could make this wait for ever
- * (`signalPeer`). About 0.2 us. A full counter means "already signalled" and is no error.
+ * Signals an eventfd that no peer holds, such as the one that wakes a thread of ours. A peer could make it wait for ever:
+ * use `signalPeer` then. About 0.2 us. A full counter means "already signalled" and is no error.
  * @returns false when nothing was written.
  */
 export function signalFd(fd: number): boolean {
@@ -29,9 +29,9 @@ const RWF_NOWAIT = 8;
 const EAGAIN = 11;
 
 /**
- * Reads an eventfd (or pipe) empty. Never waits: not even when a peer, who has the same open file, made it a blocking one.
- * What the kernel cannot read so, eventfds before Linux 5.8, is read when it is readable, and the read interrupted when a
- * peer was faster.
+ * Reads an eventfd (or pipe) until it is empty. Never waits, even when a peer that has the same open file made it blocking.
+ * Before Linux 5.8 the kernel cannot do that for eventfds: then they are read when readable, and a timer interrupts the read
+ * when a peer was faster.
  * @returns true when it had been signalled.
  */
 export function drainFd(fd: number): boolean {
@@ -42,12 +42,12 @@ export function drainFd(fd: number): boolean {
 
 export const POLLIN = 0x1;
 export const POLLOUT = 0x4;
-/** Never asked for, always told: what was behind the descriptor has gone. */
+/** Reported without being asked for: an error, such as that the other end is gone. */
 export const POLLERR = 0x8;
-/** Likewise: both sides have closed. */
+/** Reported without being asked for: both sides have closed. */
 export const POLLHUP = 0x10;
 
-/** Descriptors to wait for together. Its memory is kept, for waits that leave no garbage. */
+/** Descriptors to wait for together. Its memory is reused, so that waits leave no garbage. */
 export class PollSet {
   // struct pollfd, two words each: fd; events | revents << 16
   private readonly words: Int32Array;
@@ -61,27 +61,27 @@ export class PollSet {
     this.count = 0;
   }
 
-  /** Adds `fd`, to be readable. @returns its position */
+  /** Adds `fd`, to wait until it is readable. @returns its position */
   add(fd: number): number {
     this.words[2 * this.count] = fd;
     this.words[2 * this.count + 1] = POLLIN;
     return this.count++;
   }
 
-  /** @param timeoutMs as pollFd. @returns how many are ready, 0 after the time-out or a signal. */
+  /** Waits. @param timeoutMs as pollFd. @returns how many are ready, 0 after the time-out or a signal. */
   wait(timeoutMs: number): number {
     const ready = c.poll(this.words, this.count, timeoutMs);
     if (ready < 0 && lastErrno() !== 'EINTR') check(ready, 'poll');
     return Math.max(ready, 0);
   }
 
-  /** What the last wait said of the descriptor at `position`. */
+  /** Whether the last wait found the descriptor at `position` ready. */
   isReady(position: number): boolean {
     return this.words[2 * position + 1]! >>> 16 !== 0;
   }
 }
 
-// struct pollfd, kept: the driver's timer polls for ever and should leave no garbage
+// struct pollfd, reused: the driver's timer polls for ever and should leave no garbage
 const entry = new DataView(new ArrayBuffer(8));
 const entryBytes = new Uint8Array(entry.buffer);
 

@@ -1,14 +1,14 @@
 /**
- * Protection from SIGBUS: a peer that truncates the file behind memory we mapped would end our process at the next
- * touch. A guarded mapping turns into zero pages instead and says so. The handler is C (guard.c), in the native helper;
- * without it everything else works, and `guardAvailable` says why this does not.
+ * Protection from SIGBUS. A peer that truncates the file behind a mapping of ours would end our process at the next
+ * access. A guarded mapping becomes zero pages instead, and `guardHit` reports it. The handler is C (guard.c), in the native
+ * helper. Without the helper everything else works, and `guardAvailable` says why the guard does not.
  */
 import { getSystemErrorName } from 'node:util';
 import { VirtioPmdError } from './errors.js';
 import { guardFunctions, helperStatus } from './helper.js';
 import type { Mapping } from './region.js';
 
-/** Whether mappings can be guarded here, and if not, why and what to do. */
+/** Whether mappings can be guarded here; if not, `reason` says why and what to do. */
 export function guardAvailable(): { readonly available: boolean; readonly reason: string } {
   return { available: guardFunctions() !== undefined, reason: helperStatus().reason };
 }
@@ -29,13 +29,13 @@ export function unguardMapping(mapping: Mapping): void {
   guardFunctions()?.remove(mapping.address);
 }
 
-/** True when the peer's file got too short: the mapping has been zeros since, and the session is worth nothing. 40 ns. */
+/** True when the peer's file became too short: the mapping reads as zeros since, and the session must end. 40 ns. */
 export function guardHit(mapping: Mapping): boolean {
   const guard = guardFunctions();
   return guard !== undefined && guard.hit(mapping.address) !== 0;
 }
 
-/** How many guarded mappings of this process have lost their file so far. While it stays the same, so does `guardHit`. 20 ns. */
+/** How many guarded mappings of this process have lost their file. While it stays the same, no `guardHit` changes. 20 ns. */
 export function guardHits(): number {
   return guardFunctions()?.hits() ?? 0;
 }

@@ -1,8 +1,8 @@
 /**
  * The native helper: the one C library of the project, with the SIGBUS guard (guard.c), the SIMD code of the
- * vectorized paths (simd.c, once per instruction set), sleep until a word changes (monitor.c) and closing apart (closer.c).
- * tools/build-native.mjs makes it. It is optional: without it the vectorized paths and the guard are off, closing may wait for
- * a peer, and `helperStatus` says why.
+ * vectorized paths (simd.c, once per instruction set), sleeping until a word changes (monitor.c) and closing in threads
+ * (closer.c). tools/build-native.mjs builds it. It is optional: without it the vectorized paths and the guard are off,
+ * closing may wait for a peer, and `helperStatus` says why.
  *
  * VPMD_HELPER names another library to load, or `none`.
  */
@@ -16,7 +16,7 @@ import { getKoffi } from './koffi.js';
 /** Instruction sets for which there is SIMD code. */
 export type SimdIsa = 'SSE' | 'NEON' | 'AVX2' | 'AVX512';
 
-/** One call per burst; `block` is the address of a `struct vpmd_queue` (simd.h). simd.h says what it returns. */
+/** One call per burst. `block` is the address of a `struct vpmd_queue`. Returns a number of packets and flags (simd.h). */
 type SimdBurst = (block: bigint) => number;
 
 export interface SimdFunctions {
@@ -45,18 +45,18 @@ export interface CloserFunctions {
 
 export interface LackingIsa {
   readonly isa: SimdIsa;
-  /** Reads on after "AVX512: ". */
+  /** The reason, in words that follow "AVX512: ". */
   readonly why: string;
 }
 
 export interface HelperStatus {
-  /** The library, loaded or not; '' when VPMD_HELPER=none. */
+  /** Path of the library, loaded or not; '' when VPMD_HELPER=none. */
   readonly path: string;
-  /** '' when it is loaded, else why not and what to do. */
+  /** '' when it is loaded; else why it is not and what to do. */
   readonly reason: string;
   /** Instruction sets whose code can run here, narrowest first. */
   readonly isas: readonly SimdIsa[];
-  /** The rest of what this architecture can have. */
+  /** The other instruction sets of this architecture, and why their code cannot run. */
   readonly lacking: readonly LackingIsa[];
 }
 
@@ -71,12 +71,12 @@ interface Helper {
 /** VPMD_ABI of simd.h. */
 const ABI = 4;
 
-/** By the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
+/** In the order of the bits of vpmd_isas_built and vpmd_isas_of_cpu (cpu.c). */
 const bits: readonly SimdIsa[] = ['SSE', 'AVX2', 'AVX512', 'NEON'];
 
 const isasOfArch: Readonly<Record<string, readonly SimdIsa[]>> = { x64: ['SSE', 'AVX2', 'AVX512'], arm64: ['NEON'] };
 
-/** Beside this file, both from source (native/) and after the build (dist/native/). */
+/** The library beside this file, both from source (native/) and after the build (dist/native/). */
 const beside = fileURLToPath(new URL(`./helper.linux-${process.arch}.so`, import.meta.url));
 
 const howToBuild =
@@ -146,7 +146,7 @@ function sortIsas(built: number, ofCpu: number): Pick<HelperStatus, 'isas' | 'la
 
 let helper: Helper | undefined;
 
-/** Loads at the first use: once per thread. The library itself, and so the guard's table, exists once per process. */
+/** Loads the library at the first use, once per thread. The library, and so the guard's table, exists once per process. */
 function load(): Helper {
   helper ??= open();
   return helper;
@@ -157,17 +157,17 @@ export function helperStatus(): HelperStatus {
   return load().status;
 }
 
-/** Undefined when the helper is not there. */
+/** Undefined without the helper. */
 export function guardFunctions(): GuardFunctions | undefined {
   return load().guard;
 }
 
-/** Undefined when the helper is not there. */
+/** Undefined without the helper. */
 export function monitorFunctions(): MonitorFunctions | undefined {
   return load().monitor;
 }
 
-/** Undefined when the helper is not there. */
+/** Undefined without the helper. */
 export function closerFunctions(): CloserFunctions | undefined {
   return load().closer;
 }

@@ -1,4 +1,4 @@
-/** Numbers as sentences have them. */
+/** Numbers as text. */
 
 /** `0x1af4` */
 export function hex(value: number | bigint): string {

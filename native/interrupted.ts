@@ -1,17 +1,17 @@
 /**
- * System calls that could wait for ever because of a descriptor that a peer holds too: a timer of this thread interrupts them
- * (EINTR) a moment later. The way for kernels and containers without a better one; it costs three system calls more.
+ * System calls that could wait for ever because a peer holds the same open file. A timer of this thread interrupts them
+ * (EINTR) a moment later. For kernels and containers without a better way: it costs three more system calls.
  */
 import { SystemError } from './errors.js';
 import { c, check, functionAddress, systemCalls } from './libc.js';
 
-/** The first interruption, and the time between two: the first might come before the call has begun to wait. */
+/** Delay of the first interruption, and the interval of the next ones: the first may come before the call waits. */
 const INTERVAL_NS = 200_000n;
 
 const SIG_UNBLOCK = 1;
 const CLOCK_MONOTONIC = 1;
 const SIGEV_THREAD_ID = 4;
-/** Real-time signals, which neither Node nor glibc uses, from the last one down; one without a handler is taken. */
+/** Real-time signals that neither Node nor glibc uses, highest first. The first one without a handler is taken. */
 const SIGNALS = [64, 63, 62, 61, 60];
 
 // struct sigaction of glibc on x64 and arm64: handler 0, mask 8, flags 136, restorer 144
@@ -22,12 +22,12 @@ const SIGSET_SIZE = 128;
 const on = new BigUint64Array([0n, INTERVAL_NS, 0n, INTERVAL_NS]);
 const off = new BigUint64Array(4);
 
-/** The timer of this thread, or why it can have none. */
+/** The timer of this thread, or why there is none. */
 let timer: number | SystemError | undefined;
 
 /**
- * A signal whose handler does nothing, without SA_RESTART: a call that waits returns. getppid is that handler: it may be
- * called at any moment, changes nothing, and does not mind an argument. @throws SystemError
+ * Installs a handler that does nothing, without SA_RESTART, so that a call that waits returns. The handler is getppid: it is
+ * async-signal-safe, changes nothing, and ignores the argument. @returns the signal's number. @throws SystemError
  */
 function claimSignal(): number {
   const nothing = functionAddress('getppid');
@@ -36,7 +36,7 @@ function claimSignal(): number {
   for (const signal of SIGNALS) {
     check(c.sigaction(signal, null, bytes), 'sigaction');
     const handler = action.getBigUint64(0, true);
-    if (handler !== 0n && handler !== nothing) continue; // the program's own
+    if (handler !== 0n && handler !== nothing) continue; // the program uses it
     bytes.fill(0);
     action.setBigUint64(0, nothing, true);
     check(c.sigaction(signal, bytes, null), 'sigaction');
@@ -68,7 +68,7 @@ function createTimer(): number | SystemError {
   }
 }
 
-/** Undefined, or why `interrupted` cannot work here. */
+/** Why `interrupted` cannot work here; undefined when it can. */
 export function interruptionProblem(): SystemError | undefined {
   timer ??= createTimer();
   return typeof timer === 'number' ? undefined : timer;
@@ -76,7 +76,7 @@ export function interruptionProblem(): SystemError | undefined {
 
 /**
  * Makes one system call, which fails with EINTR instead of waiting for more than about 200 us.
- * @returns what it returned; -1, without a call, where there are no such timers
+ * @returns its result; -1, without a call, where there is no such timer
  */
 export function interrupted(call: () => number): number {
   timer ??= createTimer();
@@ -84,7 +84,7 @@ export function interrupted(call: () => number): number {
   const { timerSettime } = systemCalls;
   c.timerSettime(timerSettime, timer, 0, on, null);
   const result = call();
-  // the last interruption has been delivered when this returns: no later call will see it
+  // when this returns, the last interruption has been delivered: it cannot hit a later call
   c.timerSettime(timerSettime, timer, 0, off, null);
   return result;
 }

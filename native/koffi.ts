@@ -1,6 +1,6 @@
 /**
- * koffi, by which all native code is called. Where it cannot be loaded, nothing is thrown before something native is called:
- * `--help` works, and so does whatever a program says about its own command line.
+ * koffi, which calls all native code. Where it cannot be loaded, nothing is thrown before the first native call: `--help`
+ * and errors about the command line still work.
  */
 import { createRequire } from 'node:module';
 import type koffi from 'koffi';
@@ -12,14 +12,14 @@ const require = createRequire(import.meta.url);
 let loaded: Koffi | undefined;
 let failure: unknown;
 try {
-  loaded = require('koffi') as Koffi; // with this module, once per thread, and not in the midst of a job
+  loaded = require('koffi') as Koffi; // when this module loads, once per thread, and not in the middle of a job
 } catch (error) {
   failure = error;
 }
 
 export const hasKoffi = loaded !== undefined;
 
-/** @throws VirtioPmdError ESYSTEM when it could not be loaded: why, and what to do */
+/** koffi. @throws VirtioPmdError ESYSTEM when it could not be loaded: why, and what to do */
 export function getKoffi(): Koffi {
   if (loaded) return loaded;
   const why = (failure instanceof Error ? failure.message : String(failure)).split('\n')[0]!.replace(/\.$/, '');
@@ -35,7 +35,7 @@ function remedy(): string {
   return `install its package for this machine too (@koromix/koffi-${process.platform}-${process.arch}), which npm leaves out with --omit=optional`;
 }
 
-/** The C library. Without koffi, each of its functions throws what `getKoffi` does. */
+/** The C library. Without koffi, each of its functions throws the error of `getKoffi`. */
 export function loadLibc(): { func(prototype: string): unknown } {
   return loaded ? loaded.load('libc.so.6') : { func: () => getKoffi };
 }

@@ -1,9 +1,9 @@
 /**
  * The system calls we use, bound once per thread through koffi. Only files in native/ may import this one.
  *
- * koffi: about 40 ns a call with integers or one hoisted BigInt pointer, so never per packet. `ssize_t` is not a koffi
- * type (int64_t is the same thing here); no callbacks and no asynchronous calls, both of which have open crash
- * reports with worker threads.
+ * koffi takes about 40 ns a call with integers or one hoisted BigInt pointer, so never call it per packet. `ssize_t` is not
+ * a koffi type: int64_t is the same here. No callbacks and no asynchronous calls: both have open crash reports with worker
+ * threads.
  */
 import { getSystemErrorName } from 'node:util';
 import { SystemError } from './errors.js';
@@ -11,7 +11,7 @@ import { getKoffi, hasKoffi, loadLibc } from './koffi.js';
 
 const lib = loadLibc();
 
-/** What koffi takes for a parameter: a wrong number or kind of arguments is a crash, so the compiler reads the prototypes, too. */
+/** What koffi takes for a parameter. Wrong arguments crash the process, so the compiler derives types from the prototypes. */
 type Argument<Parameter extends string> = Parameter extends `const char *${string}`
   ? string
   : Parameter extends `${string}*${string}`
@@ -62,16 +62,16 @@ export const c = {
   gettid: bind('int gettid()'),
   sigaction: bind('int sigaction(int signal, const void *action, void *old)'),
   pthreadSigmask: bind('int pthread_sigmask(int how, const void *set, void *old)'),
-  // for what glibc has no function for, or not all of them have; every argument a number or an address
+  // for calls without a function in every glibc; every argument is a number or an address
   syscall: bind('long syscall(long number, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e)'),
-  // the same for two that have structures, which live at least as long as the call
+  // two such calls with structures, which live at least as long as the call
   timerCreate: bind('long syscall(long number, int clock, const void *event, void *id)'),
   timerSettime: bind('long syscall(long number, int timer, int flags, const void *value, void *old)'),
   schedSetaffinity: bind('int sched_setaffinity(int pid, size_t size, const void *mask)'),
   schedGetaffinity: bind('int sched_getaffinity(int pid, size_t size, void *mask)'),
 };
 
-/** System calls made by number; -1 on an architecture that we do not know. */
+/** System calls made by number; -1 on an unknown architecture. */
 const numbers: Readonly<Record<string, readonly number[]>> = {
   x64: [206, 207, 208, 209, 222, 223, 226],
   arm64: [0, 1, 4, 2, 107, 110, 111],
@@ -80,7 +80,7 @@ const [ioSetup, ioDestroy, ioGetevents, ioSubmit, timerCreate, timerSettime, tim
   Array.from({ length: 7 }, () => -1)) as [number, number, number, number, number, number, number];
 export const systemCalls = { ioSetup, ioDestroy, ioGetevents, ioSubmit, timerCreate, timerSettime, timerDelete };
 
-/** Where a function of libc is. */
+/** Address of a function of libc. */
 export function functionAddress(name: string): bigint {
   return BigInt(getKoffi().load('libc.so.6').symbol(name) as bigint);
 }
@@ -91,26 +91,26 @@ export function lastErrno(): string {
   return number > 0 ? getSystemErrorName(-number) : `errno ${number}`;
 }
 
-/** The same as a number, which leaves no garbage. */
+/** The same as a number, without garbage. */
 export function lastErrnoNumber(): number {
   return getKoffi().errno();
 }
 
-/** The result of a call that reports failure as -1. @throws SystemError */
+/** Passes on the result of a call that reports failure as -1. @throws SystemError */
 export function check(result: number, syscall: string, detail?: string): number {
   if (result >= 0) return result;
   throw new SystemError(syscall, lastErrno(), detail);
 }
 
-/** An ArrayBuffer over foreign memory. Touching it after the memory is unmapped is a crash: see region.ts. */
+/** An ArrayBuffer over native memory. Touching it after the memory is unmapped crashes the process: see region.ts. */
 export function viewOf(address: bigint, byteLength: number): ArrayBuffer {
   return getKoffi().view(address, byteLength) as ArrayBuffer;
 }
 
 /**
- * Address of a typed array's first byte, for structures that hold pointers. Whoever uses it keeps the array. A small
- * array lives in V8's heap, which moves it, until its buffer is asked for. 0 where there is no koffi, and so no call to
- * give it to: modules ask for addresses while they are loaded.
+ * Address of a typed array's first byte, for structures that hold pointers. The caller must keep the array. V8 keeps a
+ * small array in its heap, and moves it, until its buffer is asked for. 0 without koffi: modules ask for addresses while
+ * they are loaded, and no call can use them then.
  */
 export function addressOf(array: ArrayBufferView): bigint {
   if (!hasKoffi) return 0n;

@@ -1,11 +1,11 @@
 /**
- * Bounds the log lines that a peer can cause: a peer that does the same thing a million times is worth some lines, and a number.
- * Lines are of one kind when they differ in numbers only. The bounds leave room for what 128 queue pairs have to say at a start.
+ * Limits the log lines that a peer can cause. A peer that does the same thing a million times causes some lines and a count.
+ * Lines are of one kind when they differ in numbers only. The limits leave room for the lines of 128 queue pairs at a start.
  */
 
 type Sink<Level extends string> = (level: Level, line: string) => void;
 
-/** A line may come when its kind and all kinds together have something left; both come back over time. */
+/** A line passes when its own kind and all kinds together have some allowance left. Both refill over time. */
 interface Allowance {
   readonly burst: number;
   readonly perSecond: number;
@@ -13,11 +13,11 @@ interface Allowance {
 
 const KIND: Allowance = { burst: 300, perSecond: 1 };
 const ALL: Allowance = { burst: 1000, perSecond: 10 };
-/** Debug lines are shown to those who asked for them, to see every message. */
+/** Debug lines have a higher limit: they are shown only on request, to see every message. */
 const DEBUG: Allowance = { burst: 5000, perSecond: 100 };
-/** Kinds that are told apart; a peer can make up more, by the names of its files. */
+/** Kinds that are told apart. A peer can cause more of them, through the names of its files. */
 const MAX_KINDS = 100;
-/** Between two notes about what was left out. */
+/** Milliseconds between two notes about suppressed lines. */
 const NOTE_MS = 5000;
 
 class Bucket {
@@ -49,7 +49,7 @@ export class LogLimit<Level extends string> {
   private example = '';
   private noteAt = 0;
 
-  /** @param noteLevel of the lines that say what was left out. @param clock milliseconds */
+  /** @param noteLevel level of the notes about suppressed lines. @param clock milliseconds */
   constructor(
     private readonly sink: Sink<Level>,
     private readonly noteLevel: Level,
@@ -61,7 +61,7 @@ export class LogLimit<Level extends string> {
     this.others = new Bucket(KIND, now);
   }
 
-  /** Passes a line on, or counts it. */
+  /** Passes a line to the sink, or counts it as suppressed. */
   readonly log: Sink<Level> = (level, line) => {
     const now = this.clock();
     this.note(now);
@@ -86,7 +86,7 @@ export class LogLimit<Level extends string> {
     return bucket;
   }
 
-  /** Says what was left out, some seconds after it began. Called now and then, so that it is said when nothing else is. */
+  /** Logs a note about suppressed lines when it is due. Call it now and then: otherwise the note waits for the next line. */
   flush(): void {
     if (this.suppressed > 0) this.note(this.clock());
   }

@@ -1,9 +1,9 @@
-/** Registers of a device, mapped into this process: one access of exactly the width that the register has. */
+/** Registers of a device, mapped into this process. Each access has exactly the width of the register. */
 import { fence } from './order.js';
 import type { Views } from './region.js';
 
 /**
- * Atomics, because no compiler may leave such a load out, or make one of two. It is a plain load for the CPU.
+ * Reads a register. Atomics, because a compiler may not drop such a load or merge two. For the CPU it is a plain load.
  * @param offset a multiple of `width`.
  */
 export function readRegister(views: Views, offset: number, width: 1 | 2 | 4): number {
@@ -13,7 +13,7 @@ export function readRegister(views: Views, offset: number, width: 1 | 2 | 4): nu
 }
 
 /**
- * Whatever was written to memory before is there for the device when the register changes. No Atomics: their store is
+ * Writes a register. The device sees every earlier store to memory before the register changes. No Atomics: their store is
  * an exchange, which reads the register.
  */
 export function writeRegister(views: Views, offset: number, width: 1 | 2 | 4, value: number): void {

@@ -1,4 +1,4 @@
-/** "Did you mean ...?": the nearest of a few known words to one that was mistyped. */
+/** "Did you mean ...?": finds the known word that is nearest to a mistyped one. */
 
 /** Optimal string alignment distance: insertions, deletions, substitutions and swaps of neighbours cost 1 each. */
 function distance(a: string, b: string): number {
@@ -20,8 +20,8 @@ function distance(a: string, b: string): number {
 }
 
 /**
- * The candidate nearest to `word`, or undefined when none is near enough to be what was meant: one slip, one in three
- * letters, or the beginning of the word.
+ * The candidate nearest to `word`. Undefined when none is near enough: one mistake, one in three letters, or the beginning
+ * of the candidate.
  */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
@@ -37,7 +37,7 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** `; did you mean X?`, or nothing. */
+/** `; did you mean X?`, or an empty string. */
 export function didYouMean(word: string, candidates: Iterable<string>): string {
   const match = nearest(word, candidates);
   return match === undefined ? '' : `; did you mean ${match}?`;

@@ -1,23 +1,23 @@
 /**
- * Address space for memory that other processes share with us, in granules of 1 GiB that are never given to anything
- * else. A peer's file is mapped whole over as many granules as it needs; what is left of the last one, and all of them
- * after the file has been unmapped, are zero pages of our own. So an address that is wrong by anything below a granule,
- * or a view that is used too late, finds zeros: neither another peer's memory nor a SIGSEGV.
+ * Address space for memory that other processes share with us, in granules of 1 GiB that are used for nothing else. A
+ * peer's file is mapped over as many granules as it needs. The rest of the last granule, and all of them after the file is
+ * unmapped, are zero pages of our own. So an address that is wrong by less than a granule, or a view that is used too late,
+ * finds zeros: neither another peer's memory nor a SIGSEGV.
  *
- * Granules and their typed arrays are used again: making a view of 1 GiB costs V8 a garbage collection (4 to 5 ms on an
- * AMD EPYC, Node 20: it counts the bytes as memory of its own), which a peer could ask for with every memory table.
+ * Granules and their typed arrays are reused: a new view of 1 GiB costs V8 a garbage collection (4 to 5 ms on an AMD EPYC,
+ * Node 20: it counts the bytes as memory of its own), and a peer could cause one with every memory table.
  */
 import { clearReserved, mapInReserved, reserve, unreserve } from './address-space.js';
 import { VirtioPmdError } from './errors.js';
 import { lastErrno } from './libc.js';
 import { makeViews, PAGE_SIZE, type Mapping, type Views } from './region.js';
 
-/** Bytes of a granule: byte offsets into one stay small integers in V8, and it may begin with a hugepage of any size. */
+/** Bytes of a granule. Byte offsets stay small integers in V8, and a hugepage of any size can begin there. */
 export const GRANULE = 2 ** 30;
 
 /**
- * Granules that are reserved together, where there is as much address space: regions of any size then find room where
- * others have been. Blocks of the sizes asked for would not: ever larger regions would need ever new ones, and new views.
+ * Granules that are reserved together, where there is as much address space. Regions of any size can then reuse the room of
+ * earlier ones. With blocks of the requested sizes, ever larger regions would need ever new blocks and views.
  */
 const BLOCK_GRANULES = 1024;
 
@@ -30,10 +30,10 @@ interface Block {
   readonly views: (Views | undefined)[];
 }
 
-/** Of this thread; another thread maps for itself. */
+/** The blocks of this thread; each thread maps for itself. */
 let blocks: Block[] = [];
 
-/** The first `count` free granules in a row, reserved now if there are none. @throws VirtioPmdError EMEMORY */
+/** The first `count` free granules in a row; reserves a block if there are none. @throws VirtioPmdError EMEMORY */
 function takeGranules(count: number): { readonly block: Block; readonly first: number } {
   for (const block of blocks) {
     for (let i = 0, run = 0; i < block.used.length; i++) {
@@ -85,21 +85,22 @@ export function mapPeerFile(fd: number, byteLength: number, offset: number): Map
   return { address: BigInt(address), byteLength };
 }
 
-/** Puts zero pages in the place of the file. Views of it stay harmless, until `releaseGranules`. */
+/** Replaces the file with zero pages. Views of it stay safe to use until `releaseGranules`. */
 export function unmapPeerFile({ address, byteLength }: Mapping): void {
   const at = Number(address);
   const block = blockAt(at);
   const count = Math.ceil(byteLength / GRANULE);
-  // whole granules: what was written behind the file's end, by mistake, goes too
+  // whole granules: this also clears what was written behind the file's end by mistake
   const isReserved = clearReserved(at, count * GRANULE);
   const first = (at - block.address) / GRANULE;
-  if (isReserved) block.used.fill(0, first, first + count); // else somebody else may get the addresses: never again ours
+  // else something else may be mapped at these addresses: never use them again
+  if (isReserved) block.used.fill(0, first, first + count);
 }
 
 /**
- * The typed arrays of the granule that begins at `address`: one set for each, for good.
- * @returns undefined when they would have to be made and too many have been of late: one in 20 ms, 16 to begin with. A
- *   guest of hundreds of GiB costs the others a quarter of their time so, until it has been everywhere, and not all of it.
+ * The typed arrays of the granule that begins at `address`: one set for each, kept for ever.
+ * @returns undefined when the rate limit for new ones is reached: one in 20 ms, after 16 at once. So a guest of hundreds of
+ *   GiB takes a quarter of the other guests' time, and not all of it, until all its memory has been touched.
  */
 export function granuleViews(address: number): Views | undefined {
   const block = blockAt(address);
@@ -115,10 +116,10 @@ export function granuleViews(address: number): Views | undefined {
 
 const MS_PER_VIEW = 20;
 const MAX_READY = 16;
-/** When the next views may be made; in the past: as many as fit in between. */
+/** Time at which the next views may be made, in ms. A time in the past allows several: one per MS_PER_VIEW since then. */
 let ready = -Infinity;
 
-/** Typed arrays over `byteLength` bytes at `address`, which may cross from granule to granule; both in whole pages. */
+/** Typed arrays over the whole pages of `byteLength` bytes at `address`, which may cross from granule to granule. */
 export function peerViews(address: number, byteLength: number): Views {
   const start = Math.floor(address / PAGE_SIZE) * PAGE_SIZE;
   const end = Math.ceil((address + byteLength) / PAGE_SIZE) * PAGE_SIZE;
@@ -126,8 +127,8 @@ export function peerViews(address: number, byteLength: number): Views {
 }
 
 /**
- * Gives the address space of this thread back when no file is mapped any more. Nobody may use a view of it afterwards:
- * a vhost driver that is closed is the time.
+ * Gives the address space of this thread back when no file is mapped any more. No view of it may be used afterwards: call it
+ * when a vhost driver is closed.
  */
 export function releaseGranules(): void {
   if (blocks.some(({ used }) => used.includes(1))) return;

@@ -1,6 +1,6 @@
 /**
- * Memory that two processes, or a process and a device, look at together: a memfd mapped once per process and viewed
- * as typed arrays by each thread. What crosses threads is the address (a plain bigint), never a view.
+ * Memory that two processes, or a process and a device, share: a memfd mapped once per process, with typed arrays in each
+ * thread. Threads pass each other the address (a plain bigint), never a view.
  */
 import { openSync, readFileSync } from 'node:fs';
 import { VirtioPmdError } from './errors.js';
@@ -31,23 +31,23 @@ export interface Mapping {
   readonly address: bigint;
   /** Length in bytes. */
   readonly byteLength: number;
-  /** Of memory that users of the API have views of: who still has some (newHolders, unmap). */
+  /** For memory that users of the API have views of: counts the threads that still have some (newHolders, unmap). */
   readonly holders?: SharedArrayBuffer;
 }
 
 /** Shared memory that we made and may hand to a peer. */
 export interface Region extends Mapping {
   readonly fd: number;
-  /** Where in the file it begins. Default 0. */
+  /** Byte offset in the file. Default 0. */
   readonly fdOffset?: number;
   readonly hugepages: boolean;
 }
 
 /**
- * Creates and maps a memfd of `byteLength` bytes, sealed so that nobody, ourselves included, can resize it under a
- * peer's feet (a shrink would raise SIGBUS in whoever touches the lost pages).
- * @param hugepages 2 MiB pages, taken now: an empty hugepage pool fails here and not at the first touch.
- * @throws SystemError ENOMEM when the pages are not to be had.
+ * Creates and maps a memfd of `byteLength` bytes, sealed so that neither we nor a peer can resize it: after a shrink,
+ * touching the lost pages raises SIGBUS.
+ * @param hugepages 2 MiB pages, allocated now: an empty hugepage pool fails here and not at the first touch.
+ * @throws SystemError ENOMEM when there are not enough pages.
  */
 export function createRegion(name: string, byteLength: number, hugepages: boolean): Region {
   const pageSize = hugepages ? HUGEPAGE_SIZE : PAGE_SIZE;
@@ -82,9 +82,9 @@ export function mapFd(fd: number, byteLength: number, offset: number, populate =
 }
 
 /**
- * Unmaps. Without `holders`, every thread must have dropped its views: touching one afterwards ends the process. With them,
- * zero pages take the memory's place, atomically: the memory is given back now, the range of addresses when the last view of
- * it is collected. docs/decisions/0011-views-outlive-the-memory.md says why so.
+ * Unmaps. Without `holders`, every thread must have dropped its views: touching one afterwards ends the process. With
+ * `holders`, zero pages replace the memory atomically: the memory is given back now, the address range when the last view
+ * of it is collected. docs/decisions/0011-views-outlive-the-memory.md has the reasons.
  */
 export function unmap(mapping: Mapping): void {
   viewCache.delete(mapping.address);
@@ -98,10 +98,10 @@ export function unmap(mapping: Mapping): void {
   letGo(mapping, OPEN);
 }
 
-/** In the count of holders: the memory has not been given back. */
+/** Flag in the count of holders: the memory has not been given back. */
 const OPEN = 1 << 30;
 
-/** For a mapping that `unmap` has to leave safe to touch: how many threads have views of it. */
+/** Count of the threads that have views, for a mapping whose views must stay safe to touch after `unmap`. */
 export function newHolders(): SharedArrayBuffer {
   const holders = new SharedArrayBuffer(4);
   new Int32Array(holders)[0] = OPEN;
@@ -123,7 +123,7 @@ function checkOpen({ holders }: Mapping): void {
   );
 }
 
-/** The views keep the range of addresses, and with it whatever a thread does with them harmless. */
+/** Keeps the address range mapped for as long as a thread has views of it, so that touching them stays harmless. */
 function hold(mapping: Mapping, buffer: ArrayBuffer): void {
   const words = new Int32Array(mapping.holders!);
   for (;;) {
@@ -136,7 +136,7 @@ function hold(mapping: Mapping, buffer: ArrayBuffer): void {
 }
 
 /**
- * Part of a file that another process made, the RAM of an emulated machine for example, as our packet memory.
+ * Maps part of another process's file as packet memory: the RAM of an emulated machine, for example.
  * @throws SystemError; VirtioPmdError EMEMORY
  */
 export function mapFileRegion(file: { fd: number; offset: number; byteLength: number }): Region {
@@ -152,7 +152,7 @@ export function mapFileRegion(file: { fd: number; offset: number; byteLength: nu
   }
 }
 
-/** Unmaps and closes a region that we made. Views of it are zeros from now on. */
+/** Unmaps and closes a region that we made. Views of it read as zeros from now on. */
 export function destroyRegion(region: Region): void {
   unmap(region);
   closeFd(region.fd);
@@ -177,7 +177,7 @@ export interface Views {
   readonly i32: Int32Array;
 }
 
-/** One set of views per mapping and thread: several ArrayBuffers over one address buy nothing but garbage. */
+/** One set of views per mapping and thread: several ArrayBuffers over one address would only be garbage. */
 const viewCache = new Map<bigint, { byteLength: number; views: Views }>();
 
 /** The typed arrays of `mapping` in this thread. @throws VirtioPmdError ESTATE when it has been given back */
@@ -191,7 +191,7 @@ export function viewsOf(mapping: Mapping): Views {
   return views;
 }
 
-/** Typed arrays over memory, new ones at every call: the caller keeps them. */
+/** Makes new typed arrays over memory at every call: the caller keeps them. */
 export function makeViews(address: bigint, byteLength: number): Views {
   const buffer = viewOf(address, byteLength);
   return {
@@ -216,8 +216,8 @@ export function hugepages(): { total: number; free: number } {
 }
 
 /**
- * memcpy between addresses, which the caller has checked; below 2^53, as all of user space is, they need no BigInt.
- * Costs 60 ns before the first byte: see paths/device/copy.ts for where it pays.
+ * memcpy between addresses, which the caller has checked. All user addresses are below 2^53 and need no BigInt. A call costs
+ * 60 ns before the first byte: paths/device/copy.ts says from which length it pays.
  */
 export function copyMemory(to: number, from: number, byteLength: number): void {
   c.memcpy(to, from, byteLength);

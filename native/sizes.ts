@@ -1,4 +1,4 @@
-/** Sizes of memory in sentences: the one place where bytes become text. */
+/** Sizes of memory as text. */
 
 const KIB = 1024;
 const MIB = 1024 * 1024;
@@ -8,12 +8,12 @@ function inUnits(bytes: number, unit: number): string {
   return Number.isInteger(n) ? `${n}` : n.toFixed(1);
 }
 
-/** In MiB, as `-m` counts, with one decimal unless they are whole: "2046 MiB", "0.5 MiB". */
+/** In MiB, the unit of `-m`, with one decimal unless it is whole: "2046 MiB", "0.5 MiB". */
 export function formatMiB(bytes: number | bigint): string {
   return `${inUnits(Number(bytes), MIB)} MiB`;
 }
 
-/** In the largest unit up to MiB of which there is one: "64 bytes", "4 KiB", "2046 MiB". */
+/** In the largest unit, up to MiB, that makes at least 1: "64 bytes", "4 KiB", "2046 MiB". */
 export function formatSize(bytes: number | bigint): string {
   const n = Number(bytes);
   if (n < KIB) return `${n} bytes`;

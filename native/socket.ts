@@ -1,6 +1,6 @@
 /**
- * Unix stream sockets that can pass file descriptors (SCM_RIGHTS), which Node's own cannot. Framing is the caller's
- * business: this file moves bytes and descriptors.
+ * Unix stream sockets that can pass file descriptors (SCM_RIGHTS), which Node's own cannot. This file moves bytes and
+ * descriptors; the caller does the framing.
  */
 import { lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { closeApart } from './closer.js';
@@ -23,7 +23,7 @@ const MSG_CMSG_CLOEXEC = 0x40000000;
 
 /** sun_path holds 108 bytes with its terminating zero. */
 export const MAX_SOCKET_PATH = 107;
-/** SCM_MAX_FD, the most that one message carries: of what has no room the kernel would close the rest in our call. */
+/** SCM_MAX_FD: the most that one message carries. Without room for all, the kernel would close the rest within our call. */
 const MAX_FDS = 253;
 
 const MSGHDR_SIZE = 56; // name 0, namelen 8, iov 16, iovlen 24, control 32, controllen 40, flags 48
@@ -47,7 +47,7 @@ function newSocket(): number {
   return check(c.socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
 }
 
-/** A socket that nobody talks to, for requests about network interfaces (SIOCGIFFLAGS and its kind). @throws SystemError */
+/** An unconnected socket for ioctls on network interfaces, such as SIOCGIFFLAGS. @throws SystemError */
 export function openInterfaceSocket(): number {
   return check(c.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), 'socket');
 }
@@ -64,7 +64,7 @@ export function connectUnix(path: string): number {
   return fd;
 }
 
-/** Whether somebody listens on the socket at `path`: its file is there a moment before that. */
+/** Whether a process listens on the socket at `path`. Its file exists a moment earlier. */
 export function isListening(path: string): boolean {
   const ACCEPTS_CONNECTIONS = '00010000';
   const lines = readFileSync('/proc/net/unix', 'utf8').split('\n');
@@ -83,14 +83,14 @@ export function listenUnix(path: string, backlog = 1): number {
   return fd;
 }
 
-/** A listening socket and the file that it made. */
+/** A listening socket and its file. */
 export interface Listener {
   readonly fd: number;
   /** Stops listening and removes the file, unless another program has put its own there. Idempotent. */
   close(): void;
 }
 
-/** As `listenUnix`, with the way back. @throws SystemError EADDRINUSE, EACCES, ENOENT, ... */
+/** As `listenUnix`, with a `close` that also removes the file. @throws SystemError EADDRINUSE, EACCES, ENOENT, ... */
 export function openListener(path: string, backlog = 1): Listener {
   const fd = listenUnix(path, backlog);
   const made = fileAt(path);
@@ -101,23 +101,23 @@ export function openListener(path: string, backlog = 1): Listener {
       if (!open) return;
       open = false;
       if (pollFd(fd, POLLIN, 0) === 0) c.close(fd);
-      else closeApart(fd); // connections that nobody took, with what they sent
+      else closeApart(fd); // also closes connections that were never accepted, with the descriptors that they sent
       try {
         if (made !== undefined && fileAt(path) === made) unlinkSync(path);
       } catch {
-        // somebody else has removed it
+        // another process has removed it
       }
     },
   };
 }
 
-/** Which file a path names now. */
+/** Identifies the file that a path names now. */
 function fileAt(path: string): string | undefined {
   const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
   return stat && `${stat.dev}:${stat.ino}`;
 }
 
-/** Takes one waiting connection, or returns -1 when there is none. */
+/** Accepts one waiting connection. @returns its descriptor, or -1 when there is none. */
 export function acceptUnix(fd: number): number {
   const connection = c.accept4(fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (connection >= 0) return connection;
@@ -149,7 +149,7 @@ function messageHeader(bytes: Uint8Array, control: Uint8Array): { header: DataVi
 }
 
 /**
- * Sends what the peer's buffer takes of `bytes`, with `fds` attached to the first of them. Never waits.
+ * Sends as much of `bytes` as the peer's buffer takes, with `fds` attached to the first byte. Never waits.
  * @returns bytes sent, with all descriptors if any; 0 when there is no room now.
  * @throws SystemError EPIPE when the peer has closed
  */
@@ -176,8 +176,8 @@ export function trySendWithFds(fd: number, bytes: Uint8Array, fds: readonly numb
 }
 
 /**
- * Sends all of `bytes`, with `fds` attached to the first of them. Waits (blocking the thread) while the peer's buffer
- * is full, at most `timeoutMs`.
+ * Sends all of `bytes`, with `fds` attached to the first byte. Waits (blocking the thread) while the peer's buffer is full,
+ * at most `timeoutMs`.
  * @throws SystemError EPIPE when the peer has closed; VirtioPmdError ETIMEOUT.
  */
 export function sendWithFds(fd: number, bytes: Uint8Array, fds: readonly number[] = [], timeoutMs = 1000): void {
@@ -195,11 +195,11 @@ export interface Received {
   readonly length: number;
   /** Descriptors received, now ours to close. */
   readonly fds: number[];
-  /** There was no room for all descriptors (ours are used up): the kernel has closed the rest. */
+  /** The kernel closed some descriptors, because this process has no free ones. */
   readonly truncated: boolean;
 }
 
-/** Receives what is there, without waiting. @throws SystemError */
+/** Receives what has arrived, without waiting. @throws SystemError */
 export function receiveWithFds(fd: number, into: Uint8Array): Received {
   const control = new Uint8Array(CMSGHDR_SIZE + MAX_FDS * 4);
   const bytes = new Uint8Array(into.length);
@@ -242,8 +242,8 @@ const SHUT_RDWR = 2;
 const FIONREAD = 0x541b;
 
 /**
- * Ends a connection without waiting. Descriptors in what was never read are closed with the socket, and may be such whose
- * close waits: see closer.ts. After the shutdown no more can come.
+ * Ends a connection without waiting. Closing a socket also closes the descriptors in unread messages, and their close may
+ * wait: see closer.ts. After the shutdown no more can come.
  */
 export function closeConnection(fd: number): void {
   c.shutdown(fd, SHUT_RDWR);
@@ -252,7 +252,7 @@ export function closeConnection(fd: number): void {
   else closeApart(fd);
 }
 
-/** Says that nothing more comes from this side; what the peer still says can be read. Nothing happens on a dead socket. */
+/** Shuts down the sending side; what the peer still sends can be read. No effect on a dead socket. */
 export function finishSending(fd: number): void {
   c.shutdown(fd, SHUT_WR);
 }

@@ -1,4 +1,4 @@
-/* What all SIMD code does once per burst: counting its packets (paths/guest/burst.ts), and whether to kick (paths/kick.ts). */
+/* What all SIMD code does once per burst: counting packets (paths/guest/burst.ts), deciding on a kick (paths/kick.ts). */
 
 static inline unsigned size_bin(uint32_t length)
 {
@@ -22,7 +22,7 @@ static void account_groups(const struct vpmd_queue *q, const uint32_t *pkts, uin
 	}
 }
 
-/* Counts `n` packets. Those of one length in a row are counted with one addition. */
+/* Counts `n` packets. Packets of equal length in a row are counted with one addition. */
 static inline void account(const struct vpmd_queue *q, const uint32_t *restrict pkts, uint32_t n)
 {
 	const uint32_t *restrict pkt_len = q->pkt_len;

@@ -1,5 +1,5 @@
 /*
- * Closes descriptors in threads of their own. close(2) may wait for whoever made the file, and freeing the last reference to
+ * Closes descriptors in separate threads. close(2) may wait for the maker of the file, and dropping the last reference to
  * a guest's memory takes 57 ms for each GiB of small pages (Linux 6.18, Intel Xeon).
  */
 #include <errno.h>
@@ -33,7 +33,7 @@ static void *close_all(void *unused)
 	return NULL;
 }
 
-/* With all signals blocked: a thread that waits must not be the one that is given the process's signals. */
+/* Starts a thread with all signals blocked: a thread that waits must not receive the process's signals. */
 static int start_thread(void)
 {
 	sigset_t all, before;
@@ -52,8 +52,8 @@ static int start_thread(void)
 }
 
 /*
- * Hands descriptors over. Never waits for a close: each call has a thread begin, whatever the others are waiting for.
- * @returns how many were taken: fewer when too many are waiting.
+ * Queues descriptors for closing. Never waits for a close: each call starts a thread, up to MAX_THREADS.
+ * @returns how many were taken: fewer when too many are queued.
  */
 unsigned vpmd_close_apart(const int *fds, unsigned count)
 {
@@ -64,12 +64,12 @@ unsigned vpmd_close_apart(const int *fds, unsigned count)
 		waiting[waiting_count++] = fds[taken++];
 	unclosed += taken;
 	if (threads < MAX_THREADS && start_thread() == 0)
-		threads++; /* else they wait for one that runs, or for the next call */
+		threads++; /* else they wait for a running thread, or for the next call */
 	pthread_mutex_unlock(&lock);
 	return taken;
 }
 
-/* How many descriptors have been handed over and are not closed yet. */
+/* How many descriptors are queued and not closed yet. */
 unsigned vpmd_unclosed(void)
 {
 	pthread_mutex_lock(&lock);

@@ -1,4 +1,4 @@
-/* Which SIMD code this library holds (the build says so), and which of it the CPU runs: a bit each. */
+/* Masks of instruction sets: those whose SIMD code is in this library (the build says so), those that the CPU runs. */
 #include "simd.h"
 
 enum { SSE = 1, AVX2 = 2, AVX512 = 4, NEON = 8 };
@@ -17,7 +17,7 @@ uint32_t vpmd_isas_built(void)
 	return VPMD_ISAS_BUILT;
 }
 
-/* With the operating system's word on whether it saves the registers, which __builtin_cpu_supports asks for. */
+/* Also asks whether the operating system saves the registers: __builtin_cpu_supports does that. */
 uint32_t vpmd_isas_of_cpu(void)
 {
 #if defined(VPMD_EMULATE)
@@ -29,7 +29,7 @@ uint32_t vpmd_isas_of_cpu(void)
 		isas |= SSE;
 	if (__builtin_cpu_supports("avx2"))
 		isas |= AVX2;
-	/* what the compiler may use for them: tools/build-native.mjs */
+	/* the features that the compiler may use for AVX512: see tools/build-native.mjs */
 	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
 	    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
 		isas |= AVX512;

@@ -2,8 +2,8 @@
  * Survives peers that truncate a file we have mapped.
  *
  * Touching a page behind the end of a file raises SIGBUS, in native code and in compiled JavaScript alike, and would end
- * the process. Ranges registered here get anonymous zero pages instead, and a mark that the session's owner
- * looks at: the design of Wayland's wl_shm. It costs nothing until it happens.
+ * the process. Ranges registered here get anonymous zero pages instead, and a mark that the session's owner checks: the
+ * design of Wayland's wl_shm. It costs nothing until a file is truncated.
  *
  * The handler may run on any thread at any moment, so it uses atomics and mmap(2) only.
  */
@@ -43,7 +43,7 @@ static struct range *find(uintptr_t address)
 	return NULL;
 }
 
-/* A mapping of hugepages can only be replaced in whole ones; the kernel says EINVAL to anything else. */
+/* A mapping of hugepages can only be replaced in whole hugepages; anything else fails with EINVAL. */
 static int replace(uintptr_t start, size_t length)
 {
 	static const size_t page_sizes[] = { 4096, (size_t)2 << 20, (size_t)1 << 30 };
@@ -66,7 +66,7 @@ static void pass_on(int number, siginfo_t *info, void *context)
 	} else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
 		previous.sa_handler(number);
 	} else {
-		/* back at the faulting instruction, the default action ends the process with the right signal */
+		/* the faulting instruction runs again, and the default action ends the process with the right signal */
 		signal(number, SIG_DFL);
 	}
 }
@@ -85,11 +85,11 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 			atomic_fetch_add(&hits, 1);
 		} else
 			pass_on(number, info, context);
-	} /* else another thread is at it, or was: the access is tried again */
+	} /* else another thread is replacing the mapping, or has done so: the access is retried */
 	errno = saved;
 }
 
-/* Registers a mapping; the first call installs the handler. 0, or an errno value: ENOSPC when the table is full. */
+/* Registers a mapping; the first call installs the handler. Returns 0 or an errno value: ENOSPC when the table is full. */
 int vpmd_guard_add(uintptr_t address, size_t length)
 {
 	int result = ENOSPC;
@@ -111,7 +111,7 @@ int vpmd_guard_add(uintptr_t address, size_t length)
 			continue;
 		atomic_store(&ranges[i].length, length);
 		atomic_store(&ranges[i].state, INTACT);
-		atomic_store(&ranges[i].address, address); /* last: the handler may look from now on */
+		atomic_store(&ranges[i].address, address); /* last: from now on the handler may find the entry */
 		result = 0;
 		break;
 	}
@@ -120,7 +120,7 @@ out:
 	return result;
 }
 
-/* Forgets the mapping that begins at `address`. Before it is unmapped: the address may come back as another's. */
+/* Removes the mapping that begins at `address`. Call it before unmapping: the address may then belong to another mapping. */
 void vpmd_guard_remove(uintptr_t address)
 {
 	for (int i = 0; i < MAX_RANGES; i++)
@@ -137,7 +137,7 @@ int vpmd_guard_hit(uintptr_t address)
 	return 0;
 }
 
-/* How many mappings have lost their file so far: when it has not changed, no vpmd_guard_hit has. */
+/* How many mappings have lost their file so far. While it stays the same, no vpmd_guard_hit changes. */
 unsigned vpmd_guard_hits(void)
 {
 	return atomic_load(&hits);

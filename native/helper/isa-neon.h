@@ -1,4 +1,4 @@
-/* 128-bit registers on arm64, whose loads and stores transpose by themselves. */
+/* 128-bit registers on arm64, where loads and stores can transpose. */
 #ifdef VPMD_EMULATE
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/arm/neon.h>
@@ -26,7 +26,7 @@ static inline uint32_t v4_sum(v4 v) { return vaddvq_u32(v); }
 /* True when no lane, unsigned, is above `most`. */
 static inline int v4_all_at_most(v4 v, uint32_t most) { return vmaxvq_u32(v) <= most; }
 
-/* Four uint16_t, widened; lanes below 65536, narrowed. */
+/* Loads four uint16_t, widened; stores lanes below 65536, narrowed. */
 static inline v4 v4_load16(const uint16_t *from) { return vmovl_u16(vld1_u16(from)); }
 static inline void v4_store16(uint16_t *to, v4 v) { vst1_u16(to, vmovn_u32(v)); }
 

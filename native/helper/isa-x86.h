@@ -42,7 +42,7 @@ static inline uint32_t v4_sum(v4 v)
 	return v4_first(_mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
 }
 
-/* Four uint16_t, widened; lanes below 65536, narrowed. */
+/* Loads four uint16_t, widened; stores lanes below 65536, narrowed. */
 static inline v4 v4_load16(const uint16_t *from) { return _mm_cvtepu16_epi32(_mm_loadl_epi64((const void *)from)); }
 static inline void v4_store16(uint16_t *to, v4 v) { _mm_storel_epi64((void *)to, _mm_packus_epi32(v, v)); }
 

@@ -1,6 +1,6 @@
 /*
  * The free lists of paths/mempool.ts, on the same memory: an lcore's cache, and the stack that all lcores share under a
- * spin lock. Same order, same thresholds, so that it does not matter which side did the last call.
+ * spin lock. Order and thresholds are the same, so that C and TypeScript calls can alternate.
  */
 enum { LOCK = 0, TOP = 16, CACHE_HEAD_WORDS = 16 };
 
@@ -16,7 +16,7 @@ static inline void pool_unlock(int32_t *head)
 	__atomic_store_n(&head[LOCK], 0, __ATOMIC_SEQ_CST);
 }
 
-/* Moves mbufs from the shared stack to the cache: the missing ones and a cacheful more. Returns how many. */
+/* Moves mbufs from the shared stack to the cache: the missing ones and another cache size. Returns how many. */
 static int32_t pool_refill(const struct vpmd_queue *q, int32_t missing)
 {
 	int32_t *head = q->pool_head, *cache = q->pool_cache;

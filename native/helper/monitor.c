@@ -1,6 +1,6 @@
 /*
  * Sleeping until another CPU, or a device, writes to a cache line: UMONITOR and UMWAIT (Intel WAITPKG), MONITORX and
- * MWAITX (AMD). Both are there for programs, without a system call.
+ * MWAITX (AMD). User-space programs can use both without a system call.
  */
 #include <stdint.h>
 
@@ -10,10 +10,10 @@
 
 enum { NONE = 0, WAITPKG = 1, MWAITX = 2 };
 
-/* The longest sleep in ticks of the time stamp counter: what Linux allows UMWAIT. A lcore must look around now and then. */
+/* The longest sleep, in ticks of the time stamp counter: Linux's limit for UMWAIT. An lcore must also check other things. */
 enum { MAX_TICKS = 100000 };
 
-/* CPUID is slow in a virtual machine: asked once, by the caller. */
+/* CPUID is slow in a virtual machine: the caller asks once. */
 uint32_t vpmd_monitor_kind(void);
 void vpmd_monitor_wait(uint32_t kind, const volatile uint16_t *word, uint16_t seen);
 

@@ -1,8 +1,8 @@
-/* What the packed directions have in common: paths/guest/packed.ts. */
+/* Shared by Rx and Tx of packed rings: paths/guest/packed.ts. */
 
 /*
- * Makes the descriptors that begin at `first` available, all but whose word 3 is written. Sequentially consistent, so
- * that the load of the event suppression structure comes after it. Returns SIMD_KICK or 0.
+ * Makes the descriptors from `first` on available. All of them are written but word 3 of the first. The store is sequentially
+ * consistent, so that the load of the event suppression structure comes after it. Returns SIMD_KICK or 0.
  */
 static inline uint32_t publish_packed(const struct vpmd_queue *q, uint32_t first, uint32_t word3, uint32_t next,
 				      uint32_t next_wrap, uint32_t added)

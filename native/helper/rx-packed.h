@@ -18,7 +18,7 @@ static uint32_t fill_packed(const struct vpmd_queue *q)
 		if (likely(got - i >= 4 && idx + 4 <= size && head + 4 <= size)) {
 			v4 ids = v4_load16(id);
 			v4 word3 = v4_or(ids, v4_set1(flags));
-			if (i == 0) { /* shown last, by publish_packed */
+			if (i == 0) { /* published last, by publish_packed */
 				first_word3 = v4_first(word3);
 				word3 = v4_with_first(word3, desc->word3);
 			}
@@ -70,7 +70,7 @@ static inline uint32_t count_used(const struct vpmd_queue *q, uint32_t idx, uint
 			mark ^= WRAP_BITS;
 		}
 	}
-	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* all else of these descriptors is read after their marks */
+	__atomic_thread_fence(__ATOMIC_ACQUIRE); /* the other words of these descriptors are read after their flags */
 	return count;
 }
 
@@ -85,7 +85,7 @@ uint32_t SIMD(rx_packed)(struct vpmd_queue *q)
 		n = q->nb_desc - free;
 	const uint32_t count = count_used(q, idx, wrap, n);
 	if (count == 0)
-		return free != 0 ? fill_packed(q) : 0; /* the pool was empty when they came free */
+		return free != 0 ? fill_packed(q) : 0; /* the pool was empty when they became free */
 
 	uint32_t tail = (uint32_t)q->words[FREE_HEAD] + free;
 	if (tail >= size)
@@ -102,7 +102,7 @@ uint32_t SIMD(rx_packed)(struct vpmd_queue *q)
 		}
 		if (unlikely(step == 0)) {
 			uint32_t id = read_once(&desc->word3) & 0xffff;
-			int64_t length = (int64_t)(int32_t)read_once(&desc->len) - q->hdr_size; /* above 2^31 a runt */
+			int64_t length = (int64_t)(int32_t)read_once(&desc->len) - q->hdr_size; /* from 2^31 on negative: a runt */
 			int32_t m = id < size ? q->cookie[id] : NIL;
 			if (m == NIL) {
 				q->words[BROKEN] = id < size ? BROKEN_TWICE : BROKEN_ID;

@@ -1,6 +1,6 @@
 /* virtio_recv_pkts_vec: paths/guest/rx/split.ts, four entries of the used ring at a time. */
 
-/* Publishes avail idx; then asks whether the device wants to be told. Returns SIMD_KICK or 0. */
+/* Publishes avail idx, then checks whether the device wants a notification. Returns SIMD_KICK or 0. */
 static inline uint32_t publish_split(const struct vpmd_queue *q, uint16_t new_idx, uint16_t old_idx)
 {
 	q->words[AVAIL_IDX] = new_idx;
@@ -29,7 +29,7 @@ static uint32_t fill_split(const struct vpmd_queue *q)
 		    (ids = v4_load16(id), v4_all_equal(ids, v4_iota(v4_first(ids))))) {
 			v4_store(&q->cookie[*id], v4_load(&m[i]));
 			offer4(q, &q->desc[*id], &m[i], v4_set1(DESC_F_WRITE));
-			/* a device that works in order makes the same ids come round: the line stays clean in both caches */
+			/* with a device that works in order the ids repeat: not storing them keeps the line clean in both caches */
 			if (unlikely(!v4_all_equal(v4_load16(&ring[slot]), ids)))
 				v4_store16(&ring[slot], ids);
 			step = 4;
@@ -56,7 +56,7 @@ uint32_t SIMD(rx_split)(struct vpmd_queue *q)
 	uint32_t free = (uint32_t)q->words[FREE_COUNT];
 	uint32_t count = (__atomic_load_n(&q->device[1], __ATOMIC_ACQUIRE) - used) & 0xffff;
 	if (count == 0)
-		return free != 0 ? fill_split(q) : 0; /* the pool was empty when they came free */
+		return free != 0 ? fill_split(q) : 0; /* the pool was empty when they became free */
 	if (unlikely(count > q->nb_desc - free)) {
 		q->words[BROKEN] = BROKEN_INDEX;
 		return 0;
@@ -65,7 +65,7 @@ uint32_t SIMD(rx_split)(struct vpmd_queue *q)
 		count = MAX_BURST;
 	if (count > q->n)
 		count = q->n;
-	/* end on a cache line of the used ring: the next burst then does not share it with the writer */
+	/* end at a cache line of the used ring: the next burst then does not share a line with the device's writes */
 	if (count > 4)
 		count -= (used + count) & 3;
 

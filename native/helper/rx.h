@@ -1,6 +1,6 @@
-/* What the two receiving files have in common. */
+/* Shared by rx-split.h and rx-packed.h. */
 
-/* The columns of one mbuf that holds a received packet, and a start on the packet's first line, which `account` reads. */
+/* Sets the columns of an mbuf with a received packet, and prefetches the packet's first line, which `account` reads. */
 static inline void received(const struct vpmd_queue *restrict q, uint32_t m, uint32_t length)
 {
 	__builtin_prefetch(q->elements + (size_t)m * q->stride + q->headroom);
@@ -11,9 +11,9 @@ static inline void received(const struct vpmd_queue *restrict q, uint32_t m, uin
 }
 
 /*
- * Receives four buffers whose used lengths and ids are given: the usual case, ids in a row, each with the device, each
- * holding a whole packet. `spare` is where in the ring of free ids they go. Returns 4; or 0 when anything is unusual,
- * and then nothing has been done.
+ * Receives four buffers with the given used lengths and ids, in the usual case: consecutive ids, each one with the device,
+ * each buffer with a whole packet. `spare` is the place for the ids in the ring of free ids. Returns 4; in any other case 0,
+ * and nothing has been done.
  */
 static inline uint32_t receive4(const struct vpmd_queue *restrict q, v4 id, v4 len, uint16_t *spare, uint32_t *pkts)
 {
@@ -36,7 +36,7 @@ static inline uint32_t receive4(const struct vpmd_queue *restrict q, v4 id, v4 l
 	return 4;
 }
 
-/* Drops what is no packet: `length` is what the device says it wrote, without the header. */
+/* Drops a buffer with an invalid length. `length` is the device's, without the header. */
 static inline void drop(const struct vpmd_queue *q, int32_t m, int64_t length)
 {
 	q->stats[ERRORS] += 1;
@@ -49,14 +49,14 @@ static inline int is_packet(const struct vpmd_queue *q, int64_t length)
 	return length >= ETHER_HDR_LEN && length <= (int64_t)q->data_room;
 }
 
-/* Four empty buffers into four descriptors in a row. */
+/* Writes four empty buffers into four consecutive descriptors. */
 static inline void offer4(const struct vpmd_queue *restrict q, struct desc *desc, const int32_t *m, v4 word3)
 {
 	desc4_store(desc, v4_add(v4_gather32(q->addr_lo, m), v4_set1(q->headroom - q->hdr_size)),
 		    v4_gather32(q->addr_hi, m), v4_set1(q->data_room + q->hdr_size), word3);
 }
 
-/* One empty buffer: words 0 to 2. */
+/* Writes one empty buffer: words 0 to 2. */
 static inline void offer(const struct vpmd_queue *q, struct desc *desc, int32_t m)
 {
 	desc->addr_lo = q->addr_lo[m] + q->headroom - q->hdr_size;
@@ -64,7 +64,7 @@ static inline void offer(const struct vpmd_queue *q, struct desc *desc, int32_t 
 	desc->len = q->data_room + q->hdr_size;
 }
 
-/* Mbufs m[0..3] go to the device under ids[0..3], which need not be in a row. */
+/* Remembers that the device holds mbufs m[0..3] under ids[0..3], which need not be consecutive. */
 static inline void remember4(const struct vpmd_queue *q, v4 ids, const uint16_t *id, const int32_t *m)
 {
 	if (likely(v4_all_equal(ids, v4_iota(v4_first(ids))))) {
@@ -75,7 +75,7 @@ static inline void remember4(const struct vpmd_queue *q, v4 ids, const uint16_t 
 		q->cookie[id[k]] = m[k];
 }
 
-/* Mbufs for every free descriptor, as far as the pool goes, into `scratch`. Returns how many. */
+/* Takes mbufs for all free descriptors, as many as the pool has, into `scratch`. Returns how many. */
 static inline uint32_t take_buffers(const struct vpmd_queue *q)
 {
 	const int32_t want = q->words[FREE_COUNT];

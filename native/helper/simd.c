@@ -1,4 +1,4 @@
-/* The SIMD code, compiled once per instruction set: VPMD_ISA_SSE, VPMD_ISA_AVX2, VPMD_ISA_AVX512 or VPMD_ISA_NEON says which. */
+/* The SIMD code, compiled once per instruction set: VPMD_ISA_SSE, VPMD_ISA_AVX2, VPMD_ISA_AVX512 or VPMD_ISA_NEON is set. */
 #include <string.h>
 
 #include "simd.h"

@@ -2,9 +2,9 @@
  * What the SIMD code shares with paths/guest/simd-block.ts: one parameter block per queue and thread. Everything in it is
  * fixed when the queue is opened, except `pkts` and `n`, the arguments of a call.
  *
- * It does for one burst exactly what the TypeScript path of the same ring does: same packets, same ring, same
- * counters, same private state, so that either may do the next burst. The TypeScript is the definition: read
- * paths/guest/rx/split.ts, rx/packed.ts and tx/packed.ts first.
+ * For one burst the SIMD code does exactly the same as the TypeScript path of the ring, to packets, ring, counters and
+ * private state, so that either may do the next burst. The TypeScript is the definition: read paths/guest/rx/split.ts,
+ * rx/packed.ts and tx/packed.ts first.
  */
 #ifndef VPMD_SIMD_H
 #define VPMD_SIMD_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Changes whenever the block, the meaning of a word or the set of functions does: native/helper.ts refuses a library that says otherwise. */
+/* Changes with the block, the meaning of a word or the set of functions: native/helper.ts refuses a library with another. */
 #define VPMD_ABI 4
 
 /* A descriptor of either ring format: `word3` is flags | next << 16 (split) or id | flags << 16 (packed). */
@@ -68,7 +68,7 @@ struct vpmd_queue {
 };
 _Static_assert(sizeof(struct vpmd_queue) == 224, "BLOCK_BYTES of paths/guest/simd-block.ts");
 
-/* What a call returns: a number of packets, and these. */
+/* Flags in the result of a call, beside the number of packets. */
 enum {
 	SIMD_KICK = 1 << 16,   /* ring the doorbell */
 	SIMD_SCALAR = 1 << 17, /* nothing done: the burst holds packets that only the TypeScript path can send */
@@ -93,7 +93,7 @@ enum { ETHER_HDR_LEN = 14 };
 /* paths/guest/burst.ts */
 enum { MAX_BURST = 64 };
 
-/* What the device may change at any moment is read once, then checked. */
+/* Reads a word that the device may change at any moment: read it once, then check the value. */
 static inline uint32_t read_once(const uint32_t *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);

@@ -1,11 +1,11 @@
 /*
  * virtio_xmit_pkts_packed_vec: paths/guest/tx/packed.ts with IN_ORDER, where the id of a packet is the number of its
- * descriptor. Only for bursts of which every packet is a single segment with room for the header in front.
+ * descriptor. Only for bursts in which every packet is a single segment with room for the header in front.
  */
 
 /*
- * True when every packet is such. Also asks for the lines of the headers, which the other side may have written last.
- * What an application hands over is looked at before memory is touched on its account.
+ * True when every packet is such. Also prefetches the lines of the headers, which the other side may have written last.
+ * Mbuf indices from the application are checked before they are used to access memory.
  */
 static inline int all_simple(const struct vpmd_queue *restrict q, uint32_t n)
 {
@@ -22,7 +22,7 @@ static inline int all_simple(const struct vpmd_queue *restrict q, uint32_t n)
 	return odd == 0;
 }
 
-/* Zeroes the header unless it is zero: a store would take the line away from the other side (DPDK c9ea670c1d: up to 20 %). */
+/* Zeroes the header unless it is zero: a store would take the line from the other side (DPDK c9ea670c1d: up to 20 %). */
 static inline void clear_header(uint8_t *header, uint32_t hdr_size)
 {
 	if (likely(hdr_size == 12)) {
@@ -39,7 +39,7 @@ static inline void clear_header(uint8_t *header, uint32_t hdr_size)
 			header[i] = 0;
 }
 
-/* Takes `m[0..3]` for sent if four packets of one descriptor each lie there. Returns 4, or 0: nothing done. */
+/* Completes four packets from `idx` on, when each has one descriptor, into `done`. Returns 4, or 0: nothing done. */
 static inline uint32_t complete4(const struct vpmd_queue *restrict q, uint32_t idx, int32_t *done)
 {
 	static const uint16_t singles[4] = { 1, 1, 1, 1 };
@@ -53,7 +53,7 @@ static inline uint32_t complete4(const struct vpmd_queue *restrict q, uint32_t i
 	return 4;
 }
 
-/* True when the device has marked four descriptors in a row, each for itself. */
+/* True when the device has marked each of four consecutive descriptors as used. */
 static inline int each_used4(const struct vpmd_queue *q, uint32_t idx, uint32_t wrap)
 {
 	v4 len, word3;
@@ -61,7 +61,7 @@ static inline int each_used4(const struct vpmd_queue *q, uint32_t idx, uint32_t 
 	return v4_all_equal(v4_and(word3, v4_set1(WRAP_BITS | 0xffff)), v4_or(v4_iota(idx), v4_set1(used_mark(wrap))));
 }
 
-/* A used descriptor says "all packets up to its id". */
+/* A used descriptor completes all packets up to its id. */
 static void cleanup_inorder(const struct vpmd_queue *q)
 {
 	const uint32_t size = q->size;
@@ -87,10 +87,10 @@ static void cleanup_inorder(const struct vpmd_queue *q)
 			q->words[BROKEN] = last < size ? BROKEN_TWICE : BROKEN_ID;
 			break;
 		}
-		/* ends: `last` is outstanding, and every packet between here and there is */
+		/* terminates: `last` is outstanding, and so is every packet up to it */
 		for (int more = 1; more;) {
 			uint32_t step = 0;
-			/* four that do not end at `last` before the fourth, nor at the end of the ring */
+			/* four packets, when neither `last` nor the end of the ring comes before the fourth */
 			if (idx + 4 <= size && (last < idx || last >= idx + 3))
 				step = complete4(q, idx, &q->scratch[done]);
 			if (step == 4) {
@@ -147,7 +147,7 @@ uint32_t SIMD(tx_packed)(struct vpmd_queue *q)
 	uint32_t idx = first, wrap = (uint32_t)q->words[AVAIL_WRAP];
 	uint32_t first_word3 = 0, i = 0;
 	for (uint32_t step; i < n; i += step) {
-		if (unlikely(free == 0)) { /* once more: the device goes on while we write */
+		if (unlikely(free == 0)) { /* clean up again: the device continues while we write */
 			q->words[FREE_COUNT] = 0;
 			if (q->words[BROKEN] == 0)
 				cleanup_inorder(q);
@@ -163,7 +163,7 @@ uint32_t SIMD(tx_packed)(struct vpmd_queue *q)
 				     q->hdr_size);
 		if (likely(step == 4)) {
 			v4 word3 = v4_or(v4_iota(idx), v4_set1(flags));
-			if (i == 0) { /* shown last, by publish_packed */
+			if (i == 0) { /* published last, by publish_packed */
 				first_word3 = v4_first(word3);
 				word3 = v4_with_first(word3, desc->word3);
 			}
