@@ -1,6 +1,6 @@
 /**
- * The driver's API. docs/api.md shows it at work: make an Eal, attach ports, configure and start them, then burst on this
- * thread (`port.rx`, `port.tx`) or hand `port.spec()` to an lcore, which opens queues with `openRx` and `openTx`.
+ * The driver's API. docs/api.md has examples: make an Eal, attach ports, configure and start them. Then run bursts on this
+ * thread (`port.rx`, `port.tx`), or pass `port.spec()` to an lcore, which opens queues with `openRx` and `openTx`.
  */
 export { createEal, Eal, Lcores, parseLcores, type LcoreMap, type LcoreOption, type LcoreState } from './eal/eal.js';
 export { attach, type AttachOptions } from './port/attach.js';

@@ -1,6 +1,6 @@
 /**
- * The arguments of a virtio_user vdev and of a PCI device: the PMD guide's lists, and keys of ours: event_idx, reconnect,
- * handshake_timeout, and for PCI those that decline a feature. How they are read is kvargs.ts.
+ * The arguments of a virtio_user vdev and of a PCI device: those of the PMD guide, and our own: event_idx, reconnect,
+ * handshake_timeout, and for PCI those that decline a feature. kvargs.ts parses them.
  */
 import { anObject, aString, checkArgument, checkArguments } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -20,57 +20,57 @@ import { nearest } from '../../native/nearest.js';
 
 export * from './kvargs.js';
 
-/** DPDK's vhost library takes 128 queue pairs per device at most (VHOST_MAX_QUEUE_PAIRS). */
+/** The limit of DPDK's vhost library: 128 queue pairs per device (VHOST_MAX_QUEUE_PAIRS). */
 export const MAX_QUEUE_PAIRS = 128;
-/** ethdev's smallest ring. */
+/** Descriptors in ethdev's smallest ring. */
 export const MIN_QUEUE_SIZE = 32;
 
-/** Seconds: a day. */
+/** Seconds: one day. */
 const MAX_HANDSHAKE_TIMEOUT = 86400;
 
-/** What the arguments of any device say. */
+/** Arguments that every kind of device has. */
 export interface PortArgs {
-  /** `net_virtio_user0` or `virtio_user0` as it was given; a PCI address in full. */
+  /** `net_virtio_user0` or `virtio_user0` as given; a full PCI address. */
   readonly name: string;
-  /** Control queue; of virtio_user when asked for, and always when `queues` is above 1. */
+  /** Use a control queue. For virtio_user: on request, and always when `queues` is above 1. */
   readonly cq: boolean;
   readonly mrgRxbuf: boolean;
   readonly inOrder: boolean;
   readonly packedVq: boolean;
-  /** Mb/s. */
+  /** Link speed in Mb/s; undefined: unknown, or from the device. */
   readonly speed: number | undefined;
   readonly vectorized: boolean;
-  /** Ours: ask for EVENT_IDX when the device offers it. */
+  /** Our own: request EVENT_IDX when the device offers it. */
   readonly eventIdx: boolean;
   /** virtio_user: this side listens. */
   readonly server?: boolean;
 }
 
 export interface PciDevargs extends PortArgs {
-  /** The device is left to a vDPA driver. */
+  /** vdpa=1: the device is left to a vDPA driver. */
   readonly vdpa: boolean;
 }
 
 export interface VirtioUserDevargs extends PortArgs {
-  /** N of the name. */
+  /** The number at the end of the name. */
   readonly index: number;
-  /** Socket of a vhost-user back-end, or a character device of the kernel. */
+  /** Path of a vhost-user back-end's socket, or of a character device of the kernel. */
   readonly path: string;
   /** Upper case with colons; undefined: from the device, else random. */
   readonly mac: string | undefined;
-  /** Queue pairs asked for. */
+  /** Requested queue pairs. */
   readonly queues: number;
   /** Descriptors of every ring, the control queue's included. */
   readonly queueSize: number;
-  /** Name of the tap device; only for the kernel's back-end. */
+  /** Name of the tap device; only for the vhost-kernel back-end. */
   readonly iface: string | undefined;
-  /** Ours: the tap device is set up at once; only for the kernel's back-end. */
+  /** Our own: set the tap device up at once; only for the vhost-kernel back-end. */
   readonly up: boolean;
   /** This side listens. */
   readonly server: boolean;
-  /** Ours: in client mode, go on trying to connect once the back-end has gone. */
+  /** Our own: in client mode, try to connect again when the back-end is gone. */
   readonly reconnect: boolean;
-  /** Ours: seconds that the handshake with a vhost-user back-end may take; undefined: the default, or what `attach` is told. */
+  /** Our own: limit of the handshake with a vhost-user back-end in seconds; undefined: that of `attach`, or the default. */
   readonly handshakeTimeout: number | undefined;
 }
 
@@ -143,9 +143,9 @@ export function parseVirtioUser(text: string): VirtioUserDevargs {
   };
 }
 
-/** Keys of every PCI device; qtest has more (pci/qtest-devargs.ts). */
+/** Keys of every PCI device; qtest has more (virtio/pci/qtest/devargs.ts). */
 export const pciSchema = {
-  // anything but 1 is 0, as in DPDK
+  // every value but 1 counts as 0, as in DPDK
   vdpa: { accepts: '0 or 1', parse: (text: string) => text === '1', fallback: false },
   speed: speedKey,
   vectorized: { accepts: '0 or 1', parse: (text: string) => text === '1', fallback: false },
@@ -155,7 +155,7 @@ export const pciSchema = {
   event_idx: flagKey(false),
 };
 
-/** What the keys of a PCI device say. */
+/** The arguments of a PCI device, from the values of its keys. */
 export function pciArgs(name: string, values: DevargValues<typeof pciSchema>): PciDevargs {
   checkArguments('pciArgs', { name: [name, aString], values: [values, anObject] });
   return {

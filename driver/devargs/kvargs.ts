@@ -1,13 +1,13 @@
 /**
- * Reading device arguments, `net_virtio_user0,path=/tmp/vhost.sock,queues=2`, by a schema. The grammar is DPDK's kvargs;
- * the values are checked strictly, where DPDK takes `queues=abc` for 0 and ignores a key that is given twice. No I/O.
+ * Parses device arguments, `net_virtio_user0,path=/tmp/vhost.sock,queues=2`, by a schema. The grammar is DPDK's kvargs.
+ * Values are checked strictly, where DPDK reads `queues=abc` as 0 and ignores a key that is given twice. No I/O.
  */
 import { anObject, aString, checkArgument, checkArguments } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { nearest } from '../../native/nearest.js';
 import { isUnicast, macBytes, parseMac } from '../wire/mac.js';
 
-/** How the value of one key is read. */
+/** How the value of one key is parsed. */
 export interface DevargKey<T> {
   /** What is accepted, in words that follow "expected". */
   readonly accepts: string;
@@ -27,7 +27,7 @@ function fail(message: string): VirtioPmdError {
   return new VirtioPmdError('EDEVARGS', message);
 }
 
-/** Splits a device string at its first comma: what names the device, and its arguments. */
+/** Splits a device string at its first comma into the device's name and its arguments. */
 export function splitDevargs(text: string): { name: string; args: string } {
   checkArgument('splitDevargs', 'text', text, aString);
   const comma = text.indexOf(',');
@@ -37,7 +37,7 @@ export function splitDevargs(text: string): { name: string; args: string } {
 /**
  * Reads `key=value,key=value`. A value runs to the next comma outside square brackets (which stay part of it); empty
  * segments are skipped; blanks are characters like any other.
- * @param device what the arguments are of, for the error's sentence.
+ * @param device the device's name, for the error message.
  * @throws VirtioPmdError EDEVARGS naming key, value and what is accepted.
  */
 export function parseDevargs<S extends DevargSchema>(args: string, schema: S, device: string): DevargValues<S> {
@@ -96,7 +96,7 @@ function splitSegments(args: string, device: string): string[] {
 
 // ---- kinds of values -----------------------------------------------------------------------------------------------
 
-/** A whole number, decimal or 0x hexadecimal; nothing around it, no leading zeros (DPDK would take those for octal). */
+/** A whole number, decimal or 0x hexadecimal, without blanks and leading zeros (in DPDK those mean octal). */
 export function integerKey(min: number, max: number, fallback: number): DevargKey<number> {
   return {
     accepts: `a whole number from ${min} to ${max}, decimal or 0x hexadecimal`,
@@ -122,7 +122,7 @@ export function flagKey(fallback: boolean): DevargKey<boolean> {
 /** Link speeds in Mb/s that DPDK's virtio drivers accept. */
 const speeds = [10000, 20000, 25000, 40000, 50000, 56000, 100000, 200000, 400000, 800000];
 
-/** Mb/s; undefined: unknown, or from the device. */
+/** A link speed in Mb/s; undefined: unknown, or from the device. */
 export const speedKey: DevargKey<number | undefined> = {
   accepts: `one of ${speeds.join(', ')} (Mb/s)`,
   parse: (text) => {
@@ -132,7 +132,7 @@ export const speedKey: DevargKey<number | undefined> = {
   fallback: undefined,
 };
 
-/** Upper case with colons. */
+/** A MAC address, converted to upper case with colons. */
 export const macKey: DevargKey<string | undefined> = {
   accepts: 'a unicast MAC address such as 02:00:00:00:00:01',
   parse: (text) => {

@@ -1,4 +1,4 @@
-/** From a device string to a port. */
+/** Makes a port from a device string. */
 import {
   aFunction,
   anInstance,
@@ -21,13 +21,13 @@ import type { PortEvents } from './types.js';
 export interface AttachOptions {
   /** Ends the wait for a server-mode port's first client. */
   readonly signal?: AbortSignal;
-  /** How long the whole handshake with a vhost-user back-end may take. Default 60000 ms; the devarg handshake_timeout wins. */
+  /** Limit of the whole handshake with a vhost-user back-end. Default 60000 ms; the devarg handshake_timeout has priority. */
   readonly handshakeTimeoutMs?: number;
-  /** How long one reply of it may take. Default: as long as the handshake. */
+  /** Limit for one reply of the back-end, in ms. Default: that of the handshake. */
   readonly replyTimeoutMs?: number;
   /**
-   * Log lines from the first one on (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. What a
-   * device can cause too many of is counted instead.
+   * Gets all log lines (`port.on('log')` misses those of attach). Default: eal's log, without debug lines. When a device
+   * causes too many lines, they are counted instead.
    */
   readonly log?: PortEvents['log'];
 }
@@ -50,7 +50,7 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   checkArguments('attach', { eal: [eal, anEal], devargs: [devargs, aString] });
   checkOptions('attach', options, attachOptions);
   const sink = options.log ?? ((level: LogLevel, line: string) => level !== 'debug' && eal.log(line));
-  // a back-end can cause lines without end: by what it answers, and by going and coming back
+  // a back-end can cause any number of lines: by its replies, and by disconnecting and connecting again
   const { log } = new LogLimit<LogLevel>(sink, 'warning');
   const { handshakeTimeoutMs, replyTimeoutMs } = options;
   const driver = driverOf(devargs);

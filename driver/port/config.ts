@@ -1,4 +1,4 @@
-/** A port's configuration: defaults and checks, as rte_eth_dev_configure and the queue set-ups have them. Pure. */
+/** A port's configuration: defaults and checks as in rte_eth_dev_configure and the queue set-ups. Pure. */
 import { aBoolean, aNumber, madeBy, optional, type OptionKinds } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { ETHER_CRC_LEN, ETHER_HDR_LEN, MAX_QUEUE_SIZE, MAX_RX_PKTLEN, NET_HDR_HASH } from '../../paths/layout.js';
@@ -9,7 +9,7 @@ export type ResolvedConfig = Required<PortConfig>;
 export const MIN_DESC = 32;
 export const MIN_MTU = 68;
 export const DEFAULT_MTU = 1500;
-/** Rx buffers smaller than this make no sense (rte_eth_dev_info.min_rx_bufsize). */
+/** Smallest Rx buffer in bytes (rte_eth_dev_info.min_rx_bufsize). */
 export const MIN_RX_BUF_SIZE = 64;
 const MIN_HEADROOM = NET_HDR_HASH;
 const DEFAULT_FREE_THRESH = 32;
@@ -44,7 +44,7 @@ export interface PortLimits {
   readonly txQueueSize?: number;
   /** Bytes that the device puts in front of a packet: the net header of virtio, or 0. */
   readonly hdrSize: number;
-  /** The most that the device allows, if it says so. */
+  /** The device's maximum, if it has one. */
   readonly deviceMtu?: number | undefined;
   readonly rxOffloadCapa: number;
   readonly txOffloadCapa: number;
@@ -54,12 +54,12 @@ export function maxMtuOf({ hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'd
   return deviceMtu ?? MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;
 }
 
-/** Longest packet that an MTU makes, with the net header in front of it. */
+/** Bytes of the longest packet for an MTU, with the net header in front of it. */
 export function maxRxPktLenOf(mtu: number, hdrSize: number): number {
   return mtu + ETHER_HDR_LEN + ETHER_CRC_LEN + hdrSize;
 }
 
-/** @throws VirtioPmdError ECONFIG, with ethdev's own words where there are some */
+/** Checks a configuration and fills in the defaults. @throws VirtioPmdError ECONFIG, with ethdev's texts where it has some */
 export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedConfig {
   const { mempool, rxQueues = 1, txQueues = rxQueues } = config;
   const mtu = config.mtu ?? defaultMtu(limits, config);
@@ -100,14 +100,14 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
   return resolved;
 }
 
-/** 1500, or what the device says, as far as the mbufs hold it. */
+/** 1500, or the device's MTU; at most 1500 when packets of the device's MTU do not fit into the mbufs. */
 function defaultMtu({ deviceMtu, hdrSize }: PortLimits, { mempool, rxOffloads = 0 }: PortConfig): number {
   if (deviceMtu === undefined) return DEFAULT_MTU;
   const fits = (rxOffloads & RX_OFFLOAD_SCATTER) !== 0 || maxRxPktLenOf(deviceMtu, hdrSize) <= mempool.dataRoom;
   return fits ? deviceMtu : Math.min(deviceMtu, DEFAULT_MTU);
 }
 
-/** What rte_vect_set_max_simd_bitwidth takes, and 0. */
+/** The values that rte_vect_set_max_simd_bitwidth accepts, and 0. */
 export const SIMD_BITWIDTHS = `a power of two up to ${MAX_SIMD_BITWIDTH}, or 0 for no limit`;
 
 export function isSimdBitwidth(bits: number): boolean {

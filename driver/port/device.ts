@@ -1,6 +1,6 @@
 /**
- * What a driver supplies for a port (eth_dev_ops of DPDK): the device behind it. `Port` is the same for all of them, and
- * programs and forwarding modes see ports only.
+ * What a driver implements for a port (eth_dev_ops of DPDK): the device behind it. `Port` is the same for all drivers, and
+ * programs and forwarding modes use only ports.
  */
 import type { VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../eal/eal.js';
@@ -10,67 +10,67 @@ import type { PortFilters, PortInterrupts, PortRss } from './parts.js';
 import type { PortQueueSpec } from './queue.js';
 import type { Link, PathReport, PortConfig, PortEvents, PortStats, QueueInfo, Xstat } from './types.js';
 
-/** A part that this device has not got, and why: a sentence about the device, without its beginning "port 0". */
+/** A part that this device does not have, and why: a sentence about the device, without its beginning "port 0". */
 export class Absent {
   constructor(readonly why: string) {}
 }
 
-/** What a device knows of its port. */
+/** The port, as its device sees it. */
 export interface PortHost {
   readonly eal: Eal;
   readonly id: number;
   readonly log: (level: LogLevel, line: string) => void;
-  /** The link may be another one now. Listeners are told if it is. @param why a sentence for them */
+  /** Call it when the link may have changed: the port notifies its listeners if it has. @param why a sentence for them */
   readonly linkChanged: (why: string) => void;
   readonly emit: <E extends 'reconnect' | 'removed' | 'broken'>(event: E, ...args: Parameters<PortEvents[E]>) => void;
-  /** ESTATE, with a sentence that begins with the port. */
+  /** Makes an ESTATE error. Its message begins with the port. */
   readonly stateError: (what: string) => VirtioPmdError;
 }
 
-/** What limits depend on. */
+/** The part of a configuration on which limits depend. */
 export type Wishes = Pick<PortConfig, 'rxOffloads' | 'txOffloads' | 'rxQueues' | 'rss'>;
 
-/** `Port` calls these in the right order: nothing twice, no start before configure, nothing after close. */
+/** A device. `Port` calls its methods in a valid order: nothing twice, no start before configure, nothing after close. */
 export interface PortDevice {
   /** As `show port info` prints it. */
   readonly driverName: string;
   /** AA:BB:CC:DD:EE:FF. */
   readonly mac: string;
-  /** As of now, while started. @throws VirtioPmdError when the device goes away meanwhile */
+  /** The current link, while started. @throws VirtioPmdError when the device goes away meanwhile */
   readonly link: Link;
-  /** Why the device is gone for good, for a sentence that begins with the port. Undefined: it is there, or may come back. */
+  /** Why the device is lost permanently, for a sentence that begins with the port. Undefined: it is not, or may come back. */
   readonly lost: string | undefined;
 
   /** rte_eth_dev_info: what a configuration may ask for. @throws VirtioPmdError */
   limits(wishes: Wishes): PortLimits;
   /** Makes queues. A configuration that fails leaves none. @throws VirtioPmdError ECONFIG, EMEMORY, EPEER, ETIMEOUT */
   configure(config: ResolvedConfig): void;
-  /** What was made for the configuration in force serves it still: the same one again has nothing to do. */
+  /** True when the device is still set up for the current configuration: configuring it again would change nothing. */
   readonly intact: boolean;
-  /** Gives back what `configure` made. Never throws. */
+  /** Frees what `configure` made. Never throws. */
   release(): void;
-  /** Lets bursts through. @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT */
+  /** Starts: bursts work from now on. @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT */
   start(): void;
-  /** Keeps bursts out and waits until every lcore has left the queues. @throws VirtioPmdError ELCORE */
+  /** Stops: bursts return 0 from now on. Waits until every lcore has left the queues. @throws VirtioPmdError ELCORE */
   stop(): void;
-  /** After `release`: gives everything back. Never throws. */
+  /** After `release`: frees everything. Never throws. */
   close(): void;
   /**
-   * Looks after the device, and tells the port what has happened. Never throws.
-   * @param mayWait true: within a call of the user, which may take a second. False: the timer, which must not wait.
+   * Checks the device, and reports events to the port. Never throws.
+   * @param mayWait true within a call of the user, which may take a second; false in the timer, which must not wait.
    */
   look(mayWait: boolean): void;
 
-  /** The queues that the configuration uses, as plain data. Only while configured, as the next two. */
+  /** The queues that the configuration uses, as plain data. This and the next two: only while configured. */
   queues(kind: 'rx' | 'tx'): readonly PortQueueSpec[];
   queueInfo(kind: 'rx' | 'tx', queue: number): Omit<QueueInfo, 'started'>;
 
   /** rte_eth_stats since the last reset; zeros while there are no queues. */
   stats(): PortStats;
-  /** Statistics by queue and what else the device counts, behind the eight of ethdev. */
+  /** The device's xstats that follow the eight of ethdev: by queue, and others. */
   xstats(): readonly Xstat[];
   resetStats(): void;
-  /** The lines of `show port info`'s private dump: name and value. @param mtu the port's */
+  /** The lines of the private dump in `show port info`: name and value. @param mtu the port's MTU */
   privateInfo(mtu: number): readonly (readonly [string, string])[];
 
   /** Addresses, VLANs and modes. */
@@ -79,32 +79,32 @@ export interface PortDevice {
   readonly rss: PortRss | Absent;
   /** Interrupts of Rx queues. */
   readonly interrupts: PortInterrupts | Absent;
-  /** Why this path, and what was negotiated. @throws VirtioPmdError ESTATE while not configured */
+  /** Reports why this path was chosen, and what was negotiated. @throws VirtioPmdError ESTATE while not configured */
   readonly path: (() => PathReport) | Absent;
 }
 
 export interface ProbeOptions {
-  /** Ends the wait for a device that has not come yet. */
+  /** Ends the wait for a device that is not there yet. */
   readonly signal: AbortSignal;
   readonly handshakeTimeoutMs?: number | undefined;
   readonly replyTimeoutMs?: number | undefined;
   readonly log: (level: LogLevel, line: string) => void;
 }
 
-/** A device that is there, before it has a port. */
+/** A device that was found, before it has a port. */
 export interface ProbedDevice {
-  /** @throws VirtioPmdError; the device is closed then */
+  /** Makes the port's device. @throws VirtioPmdError; the device is closed then */
   open(host: PortHost): PortDevice;
-  /** Instead of `open`. */
+  /** Closes the device, if it is not opened. */
   close(): void;
 }
 
-/** A kind of device, found by its device string. */
+/** A driver for one kind of device. */
 export interface PortDriver {
   readonly bus: 'vdev' | 'pci';
-  /** Whether a device string is for this driver, by what is in front of the first comma. */
+  /** Whether a device string is for this driver, by the part before the first comma. */
   claims(devargs: string): boolean;
-  /** The device's name, checked with all its arguments. @throws VirtioPmdError EDEVARGS */
+  /** Checks all arguments and returns the device's name. @throws VirtioPmdError EDEVARGS */
   nameOf(devargs: string): string;
   /** Finds the device and opens it. @throws VirtioPmdError */
   probe(eal: Eal, devargs: string, options: ProbeOptions): Promise<ProbedDevice>;

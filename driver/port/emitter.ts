@@ -1,4 +1,4 @@
-/** A typed event emitter: twenty lines, no dependency, and a listener that throws does not stop the others. */
+/** A small typed event emitter. A listener that throws does not stop the others. */
 import { aFunction, checkArgument } from '../../native/arguments.js';
 
 /** Event name -> function that listens to it. */
@@ -19,7 +19,7 @@ export class Emitter<Events extends Listeners<Events>> {
     return this;
   }
 
-  /** Calls the listeners; an exception of one surfaces as an uncaught one, after all were called. */
+  /** Calls the listeners. An exception of one becomes an uncaught exception, after all were called. */
   emit<E extends keyof Events>(event: E, ...args: Parameters<Events[E]>): void {
     for (const listener of this.listeners.get(event) ?? []) {
       try {

@@ -1,6 +1,6 @@
 /**
- * Devices that come and go while a program runs, by bus and name (rte_eal_hotplug_add and rte_eal_hotplug_remove). Other
- * ports forward meanwhile.
+ * Adding and removing devices while a program runs, by bus and name (rte_eal_hotplug_add and rte_eal_hotplug_remove). Other
+ * ports continue to forward.
  */
 import { aString, checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -44,7 +44,7 @@ export async function hotplugAdd(
 
 /**
  * Removes a device: stops and closes its port.
- * @throws VirtioPmdError ECONFIG when there is none of this name; ELCORE when a job does not ask `running()`
+ * @throws VirtioPmdError ECONFIG when there is no device of this name; ELCORE when a job does not call `running()`
  */
 export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
   checkArguments('hotplugRemove', { eal: [eal, anEal], bus: [bus, aString], name: [name, aString] });
@@ -63,12 +63,12 @@ export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
 
 const anEal = madeBy('createEal', 'lcores', 'createMempool');
 
-/** @throws VirtioPmdError EDEVARGS for what is no device of this bus */
+/** The name of a device on a bus. @throws VirtioPmdError EDEVARGS when it is not a device of this bus */
 function nameOnBus(bus: Bus, devargs: string): string {
   return (drivers.find((driver) => driver.bus === bus) ?? driverOf(devargs)).nameOf(devargs);
 }
 
-/** The name under which a device is attached that may be given in short, such as 00:03.0. */
+/** The full name of a device whose name may be abbreviated, such as 00:03.0. */
 function fullName(bus: Bus, name: string): string | undefined {
   try {
     return bus === 'pci' ? nameOnBus(bus, name) : undefined;

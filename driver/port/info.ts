@@ -1,4 +1,4 @@
-/** What a port answers when it is asked about itself: rte_eth_dev_info. */
+/** Information on a port: rte_eth_dev_info. */
 import { MAX_QUEUE_SIZE, MAX_RX_PKTLEN } from '../../paths/layout.js';
 import { splitDevargs } from '../devargs/devargs.js';
 import { maxMtuOf, MIN_DESC, MIN_MTU, MIN_RX_BUF_SIZE, type PortLimits, type ResolvedConfig } from './config.js';
@@ -17,7 +17,7 @@ export interface InfoInput {
     readonly devargs: string;
     readonly mac: string;
     readonly started: boolean;
-    /** With the MTU of now. */
+    /** With the current MTU. */
     readonly config: ResolvedConfig | undefined;
   };
   readonly device: PortDevice;
@@ -28,7 +28,7 @@ export interface InfoInput {
 export function portInfo({ port, device, limits, mtu }: InfoInput): PortInfo {
   const { config } = port;
   const filters = device.filters instanceof Absent ? undefined : device.filters;
-  // as it is now; the configuration says how it was at first
+  // the current state; the configuration has the initial one
   const vlanFilter = config !== undefined && filters?.vlanFilterEnabled === true;
   return {
     portId: port.id,

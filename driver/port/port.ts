@@ -1,10 +1,9 @@
 /**
- * A port: what DPDK's ethdev is. Configure, start, stop and close, bursts, statistics, questions and settings, the same for
- * every kind of device (`PortDevice`, device.ts).
+ * A port, as in DPDK's ethdev: configure, start, stop and close, bursts, statistics, information and settings. It is the same
+ * for every kind of device (`PortDevice`, device.ts).
  *
- * A timer on the thread that attached looks after the device: it notices that a back-end went away or came back, and queues
- * that stopped trusting their ring. A program that never returns to the event loop gets the same by reading `link` now and
- * then.
+ * A timer on the thread that attached the port checks the device: it detects that a back-end went away or came back, and
+ * broken queues. A program that never returns to the event loop gets the same by reading `link` now and then.
  */
 import { aNumber, checkArgument, checkArguments, checkOptions, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -38,7 +37,7 @@ import type {
 } from './types.js';
 import { ethdevXstats } from './xstats.js';
 
-/** How often the timer looks after the device. */
+/** Interval in which the timer checks the device. */
 const MONITOR_MS = 50;
 
 const DOWN: Link = { up: false, speed: undefined };
@@ -59,7 +58,7 @@ export interface PortOptions {
   readonly name: string;
   /** The device string. */
   readonly devargs: string;
-  /** Makes the device, which the port owns. */
+  /** Makes the device; the port owns it. */
   readonly open: (host: PortHost) => PortDevice;
   readonly log: (level: LogLevel, line: string) => void;
 }
@@ -89,14 +88,14 @@ export class Port {
   private readonly events = new Emitter<PortEvents>();
   private readonly sink: PortOptions['log'];
   private readonly timer: NodeJS.Timeout;
-  /** Takes back that the Eal closes this port. */
+  /** Cancels that the Eal closes this port. */
   private readonly forget: () => void;
-  /** As it was asked for, with every default filled in; its MTU is the first one. */
+  /** The requested configuration with all defaults filled in; its MTU is the initial one. */
   private resolved: ResolvedConfig | undefined;
   private mtu = DEFAULT_MTU;
   private running = false;
   private closed = false;
-  /** What was last told with a link event. */
+  /** The state in the last link event. */
   private announced = false;
   /** Queues opened on this thread; a configuration that makes new queues makes new specs. */
   private readonly rxQueues = new WeakMap<PortQueueSpec, RxQueue>();
@@ -150,7 +149,7 @@ export class Port {
     if (this.closed) throw this.stateError('is closed');
   }
 
-  /** A call of the user begins. @throws VirtioPmdError ESTATE when the device is gone for good */
+  /** Checks the device at the beginning of a call of the user. @throws VirtioPmdError ESTATE when it is lost permanently */
   private lookPatiently(): void {
     this.device.look(true);
     if (this.device.lost !== undefined) throw this.stateError(this.device.lost);
@@ -160,7 +159,7 @@ export class Port {
     return new VirtioPmdError('ESTATE', `port ${this.id} (${this.name}) ${what}`);
   }
 
-  // ---- life ----------------------------------------------------------------------------------------------------------
+  // ---- life cycle ----------------------------------------------------------------------------------------------------
 
   get configured(): boolean {
     return this.resolved !== undefined;
@@ -170,17 +169,17 @@ export class Port {
     return this.running;
   }
 
-  /** The configuration in force, with every default filled in. */
+  /** The current configuration, with all defaults filled in. */
   get config(): ResolvedConfig | undefined {
     return this.resolved && { ...this.resolved, mtu: this.mtu };
   }
 
   /**
-   * rte_eth_dev_configure with all queue set-ups. The same configuration again changes nothing; another one resets the device
-   * and makes new queues, so that paths and specs of before must not be used any more.
+   * rte_eth_dev_configure with all queue set-ups. The same configuration again changes nothing. Another one resets the device
+   * and makes new queues: earlier paths and specs must not be used any more.
    *
-   * A back-end that takes its time, or is lost meanwhile and looked for again, is no error: the port is set up once it has
-   * answered, and its link is down until then.
+   * A slow back-end, or one that is lost and searched again meanwhile, is no error: the port is set up when it has answered,
+   * and its link is down until then.
    * @throws VirtioPmdError ESTATE while started; ECONFIG; EMEMORY; EPEER and ETIMEOUT from the device
    */
   configure(config: PortConfig): void {
@@ -197,7 +196,7 @@ export class Port {
     this.mtu = resolved.mtu;
   }
 
-  /** Back to "attached, not configured". */
+  /** Returns to the state "attached, not configured". */
   private release(): void {
     this.resolved = undefined;
     this.device.release();
@@ -208,8 +207,8 @@ export class Port {
   }
 
   /**
-   * Lets bursts through. While a back-end is away, or has not answered yet, the port counts as started and its link stays down
-   * until it is back.
+   * Starts the port: bursts work from now on. While a back-end is away, or has not answered yet, the port counts as started
+   * and its link is down until the back-end is there.
    * @throws VirtioPmdError ESTATE before configure; EMEMORY; EPEER and ETIMEOUT from the device
    */
   start(): void {
@@ -226,8 +225,8 @@ export class Port {
   }
 
   /**
-   * Keeps bursts from the queues and waits for lcores to leave them.
-   * @throws VirtioPmdError ELCORE when a job does not ask `running()`
+   * Stops the port: bursts return 0 from now on. Waits until lcores have left the queues.
+   * @throws VirtioPmdError ELCORE when a job does not call `running()`
    */
   stop(): void {
     this.checkOpen();
@@ -250,7 +249,7 @@ export class Port {
     this.configure(config);
   }
 
-  /** Stops, resets the device, takes back every mbuf, frees memory and sockets. Idempotent. */
+  /** Stops the port, resets the device, frees all mbufs, memory and sockets. Idempotent. */
   close(): void {
     if (this.closed) return;
     try {
@@ -273,13 +272,13 @@ export class Port {
 
   // ---- link ----------------------------------------------------------------------------------------------------------
 
-  /** Link as of now. Reading it looks after the device, too. */
+  /** The current link. Reading it also checks the device. */
   get link(): Link {
     this.device.look(false);
     try {
       return this.linkNow();
     } catch {
-      return DOWN; // the device went away between the two questions: then the next look says so
+      return DOWN; // the device went away between the two reads: the next check reports it
     }
   }
 
@@ -296,7 +295,7 @@ export class Port {
 
   // ---- bursts --------------------------------------------------------------------------------------------------------
 
-  /** Rx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
+  /** Rx queue `queue` for bursts on this thread. Valid until the next configure() that changes something. */
   rx(queue: number): RxQueue {
     const spec = this.usedQueue('rx', queue);
     let opened = this.rxQueues.get(spec);
@@ -304,7 +303,7 @@ export class Port {
     return opened;
   }
 
-  /** Tx queue `queue` for bursts on this thread. Until the next configure() that changes something. */
+  /** Tx queue `queue` for bursts on this thread. Valid until the next configure() that changes something. */
   tx(queue: number): TxQueue {
     const spec = this.usedQueue('tx', queue);
     let opened = this.txQueues.get(spec);
@@ -312,15 +311,15 @@ export class Port {
     return opened;
   }
 
-  /** The port for an lcore. A queue is one thread's at a time. */
+  /** The port as plain data for an lcore. Only one thread at a time may use a queue. */
   spec(): PortSpec {
     this.configuration();
     return { portId: this.id, rx: this.device.queues('rx'), tx: this.device.queues('tx') };
   }
 
   /**
-   * `for await (const queues of port.rxReady())`: the numbers of the Rx queues that have packets, each time that there are
-   * any; between packets the process sleeps. Of `queues`, default: all. Needs `rxInterrupts`; see rx-ready.ts.
+   * `for await (const queues of port.rxReady())`: yields the numbers of the Rx queues that have packets; between packets the
+   * process sleeps. @param queues default: all. Needs `rxInterrupts`; see rx-ready.ts.
    */
   rxReady(queues?: readonly number[], options?: RxReadyOptions): AsyncGenerator<readonly number[], void, void> {
     return rxReady(this, queues, options);
@@ -346,7 +345,7 @@ export class Port {
 
   // ---- parts that a device may not have ------------------------------------------------------------------------------
 
-  /** Why the device has not got a part; undefined when it has. */
+  /** Why the device does not have a part; undefined when it has it. */
   lacks(part: PortPart): string | undefined {
     const found = this.device[part];
     return found instanceof Absent ? found.why : undefined;
@@ -358,7 +357,7 @@ export class Port {
     throw new VirtioPmdError('ECONFIG', `port ${this.id} (${this.name}) has no ${PART_NAMES[part]}: ${found.why}`);
   }
 
-  /** Addresses, VLANs and modes. @throws VirtioPmdError ECONFIG when the device has no such part; so do the next two */
+  /** Addresses, VLANs and modes. @throws VirtioPmdError ECONFIG when the device has no such part, as do the next two */
   get filters(): PortFilters {
     return this.part('filters');
   }
@@ -399,7 +398,7 @@ export class Port {
     this.resetStats();
   }
 
-  // ---- questions and settings ----------------------------------------------------------------------------------------
+  // ---- information and settings --------------------------------------------------------------------------------------
 
   /** AA:BB:CC:DD:EE:FF. */
   get mac(): string {
@@ -423,7 +422,7 @@ export class Port {
     return { ...this.device.queueInfo(kind, queue), started: this.running };
   }
 
-  /** @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
+  /** @param mtu bytes. @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
   setMtu(mtu: number): void {
     checkArguments('port.setMtu', { mtu: [mtu, aNumber] });
     const config = this.configuration();

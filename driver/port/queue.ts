@@ -1,6 +1,6 @@
 /**
- * Queues of ports as plain data, and as the bursts of the thread that opened them. A virtqueue of the guest side is opened by
- * `paths/guest/open.ts`. Every other queue names the module that opens it, as jobs of lcores are named.
+ * Queues of ports: as plain data, and opened for bursts on a thread. `paths/guest/open.ts` opens a virtqueue of the guest
+ * side. Every other queue names the module that opens it by its URL, like the jobs of lcores.
  */
 import { aString, checkArgument, checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -8,44 +8,44 @@ import { openRx as openVirtioRx, openTx as openVirtioTx } from '../../paths/gues
 import type { QueueSpec, RxPath, TxPath } from '../../paths/guest/queue.js';
 import type { Mempool, MempoolSpec } from '../../paths/mempool.js';
 
-/** A queue as plain data. Its driver adds what its module needs to know. */
+/** A queue as plain data. Its driver adds what the queue's module needs. */
 export interface PortQueueSpec {
   readonly portId: number;
   readonly queueId: number;
-  /** The callback that runs bursts, by its name. */
+  /** Name of the callback that runs bursts. */
   readonly path: string;
   readonly mempool: MempoolSpec;
   /** URL of the module that opens the queue (a `QueueModule`). Absent: a virtqueue of the guest side. */
   readonly module?: string;
 }
 
-/** The receiving side of a queue on one thread. */
+/** An Rx queue, opened on one thread. */
 export interface RxQueue {
   readonly spec: PortQueueSpec;
-  /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: what goes wrong is counted. */
+  /** rte_eth_rx_burst. The caller owns the mbufs. Never throws: errors are counted. */
   readonly recv: (pkts: Uint32Array, n: number) => number;
-  /** Gives the device all the buffers that it has room for. @returns how many were added. */
+  /** Gives the device as many buffers as it has room for. @returns how many were added. */
   readonly fill: () => number;
 }
 
-/** The sending side of a queue on one thread. */
+/** A Tx queue, opened on one thread. */
 export interface TxQueue {
   readonly spec: PortQueueSpec;
   /** rte_eth_tx_prepare. @returns how many of the first packets can be sent as their offload flags say. */
   readonly prepare: (pkts: Uint32Array, n: number) => number;
-  /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the rest stay the caller's. */
+  /** rte_eth_tx_burst. Takes the first packets of `pkts`, as many as there is room for; the caller keeps the rest. */
   readonly xmit: (pkts: Uint32Array, n: number) => number;
-  /** Frees the mbufs of what has been sent. @returns free descriptors. */
+  /** Frees the mbufs of packets that have been sent. @returns free descriptors. */
   readonly cleanup: () => number;
 }
 
-/** What a module that opens queues exports. */
+/** The exports of a module that opens queues. */
 export interface QueueModule {
   openRx(spec: PortQueueSpec, pool: Mempool): RxQueue;
   openTx(spec: PortQueueSpec, pool: Mempool): TxQueue;
 }
 
-/** By URL: the modules that this thread has loaded. */
+/** The modules that this thread has loaded, by URL. */
 const modules = new Map<string, QueueModule>();
 
 const aQueue = madeBy('port.spec()', 'path', 'mempool');
@@ -54,12 +54,12 @@ const someQueues = {
   fits: (value: unknown) => Array.isArray(value) && value.every(aQueue.fits),
 };
 
-/** A queue whose ring is in our memory, with all that paths/guest knows of it. */
+/** Whether a queue is a virtqueue of the guest side, which paths/guest can open. */
 export function isVirtqueue(spec: PortQueueSpec): spec is QueueSpec {
   return spec.module === undefined;
 }
 
-/** Loads what opens these queues: once on each thread, before `openRx` and `openTx`. Virtqueues need nothing. */
+/** Loads the modules that open these queues: once on each thread, before `openRx` and `openTx`. Virtqueues need none. */
 export async function loadQueues(specs: readonly PortQueueSpec[]): Promise<void> {
   checkArguments('loadQueues', { specs: [specs, someQueues] });
   for (const { module } of specs) {
@@ -78,7 +78,7 @@ function moduleOf({ portId, module }: PortQueueSpec): QueueModule {
   );
 }
 
-/** The receiving side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG, ESTATE */
+/** Opens an Rx queue for the calling thread. @throws VirtioPmdError ECONFIG, ESTATE */
 export function openRx(spec: QueueSpec, pool: Mempool): RxPath;
 export function openRx(spec: PortQueueSpec, pool: Mempool): RxQueue;
 export function openRx(spec: PortQueueSpec, pool: Mempool): RxQueue {
@@ -86,7 +86,7 @@ export function openRx(spec: PortQueueSpec, pool: Mempool): RxQueue {
   return isVirtqueue(spec) ? openVirtioRx(spec, pool) : moduleOf(spec).openRx(spec, pool);
 }
 
-/** The sending side of a queue, for the thread that calls. @throws VirtioPmdError ECONFIG, ESTATE */
+/** Opens a Tx queue for the calling thread. @throws VirtioPmdError ECONFIG, ESTATE */
 export function openTx(spec: QueueSpec, pool: Mempool): TxPath;
 export function openTx(spec: PortQueueSpec, pool: Mempool): TxQueue;
 export function openTx(spec: PortQueueSpec, pool: Mempool): TxQueue {

@@ -17,14 +17,14 @@ interface Pending {
   reject(error: VirtioPmdError): void;
 }
 
-/** One wait at a time. Its thread starts with the first, and keeps the process alive while somebody waits. */
+/** Runs one wait at a time. Its thread starts with the first wait, and keeps the process alive during waits. */
 export class RxWaiter {
   private thread: Thread | undefined;
   private pending: Pending | undefined;
 
   /**
    * Waits until one of `fds` is readable, for a quarter of a second at most. Reads none of them.
-   * @returns true when nothing but the time-out ended the wait.
+   * @returns true when only the time-out ended the wait.
    * @throws VirtioPmdError ELCORE when the thread dies
    */
   wait(fds: readonly number[]): Promise<RxWaitAnswer> {
@@ -39,7 +39,7 @@ export class RxWaiter {
     if (this.pending !== undefined && this.thread !== undefined) signalFd(this.thread.wakeFd);
   }
 
-  /** Ends the thread, and resolves when nothing of it is left. Not during a wait. */
+  /** Ends the thread, and resolves when it is gone. Do not call it during a wait. */
   async end(): Promise<void> {
     const { thread } = this;
     if (thread === undefined) return;

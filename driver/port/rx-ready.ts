@@ -1,6 +1,6 @@
 /**
- * Waiting for packets on a thread with an event loop, for programs that are event-driven: between packets the loop is free
- * and the process sleeps. The lcores' way to sleep is rx-interrupt.ts.
+ * Waiting for packets on a thread with an event loop, for event-driven programs: between packets the loop is free and the
+ * process sleeps. Lcores sleep with eal/rx-interrupt.ts.
  */
 import { setImmediate } from 'node:timers/promises';
 import {
@@ -22,7 +22,7 @@ import type { PortEvents, PortSpec } from './types.js';
 export interface RxReadyOptions {
   /** Ends the iteration, as `break` does from within. */
   readonly signal?: AbortSignal | undefined;
-  /** Whose counters (`sleeps`, `wakeups`, `spurious`, `missed`) go on with this iteration. */
+  /** The object whose counters (`sleeps`, `wakeups`, `spurious`, `missed`) this iteration increments. */
   readonly interrupts?: RxInterrupts | undefined;
 }
 
@@ -31,10 +31,10 @@ const rxReadyOptions: OptionKinds<RxReadyOptions> = {
   interrupts: optional(anInstance('an RxInterrupts', RxInterrupts)),
 };
 
-/** What ended a sleep: an interrupt, the time-out, or news of the port. */
+/** What ended a sleep: an interrupt, the time-out, or an event of the port. */
 type End = 'interrupt' | 'time' | 'news';
 
-/** What it needs of a port. */
+/** The part of a port that rxReady uses. */
 interface ReadyPort {
   on<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this;
   off<E extends keyof PortEvents>(event: E, listener: PortEvents[E]): this;
@@ -43,10 +43,10 @@ interface ReadyPort {
 }
 
 /**
- * The numbers of the Rx queues that have packets, each time that there are any. Receive with `port.rx(queue)`, asked for
- * anew each time, because configure() makes new queues. A queue whose packets were not all taken is named again.
- * The iteration goes on over stop(), start() and reconnects, and ends when the port is closed.
- * @param queues default: all. A queue is one iteration's at a time.
+ * Yields the numbers of the Rx queues that have packets. Receive with `port.rx(queue)`, and call that each time, because
+ * configure() makes new queues. A queue with packets left is yielded again.
+ * The iteration continues across stop(), start() and reconnects, and ends when the port is closed.
+ * @param queues default: all. Only one iteration at a time may use a queue.
  * @throws VirtioPmdError ECONFIG when the port has no such queue, or is configured without `rxInterrupts`; ESTATE when it
  * is not configured; ELCORE when the thread that waits dies
  */
@@ -63,7 +63,7 @@ export async function* rxReady(
   let closed = false;
   let news = false;
 
-  /** @returns the queues that have packets already */
+  /** Enables interrupts. @returns the queues that have packets already */
   function arm(): number[] {
     armed.length = 0;
     return (queues ?? port.spec().rx.map((spec) => spec.queueId)).filter((queue) => {
@@ -76,7 +76,7 @@ export async function* rxReady(
 
   const disarm = () => armed.forEach((rx) => interrupts.disable(rx));
 
-  /** Reads the interrupts that there were. @returns whether there were any */
+  /** Consumes pending interrupts. @returns whether there were any */
   const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd)).length > 0;
 
   async function sleep(): Promise<End> {
@@ -90,11 +90,11 @@ export async function* rxReady(
   function count(end: End, found: boolean): void {
     if (end === 'interrupt' && !found) interrupts.spurious++;
     else if (end === 'interrupt') interrupts.wakeups++;
-    // the interrupt may have come right behind the time-out
+    // the interrupt may have come directly after the time-out
     else if (end === 'time' && found) interrupts[drain() ? 'wakeups' : 'missed']++;
   }
 
-  // a start, a reconnect, a reset: what was armed is forgotten, so look again
+  // a start, reconnect or reset discards enabled interrupts: enable them again
   const wake = () => {
     news = true;
     waiter.wake();
@@ -118,7 +118,7 @@ export async function* rxReady(
       disarm();
       yield ready;
       end = undefined;
-      await setImmediate(); // under load there is no sleep, and timers and sockets want their turn
+      await setImmediate(); // without a sleep, timers and sockets would not run under load
     }
   } finally {
     port.off('link', wake).off('closed', onClosed);
@@ -129,8 +129,8 @@ export async function* rxReady(
 }
 
 /**
- * Only while it is started is a queue's descriptor known to be its own: a port that is closed closes them, and their numbers
- * become others'. A broken queue receives nothing before it is reset.
+ * Whether a queue's interrupt descriptor may be used. Only that of a started queue is valid: closing a port closes them, and
+ * other files may then get their numbers. A broken queue receives nothing before it is reset.
  */
 function mayInterrupt(spec: PortQueueSpec): spec is PortQueueSpec & { readonly interruptFd: number } {
   if (!isVirtqueue(spec)) return false;

@@ -1,11 +1,11 @@
 /**
- * The thread behind rxReady: waits for descriptors in the place of a thread whose event loop must stay free. It reads
- * none of them but its own: whether a queue's still is that queue's, only its owner knows.
+ * The thread behind rxReady: waits for descriptors on behalf of a thread whose event loop must stay free. It reads only its
+ * own descriptor: only the owner of a queue knows whether the queue's descriptor is still valid.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { drainFd, PollSet } from '../../native/event.js';
 
-/** What rx-ready-waiter.ts gives the thread. */
+/** What rx-ready-waiter.ts passes to the thread. */
 export interface RxWaitData {
   /** An eventfd that ends a wait. */
   readonly wakeFd: number;
@@ -14,12 +14,12 @@ export interface RxWaitData {
 /** Descriptors to wait for; undefined: end the thread. */
 export type RxWaitRequest = readonly number[] | undefined;
 
-/** true: nothing but its time-out ended the wait. */
+/** true: only the time-out ended the wait. */
 export type RxWaitAnswer = boolean;
 
 /**
- * A thread in a system call cannot be ended, so this is how long a wait may hold up the end of the process. It is also how
- * long packets wait whose interrupt a device forgot.
+ * Milliseconds of one wait. A thread in a system call cannot be ended, so a wait may delay the end of the process for as
+ * long. Packets whose interrupt a device has omitted wait for as long, too.
  */
 const SLICE_MS = 250;
 

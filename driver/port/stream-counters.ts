@@ -1,4 +1,4 @@
-/** What a forwarding stream counts, in memory that every thread may read: written once per burst by the stream's lcore. */
+/** Counters of forwarding streams, in memory that every thread may read. The stream's lcore writes them once per burst. */
 
 import { aSharedBuffer, aWhole, checkArguments } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -6,7 +6,7 @@ import { VirtioPmdError } from '../../native/errors.js';
 export const RX_PACKETS = 0;
 export const TX_PACKETS = 1;
 export const TX_DROPPED = 2;
-/** One cache line per stream, so that lcores do not share one. */
+/** Counters per stream: one cache line, so that lcores do not share lines. */
 const STREAM_COUNTERS = 8;
 
 export interface StreamCounts {
@@ -16,7 +16,7 @@ export interface StreamCounts {
   readonly txDropped: number;
 }
 
-/** Bytes for the counters of so many streams. */
+/** Bytes for the counters of `streams` streams. */
 export function streamCountersBytes(streams = 1): number {
   checkArguments('streamCountersBytes', { streams: [streams, aWhole] });
   return streams * STREAM_COUNTERS * Float64Array.BYTES_PER_ELEMENT;

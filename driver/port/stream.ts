@@ -1,6 +1,6 @@
 /**
- * A forwarding stream as its lcore sees it: an Rx queue, a Tx queue, a burst of packets between them, counters. Forwarding
- * modes are written against it, testpmd's own and those of users. docs/programmable-forwarding.md shows it at work.
+ * A forwarding stream as its lcore sees it: an Rx queue, a Tx queue, a burst of packets between them, counters. It is the
+ * interface of forwarding modes, testpmd's own and those of users. docs/programmable-forwarding.md has examples.
  */
 import {
   aNumber,
@@ -24,18 +24,18 @@ import type { LcoreContext } from '../eal/types.js';
 import { openRx, openTx, type PortQueueSpec, type RxQueue, type TxQueue } from './queue.js';
 
 /**
- * A forwarding mode. It is called once for each stream, on the stream's lcore, and returns what runs one turn: receive a
- * burst, do something with it, send it. A turn neither waits nor allocates.
+ * A forwarding mode. It is called once for each stream, on the stream's lcore, and returns a function that runs one turn:
+ * receive a burst, process it, send it. A turn must neither wait nor allocate.
  */
 export type ForwardingMode = (stream: ForwardStream) => () => void;
 
 export interface StreamSettings {
   /** Packets per burst. */
   readonly burst: number;
-  /** How often what the Tx queue did not take is offered again, and how long to wait before each time. */
+  /** How often packets that the Tx queue did not take are sent again, and the delay before each retry. */
   readonly retries: number;
   readonly retryDelayUs: number;
-  /** MAC addresses of the Tx port and of whom it talks to, six bytes each. */
+  /** MAC addresses of the Tx port and of its peer, six bytes each. */
   readonly ownMac: readonly number[];
   readonly peerMac: readonly number[];
 }
@@ -58,7 +58,7 @@ const aQueue = madeBy('port.spec()', 'path', 'mempool');
 const noMac = [0, 0, 0, 0, 0, 0];
 const defaults: StreamSettings = { burst: 32, retries: 0, retryDelayUs: 1, ownMac: noMac, peerMac: noMac };
 
-/** Sees the bursts of a stream go by. */
+/** Observes the bursts of a stream. */
 export interface BurstWatch {
   receiving(): boolean;
   received(stream: ForwardStream, n: number): void;
@@ -72,7 +72,7 @@ function waitMicroseconds(us: number): void {
 }
 
 export class ForwardStream {
-  /** The burst: `receive` fills it, `send` sends its first packets. Packets are indices of mbufs in `pool`. */
+  /** The burst: `receive` fills it, `send` sends its first packets. Packets are mbuf indices in `pool`. */
   readonly pkts: Uint32Array;
   /** Length of `pkts`. */
   readonly burst: number;
@@ -85,7 +85,7 @@ export class ForwardStream {
     readonly pool: Mempool,
     readonly settings: StreamSettings,
     private readonly counters: Float64Array,
-    /** Shows a line: at the prompt of testpmd, elsewhere `eal.lcores.onMessage` gets it. */
+    /** Shows a line: in testpmd at the prompt, elsewhere through `eal.lcores.onMessage`. */
     readonly log: (text: string) => void,
     private readonly watch?: BurstWatch,
   ) {
@@ -102,7 +102,7 @@ export class ForwardStream {
     this.pkts = new Uint32Array(settings.burst);
   }
 
-  /** Receives a burst. @returns how many packets are in `pkts` now; they are the caller's to send, drop, free or keep. */
+  /** Receives a burst into `pkts`. @returns how many packets; the caller must send, drop, free or keep them. */
   receive(): number {
     const n = this.rx.recv(this.pkts, this.burst);
     if (n === 0) return 0;
@@ -112,8 +112,8 @@ export class ForwardStream {
   }
 
   /**
-   * Sends the first `n` of `pkts`; what the queue does not take, after the retries, is freed and counted as dropped.
-   * @throws VirtioPmdError ECONFIG, and sends nothing, when `pkts` holds no `n` packets.
+   * Sends the first `n` of `pkts`. Packets that the queue does not take after the retries are freed and counted as dropped.
+   * @throws VirtioPmdError ECONFIG, and sends nothing, when `pkts` has fewer than `n` valid packets.
    */
   send(n: number): void {
     if (n === 0) return;
@@ -121,7 +121,7 @@ export class ForwardStream {
     this.transmit(n);
   }
 
-  /** `send` for modes that put nothing of their own making into `pkts`, with `n` above 0. */
+  /** `send` without checks, for modes that only put valid mbufs into `pkts`. `n` must be above 0. */
   transmit(n: number): void {
     if (this.watch?.sending()) this.watch.sent(this, n);
     const { pkts, counters } = this;
@@ -134,8 +134,8 @@ export class ForwardStream {
   }
 
   /**
-   * `transmit` for packets with RTE_MBUF_F_TX_* flags: prepares them first. What cannot be prepared is dropped, and counted
-   * so.
+   * `transmit` for packets with RTE_MBUF_F_TX_* flags: prepares them first. Packets that cannot be prepared are dropped and
+   * counted as such.
    */
   prepareAndTransmit(n: number): void {
     const { pkts, tx } = this;
@@ -146,17 +146,17 @@ export class ForwardStream {
     if (n > 0) this.transmit(n);
   }
 
-  /** @returns how many of `n` are sent in the end; the unsent are `pkts[sent .. n - 1]`. */
+  /** Retries. @returns how many of `n` were sent in all; the unsent ones are `pkts[sent .. n - 1]`. */
   private retry(sent: number, n: number): number {
     const { pkts, settings, tx } = this;
     for (let i = 0; i < settings.retries && sent < n; i++) {
       waitMicroseconds(settings.retryDelayUs);
-      // a path sends from index 0 on; what was sent is not ours any more and may be overwritten
+      // a path sends from index 0 on; the entries of sent packets may be overwritten
       pkts.copyWithin(0, sent, n);
       const more = tx.xmit(pkts, n - sent);
       pkts.copyWithin(sent, 0, n - sent);
       sent += more;
-      // after the copy the unsent begin `more` further on, which is where `sent` points now
+      // the unsent packets now begin at `sent`
     }
     return sent;
   }
@@ -167,12 +167,12 @@ export class ForwardStream {
     this.pool.free(m);
   }
 
-  /** Frees the first `n` of `pkts` and counts nothing: for modes that only receive. */
+  /** Frees the first `n` of `pkts` without counting them: for modes that only receive. */
   free(n: number): void {
     this.pool.freeBulk(this.pkts, 0, n);
   }
 
-  /** A queue would take whatever number it finds: one that is no mbuf must not get as far as the ring. */
+  /** Checks the first `n` of `pkts`: a queue accepts any number, and an invalid mbuf must not reach the ring. */
   private check(n: number): void {
     const { burst, pkts } = this;
     const { count } = this.pool;
@@ -195,7 +195,7 @@ export interface StreamSpec {
   readonly tx: PortQueueSpec;
   /** Default: bursts of 32, no retries, addresses of zeros. */
   readonly settings?: Partial<StreamSettings>;
-  /** streamCountersBytes() bytes, for readStreamCounts. Default: nobody reads them. */
+  /** streamCountersBytes() bytes, for readStreamCounts. Default: private memory. */
   readonly counters?: SharedArrayBuffer;
 }
 

@@ -1,6 +1,5 @@
 /**
- * What a port looks like from outside: the types of the API, without code. `docs/api.md` shows them at work; the class behind
- * them is in port.ts.
+ * The types of the port API, without code. `docs/api.md` has examples; the class is in port.ts.
  */
 import type { SimdIsa } from '../../native/helper.js';
 import type { RxPathName, TxPathName } from '../../paths/guest/queue.js';
@@ -29,16 +28,16 @@ export interface PortConfig {
   readonly rxQueues?: number;
   /** Tx queues. Default: rxQueues. */
   readonly txQueues?: number;
-  /** Descriptors that may be used per queue, 32 to 32768 (0: the whole ring). The ring's size is the devarg queue_size. */
+  /** Descriptors that may be used per queue, 32 to 32768 (0: the whole ring). The devarg queue_size sets the ring's size. */
   readonly rxDesc?: number;
   readonly txDesc?: number;
   readonly rxFreeThresh?: number;
   readonly txFreeThresh?: number;
   readonly rxOffloads?: number;
   readonly txOffloads?: number;
-  /** Default: 1500, or what the device says. */
+  /** Bytes. Default: 1500, or the device's MTU. */
   readonly mtu?: number;
-  /** Receive-side scaling, where the device has it. Default: with several Rx queues. */
+  /** Receive-side scaling, where the device has it. Default: true with several Rx queues. */
   readonly rss?: boolean;
   /** intr_conf.rxq: an interrupt for each Rx queue, so that lcores can sleep (LcoreContext.rxInterrupt). Default: false. */
   readonly rxInterrupts?: boolean;
@@ -72,13 +71,13 @@ export interface Xstat {
   readonly value: number;
 }
 
-/** A candidate that was not chosen, or a feature that was not acknowledged, and why. */
+/** A path that was not chosen, or a feature that was not acknowledged, and why. */
 export interface Reason {
   readonly what: string;
   readonly why: string;
 }
 
-/** `show port P path`: everything about how this path came to be. */
+/** `show port P path`: the chosen paths with all reasons. */
 export interface PathReport {
   /** One of the eleven recipes, such as "packed in-order mergeable". */
   readonly recipe: string;
@@ -86,7 +85,7 @@ export interface PathReport {
   readonly tx: TxPathName;
   /** Paths that were considered and rejected, with the first condition that ruled each out and what to change. */
   readonly rejected: readonly Reason[];
-  /** The instruction set of the vectorized paths; nothing when both are scalar. */
+  /** The instruction set of the vectorized paths; undefined when both are scalar. */
   readonly simd?: SimdIsa | undefined;
   /** Wider instruction sets, and why they do not run. */
   readonly widerIsas?: readonly Reason[];
@@ -94,12 +93,12 @@ export interface PathReport {
     readonly offered: bigint;
     readonly asked: bigint;
     readonly acknowledged: bigint;
-    /** Features that one side wanted and did not get. */
+    /** Features that one side requested or offered and that are not in use. */
     readonly refused: readonly Reason[];
   };
 }
 
-/** rte_eth_dev_info and what `show port info` prints beside it. */
+/** rte_eth_dev_info, and what else `show port info` prints. */
 export interface PortInfo {
   readonly portId: number;
   readonly name: string;
@@ -128,7 +127,7 @@ export interface PortInfo {
   readonly rxOffloads: number;
   readonly txOffloads: number;
   readonly started: boolean;
-  /** priv dump: name and value. */
+  /** The private dump: name and value of each line. */
   readonly privateInfo: readonly (readonly [string, string])[];
 }
 
@@ -141,11 +140,11 @@ export interface QueueInfo {
   readonly scattered: boolean;
   readonly burstMode: string;
   readonly started: boolean;
-  /** Undefined, or why the queue stopped trusting its ring. */
+  /** Undefined, or why the queue is broken. */
   readonly broken: string | undefined;
 }
 
-/** A started port as plain data: give it to an lcore, which opens queues from it (`openRx`, `openTx`). */
+/** A started port as plain data: pass it to an lcore, which opens the queues (`openRx`, `openTx`). */
 export interface PortSpec {
   readonly portId: number;
   readonly rx: readonly PortQueueSpec[];
@@ -155,13 +154,13 @@ export interface PortSpec {
 export interface PortEvents {
   /** The link went up or down, with the sentence that says why. */
   link: (link: Link, why: string) => void;
-  /** The peer came back and everything was negotiated anew. */
+  /** The peer came back and everything was negotiated again. */
   reconnect: (count: number) => void;
-  /** A PCI device was pulled; the port can only be closed. */
+  /** A PCI device was removed; the port can only be closed. */
   removed: () => void;
   /** The port was closed, by close(). */
   closed: () => void;
-  /** A queue stopped trusting its ring. */
+  /** A queue is broken: its ring has invalid contents. */
   broken: (queue: string, why: string) => void;
   /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */
   log: (level: LogLevel, line: string) => void;

@@ -1,7 +1,7 @@
-/** rte_eth_xstats: the eight that every port has. Pure. */
+/** rte_eth_xstats: the eight statistics that every port has. Pure. */
 import type { PortStats, Xstat } from './types.js';
 
-/** In DPDK's order, with its names. What a device counts besides comes behind them. */
+/** In DPDK's order, with its names. Other counters of a device follow them. */
 export function ethdevXstats(stats: PortStats): Xstat[] {
   return [
     { name: 'rx_good_packets', value: stats.ipackets },

@@ -1,4 +1,4 @@
-/** Putting a plan into effect on the device that is there now. Policy (when, and what to say) is the port's. */
+/** Applies a plan to the current device. The port decides when, and what to log. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { openRx } from '../../paths/guest/open.js';
 import { queueState, resetQueue, type QueueSpec } from '../../paths/guest/queue.js';
@@ -11,7 +11,7 @@ import { queueSetup } from './queues.js';
 import type { Transport } from './transport.js';
 import { featureNames } from '../wire/virtio-features.js';
 
-/** The initialisation sequence with a plan's features and rings. @throws VirtioPmdError EPEER, ETIMEOUT */
+/** Runs the initialisation sequence with a plan's features and rings. @throws VirtioPmdError EPEER, ETIMEOUT */
 export function bringUp(transport: Transport, plan: Plan): void {
   initDevice(transport, {
     negotiate: (offer) => {
@@ -29,8 +29,8 @@ export function bringUp(transport: Transport, plan: Plan): void {
 }
 
 /**
- * Puts the rings of a device that was reset at their beginning, so that nothing is lost silently: what the device had not
- * sent yet is freed and counted. Only while no lcore polls.
+ * Initializes the rings of a device that was reset. Packets that the device had not sent are freed and counted, so that none
+ * is lost silently. Only while no lcore polls.
  */
 export function rewind(eal: Eal, plan: Plan): void {
   cleanupTx(eal, plan);
@@ -38,9 +38,9 @@ export function rewind(eal: Eal, plan: Plan): void {
 }
 
 /**
- * Fills the Rx rings, enables the queue pairs, lets bursts through.
+ * Fills the Rx rings, enables the queue pairs, and starts the queues.
  * @param queuesCommand makes the device use the port's queue pairs, when it has several
- * @param mustFill an Rx ring without a single buffer is an error (else bursts fill it when mbufs come free)
+ * @param mustFill an Rx ring without any buffer is an error (else bursts fill it when mbufs become free)
  * @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT
  */
 export function activate(
@@ -63,14 +63,14 @@ export function activate(
   if (plan.pairs > 1) runCommand(transport, queuesCommand(), 'set queue pairs');
   letBursts([...rx, ...tx], true);
   for (const spec of rx) transport.notify(virtqueueIndex(spec));
-  eal.lcores.wake(); // those that sleep have to ask these queues for interrupts
+  eal.lcores.wake(); // sleeping lcores have to enable the interrupts of these queues
 }
 
 function holdsBuffers(spec: QueueSpec): boolean {
   return queueState(spec).cookie.some((m) => m !== NIL);
 }
 
-/** @throws VirtioPmdError EPEER when the device refuses */
+/** Runs a control command. @throws VirtioPmdError EPEER when the device refuses */
 export function runCommand(transport: Transport, command: ControlCommand, what: string): void {
   const answer = transport.control(command);
   if (answer === 0) return;

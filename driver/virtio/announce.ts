@@ -1,6 +1,6 @@
 /**
- * Announcing the port to the network when the device asks for it, after a migration for example (virtio 1.2 section
- * 5.1.6.5.4): a gratuitous RARP packet on Tx queue 0, as DPDK sends it.
+ * Announces the port to the network when the device asks for it, after a migration for example (virtio 1.2 section
+ * 5.1.6.5.4): a gratuitous RARP packet on Tx queue 0, as in DPDK.
  */
 import { openTx } from '../../paths/guest/open.js';
 import { queueState, STARTED, type QueueSpec } from '../../paths/guest/queue.js';
@@ -10,14 +10,14 @@ import type { Eal } from '../eal/eal.js';
 const RARP_LENGTH = 64;
 const RARP_REQUEST = 3;
 
-/** The packet: `mac` asks for its own protocol address. */
+/** A RARP request in which `mac` asks for its own protocol address. */
 export function rarpPacket(mac: Uint8Array): Uint8Array {
   const packet = new Uint8Array(RARP_LENGTH);
   const view = new DataView(packet.buffer);
   packet.fill(0xff, 0, 6);
   packet.set(mac, 6);
   view.setUint16(12, 0x8035);
-  view.setUint16(14, 1); // Ethernet
+  view.setUint16(14, 1); // hardware type: Ethernet
   view.setUint16(16, 0x0800);
   view.setUint8(18, 6);
   view.setUint8(19, 4);
@@ -28,9 +28,9 @@ export function rarpPacket(mac: Uint8Array): Uint8Array {
 }
 
 /**
- * Sends `packet` on a queue that lets no bursts through at the moment and that every lcore has left. The path works on a
- * copy of the queue's state in which it is started, so that no lcore can get in.
- * @returns false without an mbuf, or room in the ring
+ * Sends `packet` on a stopped queue that every lcore has left. The path works on a copy of the queue's state, which is marked
+ * as started: so no lcore can use the queue meanwhile.
+ * @returns false without a free mbuf, or without room in the ring
  */
 export function inject(eal: Eal, spec: QueueSpec, packet: Uint8Array): boolean {
   const pool = eal.mempool(spec.mempool);

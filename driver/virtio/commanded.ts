@@ -1,4 +1,4 @@
-/** A port whose device is told something through the control queue: what filters and RSS have in common. */
+/** A port whose device takes commands through the control queue: shared by filters and RSS. */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { LogLevel } from '../eal/types.js';
 import type { PortHost } from '../port/device.js';
@@ -12,22 +12,22 @@ export interface CommandedPort {
   readonly portId: number;
   /** Feature bits that the device offers. */
   readonly offered: bigint;
-  /** Feature bits that are in force. @throws VirtioPmdError ESTATE before the port is configured; so do the next three */
+  /** Negotiated feature bits. @throws VirtioPmdError ESTATE before the port is configured, as do the next three */
   readonly acknowledged: bigint;
   /** RX_OFFLOAD_* */
   readonly rxOffloads: number;
   readonly rxQueues: number;
   readonly txQueues: number;
-  /** As the transport does. */
+  /** Transport.control */
   readonly control: (command: ControlCommand) => number;
   readonly readConfig: (offset: number, length: number) => Uint8Array;
   readonly writeConfig: (offset: number, bytes: Uint8Array) => void;
   readonly log: (level: LogLevel, line: string) => void;
-  /** As the transport says. */
+  /** Transport.openUntilTold */
   readonly openUntilTold: boolean;
 }
 
-/** @param offered, plan as they are when they are asked for; the plan throws ESTATE while there is none */
+/** @param offered, plan return the current values; `plan` throws ESTATE while there is none */
 export function commandedPort(
   host: PortHost,
   transport: Transport,
@@ -59,10 +59,10 @@ export function commandedPort(
   };
 }
 
-/** What the device was told and has forgotten at its reset. */
+/** A command to repeat after a reset, because the device has forgotten it, and its description. */
 export type Memory = readonly [command: ControlCommand, what: string];
 
-/** @param words the beginning of the sentence. @throws VirtioPmdError ECONFIG when the feature is not in force */
+/** @param words the beginning of the message. @throws VirtioPmdError ECONFIG when the feature was not negotiated */
 export function need(port: CommandedPort, feature: bigint, words: string): void {
   if (has(port.acknowledged, feature)) return;
   const why = has(port.offered, feature)
@@ -71,14 +71,14 @@ export function need(port: CommandedPort, feature: bigint, words: string): void 
   throw new VirtioPmdError('ECONFIG', `${words}: ${featureName(feature)} ${why}`);
 }
 
-/** @throws VirtioPmdError EPEER when the device refuses */
+/** Runs a command. @throws VirtioPmdError EPEER when the device refuses */
 export function run(port: CommandedPort, command: ControlCommand, failure: string): void {
   const answer = port.control(command);
   if (answer === CTRL_OK) return;
   throw new VirtioPmdError('EPEER', `${failure}: the device answered ${answer} instead of 0`);
 }
 
-/** A refusal is logged. @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer */
+/** Repeats commands. A refusal is logged. @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer */
 export function tellAgain(port: CommandedPort, memories: readonly Memory[]): void {
   for (const [command, what] of memories) {
     const answer = port.control(command);

@@ -1,9 +1,9 @@
 /**
- * The virtio-net device behind a port, over any transport: configure, start, stop, and looking after it meanwhile.
+ * The virtio-net device behind a port, over any transport: configure, start, stop, and regular checks.
  *
- * Every call is synchronous, and none waits for a vhost-user back-end longer than a second: what it has not answered by
- * then is gone on with while the program runs, with the link down meanwhile (docs/decisions/0006). `look` goes on with that,
- * and notices that the back-end went away or came back, and queues that stopped trusting their ring.
+ * Every call is synchronous, and none waits for a vhost-user back-end longer than a second. If it has not answered by then,
+ * the work continues while the program runs, and the link is down meanwhile (docs/decisions/0006). `look` continues it, and
+ * detects that the back-end went away or came back, and broken queues.
  */
 import { brokenReason, isTx, type QueueSpec } from '../../paths/guest/queue.js';
 import { usingLines } from '../../paths/select.js';
@@ -50,7 +50,7 @@ export class VirtioDevice implements PortDevice {
   readonly interrupts: PortInterrupts | Absent;
 
   private plan: Plan | undefined;
-  /** The device is at DRIVER_OK on the connection of now. */
+  /** The device is at DRIVER_OK on the current connection. */
   private up = false;
   private readonly settling: Settling;
   private running = false;
@@ -58,14 +58,14 @@ export class VirtioDevice implements PortDevice {
   private offer: FeatureOffer;
   private reconnects = 0;
   private lastFailure = '';
-  /** The loss of the device was told, and it is not back yet. */
+  /** The loss of the device was reported, and it is not back yet. */
   private lossTold = false;
   private readonly reportedBroken = new Set<QueueSpec>();
   private readonly counters = new QueueCounters();
 
   /**
-   * @param transport connected; it is the device's from now on
-   * @throws VirtioPmdError EPEER, ETIMEOUT when the device cannot be asked
+   * @param transport connected; the device owns it from now on
+   * @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer
    */
   constructor(
     private readonly host: PortHost,
@@ -86,7 +86,7 @@ export class VirtioDevice implements PortDevice {
     this.interrupts = this.rxInterrupts();
   }
 
-  /** Without a mac= and a device that has one: random, and the same for the port's whole life. */
+  /** The MAC address of mac= or of the device; else a random one, which stays the same until the port is closed. */
   private firstMac(): string {
     const mac = deviceMac(this.transport, this.offer.bits);
     if (mac === undefined) this.log('info', 'No valid MAC in devargs or device, use random');
@@ -121,8 +121,8 @@ export class VirtioDevice implements PortDevice {
   }
 
   /**
-   * Negotiates features, makes the rings and brings the device up. A back-end that takes its time, or is lost meanwhile and
-   * looked for again, is no error: the device is set up once it has answered.
+   * Negotiates features, makes the rings and brings the device up. A slow back-end, or one that is lost and searched again
+   * meanwhile, is no error: the device is set up when it has answered.
    * @throws VirtioPmdError ECONFIG, EMEMORY, EPEER, ETIMEOUT
    */
   configure(config: ResolvedConfig): void {
@@ -149,7 +149,7 @@ export class VirtioDevice implements PortDevice {
     if (!this.up) this.tellOfWait();
   }
 
-  /** Brings the device up with a plan whose rings are at their beginning. */
+  /** Brings the device up with a plan whose rings are in their initial state. */
   private raise(plan: Plan, then: () => void): void {
     bringUp(this.transport, plan);
     this.settling.after(() => {
@@ -164,7 +164,7 @@ export class VirtioDevice implements PortDevice {
     });
   }
 
-  /** The connection is gone, and a new one will be had without anybody's doing. */
+  /** The connection is lost, and the transport makes a new one by itself. */
   private isRetried(): boolean {
     return !this.transport.connected && this.transport.retries === true;
   }
@@ -176,7 +176,7 @@ export class VirtioDevice implements PortDevice {
     );
   }
 
-  /** The device is at DRIVER_OK and knows nothing of what it was told before. @throws VirtioPmdError EPEER, ETIMEOUT */
+  /** After DRIVER_OK: restores what the device has forgotten at the reset. @throws VirtioPmdError EPEER, ETIMEOUT */
   private onDeviceUp(): void {
     this.filters.restore();
     this.rss.restore();
@@ -189,8 +189,8 @@ export class VirtioDevice implements PortDevice {
   }
 
   /**
-   * Fills the Rx rings, enables the queue pairs and lets bursts through. While the back-end is away, or has not answered yet,
-   * the device counts as started and its link stays down until it is back.
+   * Fills the Rx rings, enables the queue pairs and starts the queues. While the back-end is away, or has not answered yet,
+   * the device counts as started and its link is down until the back-end is there.
    * @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT
    */
   start(): void {
@@ -206,7 +206,7 @@ export class VirtioDevice implements PortDevice {
     for (const line of usingLines(plan.selection, this.host.id)) this.log('info', line);
   }
 
-  /** As far as there is a device that answers. */
+  /** Starts the device, if it is there and answers. */
   private startDevice(plan: Plan): void {
     const { transport } = this;
     if (transport.connected && !this.settling.pending && (!this.up || anyBroken(plan))) {
@@ -218,7 +218,7 @@ export class VirtioDevice implements PortDevice {
     this.settling.wait();
   }
 
-  /** A whole new initialisation, with the rings at their beginning. Only while no lcore polls. */
+  /** Initializes device and rings again. Only while no lcore polls. */
   private revive(plan: Plan, then: () => void): void {
     this.up = false;
     this.reportedBroken.clear();
@@ -243,8 +243,8 @@ export class VirtioDevice implements PortDevice {
   }
 
   /**
-   * A device that cannot be reset is left behind by closing its connection. Its rings
-   * and mbufs are given back once it has stopped: a slow back-end must not write into what is somebody else's by then.
+   * The connection to a device that cannot be reset is closed. Rings and mbufs are freed when the device has stopped: a slow
+   * back-end must not write into memory that is used for something else.
    */
   release(): void {
     const { plan, transport } = this;
@@ -276,7 +276,7 @@ export class VirtioDevice implements PortDevice {
     this.transport.close();
   }
 
-  // ---- looking after the device --------------------------------------------------------------------------------------
+  // ---- checking the device -------------------------------------------------------------------------------------------
 
   look(mayWait: boolean): void {
     if (mayWait) this.settling.bePatient();
@@ -285,7 +285,7 @@ export class VirtioDevice implements PortDevice {
     try {
       this.react(this.transport.poll());
     } catch (error) {
-      // it went away between the two questions: then the next poll says so
+      // the device went away between the two reads: the next poll reports it
       this.log('debug', `port ${this.host.id}: ${(error as Error).message}`);
     }
     if (this.running) this.reportBroken();
@@ -323,7 +323,7 @@ export class VirtioDevice implements PortDevice {
     this.host.emit('removed');
   }
 
-  /** DEVICE_NEEDS_RESET (virtio 1.2 section 2.1.2), which DPDK's driver never looks at. */
+  /** Handles DEVICE_NEEDS_RESET (virtio 1.2 section 2.1.2), which DPDK's driver ignores. */
   private onNeedsReset(): void {
     const { plan } = this;
     if (plan === undefined || !this.up) return;
@@ -358,10 +358,10 @@ export class VirtioDevice implements PortDevice {
     }
   }
 
-  /** Tells the network where we are (virtio 1.2 section 5.1.6.5.4): a RARP packet, and the device that it was sent. */
+  /** Announces the port with a RARP packet, and acknowledges that to the device (virtio 1.2 section 5.1.6.5.4). */
   private announceSelf(plan: Plan): void {
     if (this.running) {
-      this.keepOut(); // a queue is one thread's at a time
+      this.keepOut(); // only one thread at a time may use a queue
       this.host.eal.lcores.quiesce();
       const sent = inject(this.host.eal, plan.queues.tx[0]!, rarpPacket(macBytes(this.mac)));
       letBursts([...usedRx(plan), ...usedTx(plan)], true);
@@ -398,7 +398,7 @@ export class VirtioDevice implements PortDevice {
     this.host.emit('reconnect', this.reconnects);
   }
 
-  /** The link stays down; the next connection is tried like this one. The reason is told once, not at each attempt. */
+  /** Gives up this connection: the link stays down until the next one works. Logs the reason once, not at each attempt. */
   private giveUpConnection(error: unknown): void {
     this.up = false;
     this.settling.drop();
@@ -428,7 +428,7 @@ export class VirtioDevice implements PortDevice {
     return linkOf(this.transport, this.plan.negotiation.acknowledged, this.args.speed);
   }
 
-  // ---- questions -----------------------------------------------------------------------------------------------------
+  // ---- information ---------------------------------------------------------------------------------------------------
 
   queues(kind: 'rx' | 'tx'): readonly QueueSpec[] {
     const plan = this.configuredPlan();

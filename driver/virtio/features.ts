@@ -1,7 +1,7 @@
 /**
- * Feature negotiation as a pure function that keeps its reasons: what the device offered, what the driver asked for,
- * what was acknowledged, and for every bit that one side wanted and did not get, why (virtio 1.2 section 2.2; the
- * request set is DPDK's VIRTIO_PMD_DEFAULT_GUEST_FEATURES, prerequisites are those of section 5.1.3.1).
+ * Feature negotiation as a pure function with reasons: what the device offered, what the driver requested, what was
+ * acknowledged, and why any other offered or requested bit was not (virtio 1.2 section 2.2). The request set is DPDK's
+ * VIRTIO_PMD_DEFAULT_GUEST_FEATURES; prerequisites are those of section 5.1.3.1.
  */
 import {
   RX_OFFLOAD_RSS_HASH,
@@ -18,11 +18,11 @@ import * as F from '../wire/virtio-features.js';
 /** What a device offers. */
 export interface FeatureOffer {
   readonly bits: bigint;
-  /** One-bit masks that the transport had to take out of the offer, and why; not in `bits`. */
+  /** One-bit masks that the transport removed from the offer, and why; not in `bits`. */
   readonly withheld: ReadonlyMap<bigint, string>;
 }
 
-/** What decides about the request: devargs and the port's configuration. */
+/** What the request depends on: devargs and the port's configuration. */
 export interface FeatureWishes {
   readonly mrgRxbuf: boolean;
   readonly inOrder: boolean;
@@ -30,7 +30,7 @@ export interface FeatureWishes {
   /** A control queue: devarg cq, or more than one queue pair. */
   readonly cq: boolean;
   readonly eventIdx: boolean;
-  /** Several Rx queues, over which the device is to spread packets as it is told. */
+  /** Several Rx queues, over which the device must spread packets as configured. */
   readonly rss?: boolean;
   /** RX_OFFLOAD_*, TX_OFFLOAD_*. */
   readonly rxOffloads: number;
@@ -39,7 +39,7 @@ export interface FeatureWishes {
 
 export interface FeatureRequest {
   readonly bits: bigint;
-  /** Features (one-bit masks) that the user's settings keep out of the request, and which setting. */
+  /** Features (one-bit masks) that a user's setting excludes from the request, and which setting. */
   readonly declined: ReadonlyMap<bigint, string>;
 }
 
@@ -61,7 +61,7 @@ export function hasAll(features: bigint, wanted: bigint): boolean {
 
 const union = (...bits: readonly bigint[]) => bits.reduce((all, bit) => all | bit, 0n);
 
-/** Asked of every device, as far as the user's settings allow. */
+/** Requested from every device, unless the user's settings exclude them. */
 const DEFAULT_REQUEST = union(
   F.VIRTIO_NET_F_MAC,
   F.VIRTIO_NET_F_STATUS,
@@ -100,7 +100,7 @@ export const HOST_TSO = F.VIRTIO_NET_F_HOST_TSO4 | F.VIRTIO_NET_F_HOST_TSO6;
 /** Either of them makes several queue pairs possible. */
 export const MQ_OR_RSS = F.VIRTIO_NET_F_MQ | F.VIRTIO_NET_F_RSS;
 
-/** Feature, and the ones of which it needs at least one. */
+/** Features, and their prerequisites, of which each needs at least one. */
 const PREREQUISITES: readonly (readonly [feature: bigint, anyOf: bigint])[] = [
   ...[
     F.VIRTIO_NET_F_GUEST_TSO4,
@@ -118,13 +118,13 @@ const PREREQUISITES: readonly (readonly [feature: bigint, anyOf: bigint])[] = [
   ...NEED_CTRL_VQ.map((feature) => [feature, F.VIRTIO_NET_F_CTRL_VQ] as const),
 ];
 
-/** The prerequisite (one of a set) that `feature` lacks in `features`; 0n when it lacks none. */
+/** The set of prerequisites of which `feature` has none in `features`; 0n when nothing is missing. */
 export function missingPrerequisite(feature: bigint, features: bigint): bigint {
   const row = PREREQUISITES.find(([dependent, anyOf]) => dependent === feature && !has(features, anyOf));
   return row === undefined ? 0n : row[1];
 }
 
-/** What to ask a device for. */
+/** The features to request from a device. */
 export function requestFeatures(wishes: FeatureWishes): FeatureRequest {
   const declined = new Map<bigint, string>();
   let bits = DEFAULT_REQUEST;
@@ -167,7 +167,7 @@ export function requestFeatures(wishes: FeatureWishes): FeatureRequest {
   return { bits, declined };
 }
 
-/** Acknowledges what is offered, asked for, carried by the transport (`supported`) and has its prerequisites. */
+/** Acknowledges features that are offered, requested, supported by the transport (`supported`) and have prerequisites. */
 export function negotiate(offer: FeatureOffer, request: FeatureRequest, supported: bigint): Negotiation {
   const possible = offer.bits & request.bits & supported;
   let acknowledged = possible;
@@ -201,7 +201,7 @@ export function bitsOf(features: bigint): bigint[] {
   return bits;
 }
 
-/** Bytes of the net header that a set of features makes (virtio 1.2 section 5.1.6.1). */
+/** Bytes of the net header with a set of features (virtio 1.2 section 5.1.6.1). */
 export function netHeaderSize(features: bigint): 10 | 12 | 20 {
   if (has(features, F.VIRTIO_NET_F_HASH_REPORT)) return 20;
   const twelve = F.VIRTIO_NET_F_MRG_RXBUF | F.VIRTIO_F_VERSION_1 | F.VIRTIO_F_RING_PACKED;

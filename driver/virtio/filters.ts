@@ -1,6 +1,6 @@
 /**
- * What a port tells its device through the control queue of which packets to let through. All of it is kept here, because a
- * device forgets it at every reset: `restore` tells it again. A request that the device refuses changes nothing.
+ * Receive filters that a port sets in its device through the control queue. The settings are kept here, because a device
+ * forgets them at every reset: `restore` sends them again. A request that the device refuses changes nothing.
  */
 import { aBoolean, aNumber, aString, checkArgument, checkArguments, strings } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -21,9 +21,9 @@ type RxMode = typeof ctrlq.CTRL_RX_PROMISC | typeof ctrlq.CTRL_RX_ALLMULTI;
 export class VirtioFilters implements PortFilters {
   private table: macs.MacTable;
   private readonly vlans = new Set<number>();
-  /** Undefined: as the port was configured. */
+  /** Undefined: as in the port's configuration. */
   private vlanFiltering: boolean | undefined;
-  /** Undefined: nobody has asked for either state. */
+  /** Undefined: neither state was requested. */
   private readonly rxModes: Record<RxMode, boolean | undefined> = {
     [ctrlq.CTRL_RX_PROMISC]: undefined,
     [ctrlq.CTRL_RX_ALLMULTI]: undefined,
@@ -72,7 +72,7 @@ export class VirtioFilters implements PortFilters {
     return this.table.own;
   }
 
-  /** Addresses that are received for, the port's own first; without the multicast list. */
+  /** Addresses for which the port receives, its own first; without the multicast list. */
   get macAddresses(): readonly string[] {
     return macs.addressesOf(this.table);
   }
@@ -93,7 +93,7 @@ export class VirtioFilters implements PortFilters {
     this.setTable(macs.removeAddress(this.table, mac, this.portId));
   }
 
-  /** rte_eth_dev_set_mc_addr_list: replaces the list of before. @throws VirtioPmdError ECONFIG, EPEER */
+  /** rte_eth_dev_set_mc_addr_list: replaces the previous list. @throws VirtioPmdError ECONFIG, EPEER */
   setMulticastList(list: readonly string[]): void {
     checkArgument('setMulticastList', 'list', list, strings);
     this.setTable(macs.setMulticast(this.table, list, this.portId));
@@ -127,7 +127,7 @@ export class VirtioFilters implements PortFilters {
     }
   }
 
-  /** Without a command for it, only legacy devices let the driver write their configuration (virtio 1.2 section 5.1.4.2). */
+  /** Without a command for it: only legacy devices let the driver write the address (virtio 1.2 section 5.1.4.2). */
   private get macIsWritable(): boolean {
     const { acknowledged } = this;
     const byCommand = has(acknowledged, F.VIRTIO_NET_F_CTRL_MAC_ADDR);
@@ -136,7 +136,7 @@ export class VirtioFilters implements PortFilters {
 
   // ---- VLANs ---------------------------------------------------------------------------------------------------------
 
-  /** VLANs that are let through, in the order of their adding. */
+  /** VLANs that are received, in the order in which they were added. */
   get vlanIds(): readonly number[] {
     return [...this.vlans];
   }
@@ -171,8 +171,7 @@ export class VirtioFilters implements PortFilters {
   // ---- after a reset -------------------------------------------------------------------------------------------------
 
   /**
-   * Tells a device that has just come to DRIVER_OK what it was told before. A refusal is logged, and does not keep the port
-   * down.
+   * Sends all settings to a device that has just reached DRIVER_OK. A refusal is logged, and the port starts nevertheless.
    * @throws VirtioPmdError EPEER, ETIMEOUT when the device does not answer
    */
   restore(): void {
@@ -188,7 +187,7 @@ export class VirtioFilters implements PortFilters {
         const on = this.rxModes[mode];
         if (on !== undefined || !this.port.openUntilTold) memories.push([ctrlq.rxModeCommand(mode, on ?? false), what]);
       };
-      // both ways: after a reset devices are as promiscuous as they like
+      // on or off: after a reset a device may be in either mode
       tell(ctrlq.CTRL_RX_PROMISC, 'promiscuous mode');
       tell(ctrlq.CTRL_RX_ALLMULTI, 'allmulticast mode');
     }
@@ -202,7 +201,7 @@ export class VirtioFilters implements PortFilters {
     return memories;
   }
 
-  /** The address that the device has by itself. */
+  /** The address in the device's configuration. */
   private deviceMac(): string | undefined {
     if (!has(this.acknowledged, F.VIRTIO_NET_F_MAC)) return undefined;
     return formatMac(this.port.readConfig(CONFIG_MAC, 6));

@@ -1,4 +1,4 @@
-/** What a virtio port answers when it is asked about itself: queue infos, the private dump, its path. Pure. */
+/** Information on a virtio port: queues, the private dump, its path. Pure. */
 import { hex } from '../../native/hex.js';
 import { BROKEN, brokenReason, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
 import type { Selection } from '../../paths/select.js';
@@ -7,7 +7,7 @@ import { RX_OFFLOAD_SCATTER, type PathReport, type QueueInfo } from '../port/typ
 import * as F from '../wire/virtio-features.js';
 import { has, type Negotiation } from './features.js';
 
-/** The lines of the PMD's priv dump, in its order. */
+/** The lines of the private dump, in the order of DPDK's PMD. */
 export function privateInfo(
   { hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>,
   maxQueuePairs: number,

@@ -1,7 +1,7 @@
 /**
- * The initialisation sequence of virtio 1.2 section 3.1.1, once for every transport: reset, ACKNOWLEDGE, DRIVER,
- * features, FEATURES_OK, queues, DRIVER_OK. Where DPDK goes on after a reset that never completes and never writes
- * FAILED, this stops, says FAILED to the device and throws.
+ * The initialisation sequence of virtio 1.2 section 3.1.1, the same for every transport: reset, ACKNOWLEDGE, DRIVER,
+ * features, FEATURES_OK, queues, DRIVER_OK. DPDK continues after a reset that never completes, and never writes FAILED. This
+ * stops, writes FAILED to the device and throws.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { hex } from '../../native/hex.js';
@@ -17,11 +17,11 @@ import {
   VIRTIO_F_VERSION_1,
 } from '../wire/virtio-features.js';
 
-/** What the driver decides on the way. */
+/** The driver's part of the sequence. */
 export interface InitPlan {
   /** Chooses the features. Throws to give up. */
   readonly negotiate: (offer: FeatureOffer) => Negotiation;
-  /** Makes the rings and hands them to the transport, between FEATURES_OK and DRIVER_OK. */
+  /** Makes the rings and passes them to the transport, between FEATURES_OK and DRIVER_OK. */
   readonly setupQueues: (negotiation: Negotiation) => void;
   /** Reads of the status, 1 ms apart, before a reset counts as failed. Default 3000, as in DPDK. */
   readonly resetAttempts?: number;
@@ -34,7 +34,7 @@ function sleepMs(ms: number): void {
   Atomics.wait(sleepWord, 0, 0, ms);
 }
 
-/** Resets the device; it is complete only when the status reads 0. @throws VirtioPmdError ETIMEOUT */
+/** Resets the device. The reset is complete only when the status reads 0. @throws VirtioPmdError ETIMEOUT */
 export function resetDevice(transport: Transport, attempts = 3000): void {
   transport.writeStatus(0);
   let status = transport.readStatus();
@@ -60,7 +60,7 @@ export function initDevice(transport: Transport, plan: InitPlan): Negotiation {
     addStatus(transport, STATUS_DRIVER);
     const negotiation = plan.negotiate(transport.readFeatures());
     transport.writeFeatures(negotiation.acknowledged);
-    // a legacy device knows no FEATURES_OK (section 3.1.2)
+    // legacy devices do not have FEATURES_OK (section 3.1.2)
     if (has(negotiation.acknowledged, VIRTIO_F_VERSION_1)) confirmFeatures(transport);
     plan.setupQueues(negotiation);
     addStatus(transport, STATUS_DRIVER_OK);
@@ -76,7 +76,7 @@ function confirmFeatures(transport: Transport): void {
   checkFeaturesOk(transport.readStatus());
 }
 
-/** @throws VirtioPmdError EPEER when a device that was told FEATURES_OK does not agree */
+/** Checks the status after writing FEATURES_OK. @throws VirtioPmdError EPEER when the device has cleared the bit */
 export function checkFeaturesOk(status: number): void {
   if (status & STATUS_NEEDS_RESET) {
     throw new VirtioPmdError('EPEER', `the device asks for a reset (status ${hex(status)}): restart its back-end`);
@@ -88,16 +88,16 @@ export function checkFeaturesOk(status: number): void {
   );
 }
 
-/** Status bits are only ever added (section 2.1.1). */
+/** Sets status bits: they are never cleared without a reset (section 2.1.1). */
 function addStatus(transport: Transport, bits: number): void {
   transport.writeStatus(transport.readStatus() | bits);
 }
 
-/** Says FAILED, to a device that may not listen any more. */
+/** Writes FAILED. Ignores errors: the device may not respond any more. */
 export function giveUp(transport: Transport): void {
   try {
     addStatus(transport, STATUS_FAILED);
   } catch {
-    // the error that brought us here is the one worth reading
+    // the caller throws the original error, which says more
   }
 }

@@ -1,4 +1,4 @@
-/** What a device's configuration says of a running port: its address, its link, and whether it should announce itself. */
+/** Reads a device's configuration: the MAC address, the link, and whether the port should announce itself. */
 import { randomBytes } from 'node:crypto';
 import { formatMac } from '../wire/mac.js';
 import { has } from './features.js';
@@ -14,7 +14,7 @@ function field(transport: Transport, offset: number, length: number): DataView {
   return new DataView(transport.readConfig(offset, length).buffer);
 }
 
-/** The link of a device at DRIVER_OK. @param speed what the device's arguments say, in Mb/s */
+/** The link of a device at DRIVER_OK. @param speed of the device's arguments, in Mb/s */
 export function linkOf(transport: Transport, acknowledged: bigint, speed: number | undefined): Link {
   const hasStatus = has(acknowledged, F.VIRTIO_NET_F_STATUS);
   if (hasStatus && (field(transport, CONFIG_STATUS, 2).getUint16(0, true) & LINK_UP) === 0) return DOWN;
@@ -27,18 +27,18 @@ function deviceSpeed(transport: Transport, acknowledged: bigint): number | undef
   return speed === UNKNOWN_SPEED ? undefined : speed;
 }
 
-/** The device wants the port to tell the network where it is. */
+/** Whether the device wants the port to announce itself to the network. */
 export function wantsAnnouncement(transport: Transport, acknowledged: bigint): boolean {
   if (!has(acknowledged, F.VIRTIO_NET_F_GUEST_ANNOUNCE)) return false;
   return (field(transport, CONFIG_STATUS, 2).getUint16(0, true) & ANNOUNCE) !== 0;
 }
 
-/** AA:BB:CC:DD:EE:FF, the device's; undefined when it has none. */
+/** The device's MAC address as AA:BB:CC:DD:EE:FF; undefined when it has none. */
 export function deviceMac(transport: Transport, offered: bigint): string | undefined {
   return has(offered, F.VIRTIO_NET_F_MAC) ? formatMac(transport.readConfig(CONFIG_MAC, 6)) : undefined;
 }
 
-/** Locally administered, unicast. */
+/** A random MAC address: locally administered, unicast. */
 export function randomMac(): string {
   const bytes = randomBytes(6);
   bytes[0] = (bytes[0]! & 0xfe) | 0x02;

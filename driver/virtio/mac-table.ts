@@ -1,14 +1,14 @@
-/** The addresses that a port receives for, as ethdev keeps them: the port's own first. Pure; errors are ethdev's. */
+/** The addresses for which a port receives, as in ethdev: the port's own first. Pure; the error texts are ethdev's. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { macTableCommand, type ControlCommand } from './control/commands.js';
 
-/** VIRTIO_MAX_MAC_ADDRS: of each list. */
+/** VIRTIO_MAX_MAC_ADDRS, for each list. */
 const MAX_MAC_ADDRS = 64;
 
 export interface MacTable {
-  /** 02:00:00:00:00:01, in capitals. */
+  /** The port's own address, such as 02:00:00:00:00:0A, in capitals. */
   readonly own: string;
-  /** Added ones; multicast addresses may be among them. */
+  /** Added addresses, which may include multicast ones. */
   readonly added: readonly string[];
   /** The multicast list, which is set as a whole. */
   readonly multicast: readonly string[];
@@ -18,13 +18,13 @@ function fail(message: string): VirtioPmdError {
   return new VirtioPmdError('ECONFIG', message);
 }
 
-/** An address in the form in which the table has it. @throws VirtioPmdError ECONFIG */
+/** An address in the table's format. @throws VirtioPmdError ECONFIG */
 export function normalizeMac(mac: string): string {
   if (/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac)) return mac.toUpperCase();
   throw fail(`MAC address ${mac}: expected six bytes such as 02:00:00:00:00:01`);
 }
 
-/** The group bit: also set in the broadcast address. */
+/** Tests the group bit, which the broadcast address has too. */
 function isMulticast(mac: string): boolean {
   return (parseInt(mac.slice(0, 2), 16) & 1) !== 0;
 }
@@ -33,7 +33,7 @@ function isZero(mac: string): boolean {
   return /^[0:]+$/.test(mac);
 }
 
-/** All but the multicast list, the port's own first. */
+/** All addresses but the multicast list, the port's own first. */
 export function addressesOf({ own, added }: MacTable): readonly string[] {
   return [own, ...added];
 }
@@ -58,7 +58,7 @@ export function removeAddress(table: MacTable, mac: string, portId: number): Mac
   return { ...table, added: table.added.filter((other) => other !== address) };
 }
 
-/** @throws VirtioPmdError ECONFIG for an address that no port may have, or that was added already */
+/** @throws VirtioPmdError ECONFIG for an address that is not valid for a port, or that was added already */
 export function setOwnAddress(table: MacTable, mac: string, portId: number): MacTable {
   const address = normalizeMac(mac);
   if (isZero(address) || isMulticast(address)) {
@@ -83,14 +83,14 @@ export function setMulticast(table: MacTable, macs: readonly string[], portId: n
   return { ...table, multicast };
 }
 
-/** Nothing but the port's own address. */
+/** True when the table has only the port's own address. */
 export function isTrivial({ added, multicast }: MacTable): boolean {
   return added.length === 0 && multicast.length === 0;
 }
 
 /**
- * The table for the device, without the port's own address, which devices let through by themselves (virtio 1.2 section
- * 5.1.6.5.2). DPDK puts it in, and an address that was replaced stays there.
+ * The table for the device, without the port's own address, for which devices always receive (virtio 1.2 section 5.1.6.5.2).
+ * DPDK includes it, and an address that was replaced stays there.
  */
 export function tableCommand({ added, multicast }: MacTable): ControlCommand {
   const unicast = added.filter((address) => !isMulticast(address));

@@ -1,4 +1,4 @@
-/** Offloads by DPDK's bits on one side, virtio's features on the other. Pure. */
+/** Converts between DPDK's offload bits and virtio features. Pure. */
 import type { ResolvedConfig } from '../port/config.js';
 import {
   RX_OFFLOAD_RSS_HASH,
@@ -17,7 +17,7 @@ import {
 import * as F from '../wire/virtio-features.js';
 import { GUEST_TSO, has, hasAll, HOST_TSO } from './features.js';
 
-/** Rx offloads that an offer of features allows (dev_info of the PMD). */
+/** Rx offloads that the offered features allow (dev_info of the PMD). */
 export function rxOffloadCapa(offered: bigint): number {
   let capa = RX_OFFLOAD_VLAN_STRIP;
   if (has(offered, F.VIRTIO_NET_F_MRG_RXBUF)) capa |= RX_OFFLOAD_SCATTER;
@@ -39,7 +39,7 @@ export function txOffloadCapa(offered: bigint): number {
   return capa;
 }
 
-/** What virtio_dev_configure says of offloads that were asked for and not negotiated; it looks at those of Rx alone. */
+/** The error text for offloads that were requested and not negotiated. DPDK's virtio_dev_configure checks only those of Rx. */
 export function missingOffload(
   { rxOffloads, txOffloads }: Pick<ResolvedConfig, 'rxOffloads' | 'txOffloads'>,
   acknowledged: bigint,
@@ -62,7 +62,7 @@ export function missingOffload(
   return rows.find(([requested, features]) => requested !== 0 && !hasAll(acknowledged, features))?.[2];
 }
 
-/** LRO makes packets of up to 64 KiB, which a device cannot put into one buffer (virtio 1.2 section 5.1.6.3.1). */
+/** Warns when buffers are too small for LRO: its packets have up to 64 KiB (virtio 1.2 section 5.1.6.3.1). */
 export function lroWarning(acknowledged: bigint, dataRoom: number): string | undefined {
   if (!has(acknowledged, GUEST_TSO) || has(acknowledged, F.VIRTIO_NET_F_MRG_RXBUF)) return undefined;
   return `LRO without mergeable buffers: the device drops packets of more than the ${dataRoom} bytes of an mbuf; use mrg_rxbuf=1`;

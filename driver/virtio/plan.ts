@@ -1,6 +1,6 @@
 /**
- * What a configuration makes of a port: features, paths and rings. A plan outlives connections: when a back-end comes
- * back, the same plan is put to it again, so that queues opened on other threads stay valid.
+ * The result of a port's configuration: features, paths and rings. A plan outlives connections: when a back-end comes back,
+ * the same plan is applied to it again, so that queues opened on other threads stay valid.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { helperStatus } from '../../native/helper.js';
@@ -46,7 +46,7 @@ export interface Plan {
   readonly config: ResolvedConfig;
   readonly negotiation: Negotiation;
   readonly selection: Selection;
-  /** Queue pairs that the device grants, of which the port may use fewer. */
+  /** Queue pairs that were negotiated; the port may use fewer. */
   readonly pairs: number;
   readonly queues: PortQueues;
 }
@@ -73,7 +73,7 @@ function pairsOf({ acknowledged }: Negotiation, transport: Transport): number {
   return has(acknowledged, MQ_OR_RSS) ? transport.maxQueuePairs : 1;
 }
 
-/** The device's own limit, which counts only together with a control queue, as in DPDK. */
+/** The device's MTU limit, which applies only with a control queue, as in DPDK. */
 function deviceMtu({ acknowledged }: Negotiation, transport: Transport): number | undefined {
   if (!has(acknowledged, F.VIRTIO_NET_F_MTU) || !has(acknowledged, F.VIRTIO_NET_F_CTRL_VQ)) return undefined;
   if (!transport.connected) return undefined;
@@ -81,7 +81,7 @@ function deviceMtu({ acknowledged }: Negotiation, transport: Transport): number 
   return mtu >= MIN_MTU ? mtu : undefined;
 }
 
-/** What the device would allow under these offloads. */
+/** The limits of the device with these wishes. */
 export function portLimits(context: PlanContext, wishes: Wishes): PortLimits {
   const { portId, transport, offer } = context;
   const result = negotiation(context, wishes);
@@ -128,7 +128,7 @@ export function makePlan(context: PlanContext, config: ResolvedConfig): Plan {
   return plan;
 }
 
-/** @returns the descriptors by Rx queue; none unless the configuration wants them. @throws VirtioPmdError ECONFIG */
+/** Sets up Rx interrupts. @returns the descriptors by Rx queue; empty without rxInterrupts. @throws VirtioPmdError ECONFIG */
 function setInterrupts(transport: Transport, { rxInterrupts, rxQueues }: ResolvedConfig, portId: number): number[] {
   const wanted = rxInterrupts ? rxQueues : 0;
   transport.setInterrupts?.(wanted);
@@ -151,7 +151,7 @@ function ringFeatures(features: bigint): RingFeatures {
   };
 }
 
-/** Takes back every mbuf and the memory. The device must have been reset, or its connection closed. */
+/** Frees all mbufs and the memory. The device must have been reset, or its connection closed. */
 export function releasePlan(eal: Eal, transport: Transport, plan: Plan): void {
   for (const spec of allQueues(plan)) {
     reclaim(spec, eal.mempool(spec.mempool));
@@ -179,14 +179,14 @@ export function virtqueueIndex(spec: QueueSpec): number {
   return 2 * spec.queueId + (isTx(spec) ? 1 : 0);
 }
 
-/** Lets bursts through, or keeps them out: those running now go on until the lcores are quiesced. */
+/** Starts or stops queues for bursts. Bursts that are running continue until the lcores are quiesced. */
 export function letBursts(specs: readonly QueueSpec[], through: boolean): void {
   for (const spec of specs) Atomics.store(queueState(spec).words, STARTED, through ? 1 : 0);
 }
 
 const stateWords = new WeakMap<Plan, readonly Int32Array[]>();
 
-/** Whether a queue stopped trusting its ring. For the timer: leaves no garbage. */
+/** Whether a queue is broken. For the timer: leaves no garbage. */
 export function anyBroken(plan: Plan): boolean {
   let queues = stateWords.get(plan);
   if (queues === undefined) {
@@ -197,7 +197,7 @@ export function anyBroken(plan: Plan): boolean {
   return false;
 }
 
-/** Reason codes of the queues that stopped trusting their ring. */
+/** The broken queues and their reason codes. */
 export function brokenQueues(plan: Plan): { spec: QueueSpec; code: number }[] {
   return allQueues(plan)
     .map((spec) => ({ spec, code: queueState(spec).words[BROKEN]! }))

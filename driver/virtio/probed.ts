@@ -1,4 +1,4 @@
-/** A transport that is connected, on its way to become the device of a port. */
+/** A connected transport, before it becomes the device of a port. */
 import type { PortArgs } from '../devargs/devargs.js';
 import type { PortHost, ProbedDevice } from '../port/device.js';
 import { VirtioDevice } from './device.js';

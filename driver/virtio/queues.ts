@@ -1,4 +1,4 @@
-/** The rings of a port: memory for every virtqueue that the device grants, and their plain descriptions. */
+/** The rings of a port: memory for every negotiated virtqueue, and their plain descriptions. */
 import { layoutOf, queueSharedBytes, ringBase, TX_SLOT_SIZE, type QueueSpec } from '../../paths/guest/queue.js';
 import type { Selection } from '../../paths/select.js';
 import type { Eal, Reservation } from '../eal/eal.js';
@@ -9,7 +9,7 @@ import { RX_OFFLOAD_VLAN_STRIP } from '../port/types.js';
 import * as F from '../wire/virtio-features.js';
 
 export interface PortQueues {
-  /** All that the device grants; the port uses the first of them. */
+  /** All negotiated queues; the port uses the first of them. */
   readonly rx: readonly QueueSpec[];
   readonly tx: readonly QueueSpec[];
   readonly reservations: readonly Reservation[];
@@ -21,11 +21,11 @@ export interface QueuePlan {
   readonly config: ResolvedConfig;
   readonly negotiation: Negotiation;
   readonly selection: Selection;
-  /** By Rx queue, when the configuration wants interrupts. */
+  /** By Rx queue, when the configuration has interrupts. */
   readonly interruptFds: readonly number[];
 }
 
-/** @throws VirtioPmdError EMEMORY; nothing stays reserved then */
+/** Makes the rings. @throws VirtioPmdError EMEMORY; nothing stays reserved then */
 export function makeQueues(eal: Eal, transport: Transport, plan: QueuePlan): PortQueues {
   const reservations: Reservation[] = [];
   const reserve = (name: string, byteLength: number, align: number) => {
@@ -95,7 +95,7 @@ function makeQueue(
   };
 }
 
-/** What the transport has to know of a ring, as it stands. */
+/** The set-up of a ring for the transport, with its current position. */
 export function queueSetup(spec: QueueSpec, index: number): QueueSetup {
   const layout = layoutOf(spec);
   return {

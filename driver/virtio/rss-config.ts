@@ -1,29 +1,29 @@
 /**
- * Receive-side scaling (virtio 1.2 sections 5.1.6.4.3 and 5.1.6.5.7) as pure functions: what the device can do, what a
- * port asks of it, and DPDK's bits on one side with virtio's on the other.
+ * Receive-side scaling (virtio 1.2 sections 5.1.6.4.3 and 5.1.6.5.7) as pure functions: the device's capability, a port's
+ * configuration, and the conversion between DPDK's and virtio's hash types.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { RetaEntries, RssUpdate } from '../port/parts.js';
 import * as net from '../wire/linux/virtio-net.js';
 
-/** VIRTIO_NET_RSS_KEY_SIZE and VIRTIO_NET_RSS_RETA_SIZE: the driver knows no others, as in DPDK. */
+/** VIRTIO_NET_RSS_KEY_SIZE and VIRTIO_NET_RSS_RETA_SIZE: the driver supports no others, as in DPDK. */
 export const RSS_KEY_SIZE = 40;
 export const RSS_RETA_SIZE = 128;
 /** Entries of one rte_eth_rss_reta_entry64. */
 const RETA_GROUP_SIZE = 64;
 
-/** Where virtio_net_config has rss_max_key_size, rss_max_indirection_table_length and supported_hash_types, and their bytes. */
+/** Offset and bytes of rss_max_key_size, rss_max_indirection_table_length and supported_hash_types in virtio_net_config. */
 export const CONFIG_RSS = net.virtio_net_config.rss_max_key_size.offset;
 export const CONFIG_RSS_LENGTH = net.virtio_net_config.sizeof - CONFIG_RSS;
 
-/** The well-known Toeplitz key of Intel's drivers, which DPDK's virtio driver uses until told another. */
+/** The well-known Toeplitz key of Intel's drivers: the default in DPDK's virtio driver. */
 // prettier-ignore
 export const DEFAULT_RSS_KEY: Uint8Array = Uint8Array.of(
   0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
   0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 );
 
-/** VIRTIO_NET_RSS_HASH_TYPE_*, bit of RTE_ETH_RSS_*. */
+/** Pairs of a VIRTIO_NET_RSS_HASH_TYPE_* mask and a bit number of RTE_ETH_RSS_*. */
 const HASH_TYPES: readonly (readonly [virtio: number, ethdev: number])[] = [
   [net.VIRTIO_NET_RSS_HASH_TYPE_IPv4, 2],
   [net.VIRTIO_NET_RSS_HASH_TYPE_TCPv4, 4],
@@ -46,7 +46,7 @@ export function virtioHashTypes(hf: bigint): number {
   return HASH_TYPES.reduce((types, [to, from]) => (hf & (1n << BigInt(from)) ? types | to : types), 0);
 }
 
-/** What the device says about itself. */
+/** The RSS capability of the device. */
 export interface RssCapability {
   readonly maxKeySize: number;
   readonly maxRetaSize: number;
@@ -60,19 +60,19 @@ export function readRssCapability(config: Uint8Array): RssCapability {
   return { maxKeySize: view.getUint8(0), maxRetaSize: view.getUint16(1, true), hashTypes: view.getUint32(3, true) };
 }
 
-/** Of what the device hashes, what the driver knows. */
+/** The device's hash types that the driver supports. */
 export function knownHashTypes({ hashTypes }: RssCapability): number {
   return virtioHashTypes(ethdevHashTypes(hashTypes));
 }
 
-/** How a port spreads what it receives. */
+/** How a port spreads received packets over its Rx queues. */
 export interface RssConfig {
   /** VIRTIO_NET_HASH_TYPE_* */
   readonly hashTypes: number;
   readonly key: Uint8Array;
   /** Rx queue by the low bits of the hash. */
   readonly reta: readonly number[];
-  /** Rx queues for which the table was made. */
+  /** Number of Rx queues for which the table was made. */
   readonly rxQueues: number;
 }
 
@@ -80,7 +80,7 @@ function fail(message: string): VirtioPmdError {
   return new VirtioPmdError('ECONFIG', message);
 }
 
-/** @throws VirtioPmdError ECONFIG, in DPDK's words, for a device that has less than the driver needs */
+/** @throws VirtioPmdError ECONFIG, with DPDK's text, for a device that supports less than the driver needs */
 function checkRssCapability({ maxKeySize, maxRetaSize, hashTypes }: RssCapability): void {
   if (maxKeySize < RSS_KEY_SIZE) {
     throw fail(`Invalid device RSS max key size (${maxKeySize}): at least ${RSS_KEY_SIZE} are needed`);
@@ -99,7 +99,7 @@ export function defaultReta(rxQueues: number): number[] {
 }
 
 /**
- * What holds at start: the configuration of before as far as it fits the device and the queues of now, or defaults.
+ * The configuration at start: the previous one where it fits the device and the current queues, else defaults.
  * @throws VirtioPmdError ECONFIG
  */
 export function initialRss(capability: RssCapability, rxQueues: number, before?: RssConfig): RssConfig {
@@ -114,8 +114,10 @@ export function initialRss(capability: RssCapability, rxQueues: number, before?:
   };
 }
 
-/** rte_eth_rss_conf: what is left out stays as it is. */
-/** @throws VirtioPmdError ECONFIG for a key of another length, or packet types that the device cannot hash */
+/**
+ * Applies rte_eth_rss_conf: omitted values stay unchanged.
+ * @throws VirtioPmdError ECONFIG for a key of another length, or packet types that the device cannot hash
+ */
 export function updateRss(
   config: RssConfig,
   { key, hf }: RssUpdate,
@@ -136,7 +138,7 @@ export function updateRss(
   };
 }
 
-/** @throws VirtioPmdError ECONFIG for an entry or a queue that there is not */
+/** @throws VirtioPmdError ECONFIG for an entry or a queue that does not exist */
 export function updateReta(config: RssConfig, entries: RetaEntries): RssConfig {
   const reta = [...config.reta];
   for (const [index, queue] of entries) {

@@ -1,5 +1,5 @@
 /**
- * How a port tells its device to spread packets over the Rx queues. The configuration is kept here, because a device forgets
+ * Configures the device to spread packets over a port's Rx queues. The configuration is kept here, because a device forgets
  * it at every reset. A request that the device refuses changes nothing.
  */
 import {
@@ -33,7 +33,7 @@ const rssUpdate = withOptions({
 export class VirtioRss implements PortRss {
   private inForce: rss.RssConfig | undefined;
 
-  /** @param isConnected without a device there is nobody to ask */
+  /** @param isConnected whether there is a device to send commands to */
   constructor(
     private readonly port: CommandedPort,
     private readonly isConnected: () => boolean = () => true,
@@ -70,7 +70,7 @@ export class VirtioRss implements PortRss {
     return this.config().reta;
   }
 
-  /** rte_eth_dev_rss_reta_update: entries that are not named stay. @throws VirtioPmdError ECONFIG, EPEER */
+  /** rte_eth_dev_rss_reta_update: other entries stay unchanged. @throws VirtioPmdError ECONFIG, EPEER */
   retaUpdate(entries: RetaEntries): void {
     checkArgument('retaUpdate', 'entries', entries, iterable);
     const list = [...entries];
@@ -81,8 +81,8 @@ export class VirtioRss implements PortRss {
   }
 
   /**
-   * What makes the device use the port's queue pairs, at every start with more than one: an RSS configuration where RSS was
-   * negotiated, else their number. @throws VirtioPmdError ECONFIG when the device's RSS is not enough
+   * The command that makes the device use the port's queue pairs, for every start with more than one: an RSS configuration
+   * where RSS was negotiated, else their number. @throws VirtioPmdError ECONFIG when the device's RSS is not sufficient
    */
   queuesCommand(): ctrlq.ControlCommand {
     if (!has(this.port.acknowledged, F.VIRTIO_NET_F_RSS)) return ctrlq.setPairsCommand(this.pairs);
@@ -102,13 +102,13 @@ export class VirtioRss implements PortRss {
     return rss.readRssCapability(this.port.readConfig(rss.CONFIG_RSS, rss.CONFIG_RSS_LENGTH));
   }
 
-  /** The configuration in force, made to fit the queues of now. */
+  /** The current configuration, adapted to the current queues. */
   private config(): rss.RssConfig {
     need(this.port, F.VIRTIO_NET_F_RSS, 'RSS support requested but not supported by the device');
     return (this.inForce = rss.initialRss(this.capability(), this.port.rxQueues, this.inForce));
   }
 
-  /** With RSS its configuration says how to hash, and goes out at start (`queuesCommand`). Without, the hash report is told. */
+  /** Configures the hash report without RSS. With RSS, `queuesCommand` configures hashing at start. */
   restore(): void {
     const { acknowledged } = this.port;
     if (!has(acknowledged, F.VIRTIO_NET_F_HASH_REPORT) || has(acknowledged, F.VIRTIO_NET_F_RSS)) return;

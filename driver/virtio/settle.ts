@@ -1,11 +1,11 @@
 /**
- * What a port goes on with once its device has answered everything it was told: within the call for a device that is
- * quick, and from the port's timer for one that is not (a vhost-user back-end on a busy machine, or one that hangs).
+ * The next step of a port after its device has answered all commands: within the call for a quick device, from the port's
+ * timer for a slow one (a vhost-user back-end on a busy machine, or one that hangs).
  */
 import { giveUp } from './init.js';
 import type { Transport } from './transport.js';
 
-/** How long a call waits for answers: most come within milliseconds, and a second is no freeze yet. */
+/** How long a call waits for answers: most come within milliseconds, and a second is not yet a freeze. */
 const PATIENCE_MS = 1000;
 
 export class Settling {
@@ -14,24 +14,24 @@ export class Settling {
 
   constructor(private readonly transport: Transport) {}
 
-  /** Answers are awaited, with something to do after them. */
+  /** True when a step waits for answers. */
   get pending(): boolean {
     return this.next !== undefined;
   }
 
-  /** A call of the user begins: it may wait. What the timer does may not. */
+  /** Call it when a call of the user begins, which may wait. The timer may not. */
   bePatient(): void {
     this.until = performance.now() + PATIENCE_MS;
   }
 
-  /** Waits as long as the call may. @returns true once everything is answered @throws VirtioPmdError EPEER, ETIMEOUT */
+  /** Waits as long as the call may. @returns true when everything is answered @throws VirtioPmdError EPEER, ETIMEOUT */
   wait(): boolean {
     return this.transport.settle?.(Math.max(0, this.until - performance.now())) ?? true;
   }
 
   /**
-   * Has the device do what it was told, then `step`: now if it is quick, else at `resume`.
-   * @throws VirtioPmdError what the device did instead, after saying FAILED to it
+   * Runs `step` after the device has answered: now if it is quick, else in `resume`.
+   * @throws VirtioPmdError the device's error, after writing FAILED to it
    */
   after(step: () => void): void {
     let settled;
@@ -45,14 +45,14 @@ export class Settling {
     else this.next = step;
   }
 
-  /** The device has answered. @throws VirtioPmdError from the step */
+  /** Runs the step, when the device has answered. @throws VirtioPmdError from the step */
   resume(): void {
     const { next } = this;
     this.next = undefined;
     next?.();
   }
 
-  /** The device is lost, or is to do something else. */
+  /** Discards the step: the device is lost, or has to do something else. */
   drop(): void {
     this.next = undefined;
   }

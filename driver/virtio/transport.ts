@@ -1,6 +1,6 @@
 /**
- * What a port asks of its device, whatever bus it is on. virtio_user, PCI and a fake for tests implement it; the
- * initialisation sequence (init.ts) and the port are written once above it. The data path never sees any of this.
+ * The interface of a port to its device, on any bus. virtio_user, PCI and a mock for tests implement it; the initialisation
+ * sequence (init.ts) and the port use only this. The data path does not use it.
  */
 import type { Doorbell } from '../../paths/guest/queue.js';
 import type { FeatureOffer } from './features.js';
@@ -17,7 +17,7 @@ export const CONFIG_SPEED = virtio_net_config.speed.offset;
 export const LINK_UP = VIRTIO_NET_S_LINK_UP;
 export const ANNOUNCE = VIRTIO_NET_S_ANNOUNCE;
 
-/** One virtqueue as the driver laid it out. */
+/** One virtqueue, as set up by the driver. */
 export interface QueueSetup {
   /** Virtqueue number: 2n receives, 2n + 1 transmits. */
   readonly index: number;
@@ -27,62 +27,62 @@ export interface QueueSetup {
   readonly desc: number;
   readonly driver: number;
   readonly device: number;
-  /** Where the device is to start (see ringBase in paths/guest/queue.ts). */
+  /** Where the device must start (see ringBase in paths/guest/queue.ts). */
   readonly base: number;
 }
 
-/** What `poll` has noticed, once each. */
+/** An event that `poll` returns, once each. */
 export type TransportEvent =
-  /** The device has gone: a vhost-user back-end hung up, a PCI device was pulled. */
+  /** The device is gone: a vhost-user back-end disconnected, a PCI device was removed. */
   | 'lost'
-  /** There is a device again, which needs the whole initialisation. */
+  /** There is a device again, which needs a complete initialisation. */
   | 'back'
   /** The device configuration changed: link status, or an announcement is wanted. */
   | 'config'
-  /** Everything that `settle` left has been answered. */
+  /** The device has answered everything that `settle` did not wait for. */
   | 'settled'
-  /** The device says DEVICE_NEEDS_RESET: nothing works until it is reset and initialised again. */
+  /** The device has set DEVICE_NEEDS_RESET: it does not work until it is reset and initialised again. */
   | 'needs-reset';
 
 /**
- * A device. Every call is synchronous and bounded in time. One that does not wait for the device (vhost-user) has
- * `settle`, which does, and tells of the rest with `poll`.
- * @throws VirtioPmdError EPEER, ETIMEOUT when the device cannot be talked to
+ * A device. Every call is synchronous and limited in time. A transport whose calls do not wait for the device (vhost-user)
+ * has `settle`, which waits, and `poll` reports later answers.
+ * @throws VirtioPmdError EPEER, ETIMEOUT when communication with the device fails
  */
 export interface Transport {
   /** Name of the driver as `show port info` prints it. */
   readonly driverName: string;
-  /** Feature bits that this kind of transport can carry. */
+  /** Feature bits that this kind of transport supports. */
   readonly supported: bigint;
   /** False while there is no device at the other end (a vhost-user back-end that went away). */
   readonly connected: boolean;
   /**
-   * Why a device was lost for good and what to do, for a sentence that begins with its name. Undefined: it may come
-   * back, as a vhost-user back-end does.
+   * Why a device was lost permanently and what to do, for a sentence that begins with its name. Undefined: it may come back,
+   * like a vhost-user back-end.
    */
   readonly finalLoss: string | undefined;
   /**
-   * The device lets every packet through until somebody asks for a filter, as a tap does: what the kernel sends through it
-   * is not for this side's address. Others are told at each start not to be promiscuous, as ethdev does.
+   * The device receives every packet until a filter is requested, like a tap: packets that the kernel sends through it are
+   * not for the port's own address. Other devices get the command "not promiscuous" at each start, as in ethdev.
    */
   readonly openUntilTold?: boolean;
-  /** Most queue pairs that may be set up. */
+  /** Maximum number of queue pairs. */
   readonly maxQueuePairs: number;
 
-  /** Looks after the device, without waiting. Never throws. */
+  /** Checks the device, without waiting. Never throws. */
   poll(): TransportEvent | undefined;
-  /** Gives up the device that is there; `poll` looks for another. */
+  /** Disconnects from the device; `poll` then looks for another. */
   disconnect(): void;
 
   /**
-   * Goes on with what was written and the device has not answered yet. @param waitMs how long it may wait; 0: no longer than
-   * is worth its while. @returns true once everything is answered; else `poll` says so ('settled', or 'lost')
-   * @throws VirtioPmdError EPEER for a refusal; EPEER, ETIMEOUT with the connection, which is given up then
+   * Waits for the device to answer what was written. @param waitMs milliseconds; with 0 it waits only for a very short time.
+   * @returns true when everything is answered; else `poll` reports it later ('settled', or 'lost')
+   * @throws VirtioPmdError EPEER for a refusal; EPEER, ETIMEOUT when the connection fails, which is closed then
    */
   settle?(waitMs: number): boolean;
-  /** Calls `done` once the device has stopped using the memory it was told of before its last reset. Absent: at once. */
+  /** Calls `done` when the device has stopped using the memory that it had before its last reset. Absent: at once. */
   released?(done: () => void): void;
-  /** A lost device is looked for by itself. */
+  /** The transport looks for a lost device by itself. */
   readonly retries?: boolean;
 
   readStatus(): number;
@@ -94,29 +94,29 @@ export interface Transport {
   readConfig(offset: number, length: number): Uint8Array;
   writeConfig(offset: number, bytes: Uint8Array): void;
   /**
-   * Wires up interrupts for the next DRIVER_OK: one for configuration changes, one for each of the first `rxQueues`
-   * receive queues (vector i + 1, as in DPDK). A transport without this is polled for changes, and has its descriptors for
-   * receive queues, if any, from the start.
-   * @throws VirtioPmdError ECONFIG when there are fewer vectors
+   * Sets up interrupts for the next DRIVER_OK: one for configuration changes, one for each of the first `rxQueues` Rx queues
+   * (vector i + 1, as in DPDK). A transport without this method is polled for changes; its descriptors for Rx queues, if any,
+   * exist from the start.
+   * @throws VirtioPmdError ECONFIG when there are not enough vectors
    */
   setInterrupts?(rxQueues: number): void;
-  /** The descriptor that becomes readable when receive queue `queue` has packets; undefined without an interrupt. */
+  /** The descriptor that becomes readable when Rx queue `queue` has packets; undefined without an interrupt. */
   rxInterruptFd?(queue: number): number | undefined;
   /** Largest size of virtqueue `index`; 0: there is no such queue. */
   maxQueueSize(index: number): number;
-  /** Takes effect at DRIVER_OK at the latest. */
+  /** Sets up a queue. Takes effect at DRIVER_OK at the latest. */
   setupQueue(queue: QueueSetup): void;
-  /** Forgets a queue; only after a reset. */
+  /** Removes a queue; only after a reset. */
   deleteQueue(index: number): void;
   /**
-   * What a data path has to do to tell the device about work in a queue, with these features; the same for as long as the
-   * plan lives that holds it.
+   * How a data path notifies the device of work in a queue, with these features. It stays valid for as long as the plan that
+   * contains it.
    */
   doorbell(index: number, acknowledged: bigint): Doorbell;
-  /** Tells the device about work in a queue, from the control plane. */
+  /** Notifies the device of work in a queue, from the control plane. */
   notify(index: number): void;
   /** Runs a command of the control queue. @returns the device's answer, 0 for success. */
   control(command: ControlCommand): number;
-  /** Gives back everything: sockets, descriptors, socket files. Never throws. */
+  /** Frees everything: sockets, descriptors, socket files. Never throws. */
   close(): void;
 }

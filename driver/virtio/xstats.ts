@@ -1,4 +1,4 @@
-/** Statistics of virtio ports out of their queues' counters, under the names of DPDK's driver and in its order. Pure. */
+/** Statistics of virtio ports from the counters of their queues, with the names and in the order of DPDK's driver. Pure. */
 import {
   BYTES,
   DROP_OFFLOAD,
@@ -35,7 +35,7 @@ const TX_OWN: StatNames = [
 
 const sum = (queues: readonly Counters[], index: number) => queues.reduce((total, queue) => total + queue[index]!, 0);
 
-/** rte_eth_stats. The driver knows no missed packets and no Tx errors: a full ring is the application's to handle. */
+/** rte_eth_stats. The driver has no missed packets and no Tx errors: the application handles a full ring. */
 function portStats(rx: readonly Counters[], tx: readonly Counters[]): PortStats {
   return {
     ipackets: sum(rx, PACKETS),
@@ -49,7 +49,7 @@ function portStats(rx: readonly Counters[], tx: readonly Counters[]): PortStats 
   };
 }
 
-/** rx_qN_*, tx_qN_*, then ours. */
+/** rx_qN_*, tx_qN_*, then our own. */
 function queueXstats(rx: readonly Counters[], tx: readonly Counters[]): Xstat[] {
   const perQueue = (queues: readonly Counters[], prefix: 'rx' | 'tx', names: StatNames) =>
     queues.flatMap((counters, q) =>
@@ -69,12 +69,12 @@ export interface UsedQueues {
   readonly tx: readonly QueueSpec[];
 }
 
-/** Those of a port that is not configured. */
+/** The queues of a port that is not configured. */
 export const NO_QUEUES: UsedQueues = { rx: [], tx: [] };
 
-/** What queues have counted since the last reset. Queues made anew begin at 0. */
+/** Counters of queues since the last reset. New queues begin at 0. */
 export class QueueCounters {
-  /** Counters at the last reset, by queue: counters themselves have one writer, the lcore. */
+  /** Counters at the last reset, by queue. The counters themselves are not cleared: only the lcore writes them. */
   private readonly zero = new WeakMap<QueueSpec, Float64Array>();
 
   private of(queues: readonly QueueSpec[]): Float64Array[] {

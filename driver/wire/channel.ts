@@ -1,8 +1,8 @@
 /**
- * Framing of vhost-user: whole messages with their descriptors, out of and into a stream socket.
+ * Framing of vhost-user: receives and sends whole messages with their descriptors on a stream socket.
  *
- * A read never asks for more than what is missing of the current message. So the bytes of two messages never mix,
- * however the sender cut them, and the descriptors that come with a read belong to the message being read.
+ * A read never asks for more than the rest of the current message. So one read never returns bytes of two messages, however
+ * the sender split them, and the descriptors that come with a read belong to the current message.
  */
 import { closeFromPeer } from '../../native/closer.js';
 import { VirtioPmdError } from '../../native/errors.js';
@@ -19,7 +19,7 @@ import {
 } from './vhost-user.js';
 
 export class MessageChannel {
-  /** Undefined, or why nothing more comes: the peer has closed, or broke the framing. '' after an orderly close. */
+  /** Undefined, or why no more messages come: the peer has closed, or violated the framing. '' after an orderly close. */
   ended: string | undefined;
 
   private header: Header | undefined;
@@ -31,7 +31,7 @@ export class MessageChannel {
   constructor(readonly fd: number) {}
 
   /**
-   * The next whole message, or undefined when there is none yet or `ended` says that there will be none.
+   * The next whole message; undefined when there is none yet, or no more (see `ended`).
    * Never waits. The caller owns the descriptors of the message and closes them.
    */
   receive(): Message | undefined {
@@ -46,12 +46,12 @@ export class MessageChannel {
     return undefined;
   }
 
-  /** Some of a message has come, and not all of it. */
+  /** Part of a message has arrived, but not all of it. */
   get isWithinMessage(): boolean {
     return this.filled > 0 || this.header !== undefined;
   }
 
-  /** Reads some of what is missing. @returns false when nothing came. */
+  /** Reads missing bytes of the message. @returns false when nothing came. */
   private read(): boolean {
     const missing = this.buffer.subarray(this.filled);
     let received;
@@ -75,7 +75,7 @@ export class MessageChannel {
     return true;
   }
 
-  /** The buffer is full: it was the header, or it was the payload. */
+  /** Handles a full buffer: a header, or a payload. */
   private advance(): Message | undefined {
     if (this.header === undefined) {
       const header = decodeHeader(this.buffer);
@@ -112,7 +112,7 @@ export class MessageChannel {
   }
 
   /**
-   * Sends one message. The descriptors stay the caller's.
+   * Sends one message. The caller keeps the descriptors.
    * @param timeoutMs how long to wait for a peer that does not read: 0 gives up at once.
    * @throws VirtioPmdError EPEER, SystemError EPIPE when the peer has closed, VirtioPmdError ETIMEOUT.
    */
@@ -123,12 +123,12 @@ export class MessageChannel {
     sendWithFds(this.fd, encodeMessage(request, flags, payload), fds, timeoutMs);
   }
 
-  /** Sends what there is room for of an encoded message. Never waits. @returns how many bytes went. @throws as `send` */
+  /** Sends as much of an encoded message as there is room for. Never waits. @returns bytes sent. @throws as `send` */
   sendSome(bytes: Uint8Array, fds: readonly number[]): number {
     return trySendWithFds(this.fd, bytes, fds);
   }
 
-  /** Closes the socket and the descriptors of a message that has not come whole. Idempotent. */
+  /** Closes the socket and the descriptors of an incomplete message. Idempotent. */
   close(): void {
     if (this.closed) return;
     this.closed = true;

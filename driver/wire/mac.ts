@@ -1,6 +1,6 @@
 /**
- * MAC addresses as text and as bytes. Text is AA:BB:CC:DD:EE:FF, in capitals, once `parseMac` or `formatMac` has made it, so that
- * equal addresses are equal strings.
+ * MAC addresses as text and as bytes. `parseMac` and `formatMac` return AA:BB:CC:DD:EE:FF, in capitals, so that equal
+ * addresses are equal strings.
  */
 
 export const MAC_LENGTH = 6;
@@ -16,8 +16,8 @@ export function formatMac(bytes: ArrayLike<number>): string {
 }
 
 /**
- * The address that a text means, as DPDK reads it: `2:0:0:0:0:1`, `02-00-00-00-00-01`, `0200:0000:0001`. Undefined when it is
- * none; separators and lengths are not mixed.
+ * Parses an address in the formats of DPDK: `2:0:0:0:0:1`, `02-00-00-00-00-01`, `0200:0000:0001`. Undefined when the text is
+ * not an address; separators and lengths must not be mixed.
  */
 export function parseMac(text: string): string | undefined {
   const groups = text.split(text.includes('-') ? '-' : ':');
@@ -28,7 +28,7 @@ export function parseMac(text: string): string | undefined {
   return formatMac(words.flatMap((word) => [word >> 8, word & 0xff]));
 }
 
-/** An address that one station can have: not a group's, not all zeros. */
+/** True for a unicast address: the group bit is not set, and it is not all zeros. */
 export function isUnicast(mac: ArrayLike<number>): boolean {
   return (mac[0]! & 1) === 0 && Array.from(mac).some((byte) => byte !== 0);
 }

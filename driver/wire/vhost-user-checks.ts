@@ -1,4 +1,4 @@
-/** What a back-end checks of a request before it does anything: each check answers undefined, or what is wrong as a sentence. */
+/** Checks of a request, before the back-end handles it. Each returns undefined, or a sentence that says what is wrong. */
 import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
 import { hex } from '../../native/hex.js';
 import {
@@ -20,7 +20,7 @@ import {
 const u32 = (payload: Uint8Array, at: number) =>
   new DataView(payload.buffer, payload.byteOffset, payload.byteLength).getUint32(at, true);
 
-/** A request as a back-end receives it: flags, exact payload size, number of descriptors. Unknown requests pass. */
+/** Checks flags, exact payload size and number of descriptors of a request. Unknown requests pass. */
 export function messageProblem(message: Message): string | undefined {
   const { request, flags, size, payload, fds } = message;
   if (flags & REPLY) return `${requestName(request)} is marked as a reply but is a request`;
@@ -56,20 +56,20 @@ function expectedFds(rule: FdRule, payload: Uint8Array): { least: number; most: 
   return { least: n, most: n };
 }
 
-/** SET_VRING_NUM's number. */
+/** Checks the ring size of SET_VRING_NUM. */
 export function queueSizeProblem(size: number, packed: boolean): string | undefined {
   if (size === 0 || size > MAX_QUEUE_SIZE) return `invalid virtqueue size ${size}: 1 to ${MAX_QUEUE_SIZE} are taken`;
   if (!packed && (size & (size - 1)) !== 0) return `invalid virtqueue size ${size}: a split ring needs a power of two`;
   return undefined;
 }
 
-/** Addresses must be exact as JavaScript numbers, in the data path. */
+/** The data path needs addresses that are exact as JavaScript numbers. */
 const MAX_ADDRESS = (1n << 53n) - 1n;
 
 /** Bytes of guest memory that one device may have: 512 GiB. */
 export const MAX_GUEST_MEMORY = 2 ** 39;
 
-/** The numbers of one region. */
+/** Checks the numbers of one region. */
 export function regionProblem(region: MemoryRegion): string | undefined {
   const { guestAddr, userAddr, size, mmapOffset } = region;
   if (size === 0n) return 'memory region of size 0';
@@ -81,14 +81,14 @@ export function regionProblem(region: MemoryRegion): string | undefined {
   }
   if (guestAddr + size >= MAX_ADDRESS) return `memory region at guest address ${hex(guestAddr)} ends beyond 2^53`;
   if (userAddr + size >= MAX_ADDRESS) return `memory region at user address ${hex(userAddr)} ends beyond 2^53`;
-  // rings and descriptors are read as 16-, 32- and 64-bit words wherever the region gets mapped
+  // rings and descriptors must be aligned for 16-, 32- and 64-bit words, wherever the region is mapped
   if ((guestAddr - mmapOffset) % 16n !== 0n || (userAddr - mmapOffset) % 16n !== 0n) {
     return `memory region's addresses and mmap_offset (${hex(mmapOffset)}) differ in alignment: 16 bytes are needed`;
   }
   return undefined;
 }
 
-/** Two regions that claim the same guest or user addresses. */
+/** Checks that no two regions have the same guest or user addresses. */
 export function overlapProblem(regions: readonly MemoryRegion[]): string | undefined {
   const overlap = (start: (region: MemoryRegion) => bigint, what: string) => {
     const order = [...regions.keys()].sort((i, j) => (start(regions[i]!) < start(regions[j]!) ? -1 : 1));

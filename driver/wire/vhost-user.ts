@@ -1,8 +1,7 @@
 /**
  * The vhost-user protocol as bytes (QEMU's docs/interop/vhost-user.rst): numbers, layouts, exact sizes, and checks of
- * headers and replies that answer with a sentence. No I/O here; both ends use it; what only a back-end checks is in
- * vhost-user-checks.ts. Multi-byte fields are in host order, which is little
- * endian on every CPU we run on.
+ * headers and replies. No I/O. Both ends use it; the checks of a back-end are in vhost-user-checks.ts. Multi-byte fields
+ * are in host order, which is little endian on every supported CPU.
  */
 import { hex } from '../../native/hex.js';
 
@@ -17,15 +16,15 @@ export const NEED_REPLY = 0x8;
 /** Flags of every reply, exactly. */
 export const REPLY_FLAGS = VERSION | REPLY;
 
-/** Largest payload that either side takes; checked before a byte of it is read. */
+/** Largest payload that either side accepts; checked before a byte of it is read. */
 export const MAX_MESSAGE = 4096;
 /** Regions of one memory table (VHOST_MEMORY_BASELINE_NREGIONS). */
 export const MAX_REGIONS = 8;
-/** GET_MAX_MEM_SLOTS: regions that a device has at a time when they are added one by one. QEMU plugs in as many DIMMs. */
+/** GET_MAX_MEM_SLOTS: most regions of a device when they are added one by one. QEMU can plug in as many DIMMs. */
 export const MAX_MEM_SLOTS = 64;
-/** Descriptors that one message can legally carry. */
+/** Most descriptors that a valid message has. */
 export const MAX_MESSAGE_FDS = MAX_REGIONS;
-/** Queue pairs that a device can have (VHOST_MAX_QUEUE_PAIRS). */
+/** Most queue pairs of a device (VHOST_MAX_QUEUE_PAIRS). */
 export const MAX_QUEUE_PAIRS = 128;
 
 // ---- requests --------------------------------------------------------------------------------------------------------
@@ -91,7 +90,7 @@ export const PROTOCOL_F_INBAND_NOTIFICATIONS = 1n << 14n;
 export const PROTOCOL_F_CONFIGURE_MEM_SLOTS = 1n << 15n;
 export const PROTOCOL_F_STATUS = 1n << 16n;
 
-/** By mask, without PROTOCOL_F_. */
+/** Names by mask, without PROTOCOL_F_. */
 const protocolNames: ReadonlyMap<bigint, string> = new Map([
   [PROTOCOL_F_MQ, 'MQ'],
   [PROTOCOL_F_LOG_SHMFD, 'LOG_SHMFD'],
@@ -124,9 +123,9 @@ export function protocolFeatureNames(features: bigint): string[] {
 
 // ---- the table of requests -------------------------------------------------------------------------------------------
 
-/** How many descriptors come with a request: a number, one for each region, or 'vring': one unless bit 8 (no fd) is set. */
+/** How many descriptors a request has: a number, one for each region, or 'vring': one unless bit 8 (no fd) is set. */
 export type FdRule = number | 'regions' | 'vring' | 'optional';
-/** Payload: exact bytes, or a table of regions, or a config access, which say their own length. */
+/** Payload size: exact bytes, or that of a memory table or config access, which contain their length. */
 export type SizeRule = number | 'memory' | 'config' | 'any';
 
 export interface RequestInfo {
@@ -183,7 +182,7 @@ const requests: Readonly<Record<number, RequestInfo>> = {
   [POSTCOPY_ADVISE]: request('POSTCOPY_ADVISE', 0, 0, true),
   [POSTCOPY_LISTEN]: request('POSTCOPY_LISTEN', 0),
   [POSTCOPY_END]: request('POSTCOPY_END', 0, 0, true),
-  // the structure ends in two 16-bit fields: 20 bytes, or 24 as compilers pad it
+  // the structure ends in two 16-bit fields: 20 bytes, or 24 with the compiler's padding
   [GET_INFLIGHT_FD]: request('GET_INFLIGHT_FD', 'any', 0, true),
   [SET_INFLIGHT_FD]: request('SET_INFLIGHT_FD', 'any', 1),
   [GPU_SET_SOCKET]: request('GPU_SET_SOCKET', 0, 1),
@@ -191,13 +190,13 @@ const requests: Readonly<Record<number, RequestInfo>> = {
   [VRING_KICK]: request('VRING_KICK', VRING_STATE_SIZE),
   [GET_MAX_MEM_SLOTS]: request('GET_MAX_MEM_SLOTS', 0, 0, true),
   [ADD_MEM_REG]: request('ADD_MEM_REG', SINGLE_REGION_SIZE, 1),
-  // a front-end should send no descriptor here; one that does is only to be closed
+  // a front-end should send no descriptor here; if it does, the descriptor is only closed
   [REM_MEM_REG]: request('REM_MEM_REG', SINGLE_REGION_SIZE, 'optional'),
   [SET_STATUS]: request('SET_STATUS', U64_SIZE),
   [GET_STATUS]: request('GET_STATUS', 0, 0, true),
 };
 
-/** What is known of a request; undefined for one that this protocol version does not have. */
+/** The description of a request; undefined for one that this protocol version does not have. */
 export function requestInfo(number: number): RequestInfo | undefined {
   return requests[number];
 }
@@ -215,7 +214,7 @@ export interface Header {
   readonly size: number;
 }
 
-/** One whole message. Its descriptors belong to whoever takes it. */
+/** One whole message. Its receiver owns the descriptors. */
 export interface Message extends Header {
   readonly payload: Uint8Array;
   readonly fds: readonly number[];
@@ -345,7 +344,7 @@ export function encodeMemoryTable(regions: readonly MemoryRegion[]): Uint8Array 
   return bytes;
 }
 
-/** Of a payload that `messageProblem` has passed. */
+/** Decodes a payload that `messageProblem` has accepted. */
 export function decodeMemoryTable(payload: Uint8Array): MemoryRegion[] {
   const data = view(payload);
   return Array.from({ length: data.getUint32(0, true) }, (_, i) =>
@@ -382,7 +381,7 @@ export function encodeConfig({ offset, flags, data }: ConfigAccess): Uint8Array 
   return bytes;
 }
 
-/** Of a payload that `messageProblem` has passed. */
+/** Decodes a payload that `messageProblem` has accepted. */
 export function decodeConfig(payload: Uint8Array): ConfigAccess {
   const data = view(payload);
   return {
@@ -394,7 +393,7 @@ export function decodeConfig(payload: Uint8Array): ConfigAccess {
 
 // ---- validators: undefined, or a sentence that says what is wrong --------------------------------------------------------
 
-/** A header of either direction, before its payload is read. */
+/** Checks a header of either direction, before its payload is read. */
 export function headerProblem({ request, flags, size }: Header): string | undefined {
   if ((flags & VERSION_MASK) !== VERSION) {
     return `${requestName(request)} has protocol version ${flags & VERSION_MASK}; only version 1 exists`;
@@ -405,7 +404,7 @@ export function headerProblem({ request, flags, size }: Header): string | undefi
   return undefined;
 }
 
-/** A reply as a front-end receives it. */
+/** Checks a reply that a front-end has received. */
 export function replyProblem(header: Header, request: number, size: number | undefined): string | undefined {
   if (header.request !== request) {
     return `the reply to ${requestName(request)} is for ${requestName(header.request)} instead`;

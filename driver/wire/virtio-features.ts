@@ -1,7 +1,7 @@
 /**
  * Feature bits of virtio and virtio-net (virtio 1.2 sections 6 and 5.1.3) as bigint masks. The control plane works on
- * bigints, because the bits reach 63; data paths get booleans made from them. Bits are those of the kernel's headers; a number
- * is what they do not have yet (Linux 6.1).
+ * bigints, because the bits reach 63; data paths get booleans made from them. Bits come from the kernel's headers; those that
+ * the headers of Linux 6.1 do not have are numbers.
  */
 import { aBigint, checkArgument } from '../../native/arguments.js';
 import * as vhost from './linux/vhost-types.js';
@@ -54,10 +54,10 @@ export const VHOST_F_LOG_ALL = bit(vhost.VHOST_F_LOG_ALL);
 export const VIRTIO_F_ANY_LAYOUT = bit(config.VIRTIO_F_ANY_LAYOUT);
 export const VIRTIO_F_INDIRECT_DESC = bit(ring.VIRTIO_RING_F_INDIRECT_DESC);
 export const VIRTIO_F_EVENT_IDX = bit(ring.VIRTIO_RING_F_EVENT_IDX);
-/** vhost-user only (of its own specification), never shown to a driver: protocol features can be negotiated. */
+/** vhost-user only (defined in its own specification), never offered to a driver: protocol features can be negotiated. */
 export const VHOST_USER_F_PROTOCOL_FEATURES = bit(30);
 export const VIRTIO_F_VERSION_1 = bit(config.VIRTIO_F_VERSION_1);
-/** VIRTIO_F_ACCESS_PLATFORM in newer texts. */
+/** VIRTIO_F_ACCESS_PLATFORM in newer versions of the specification. */
 export const VIRTIO_F_IOMMU_PLATFORM = bit(config.VIRTIO_F_IOMMU_PLATFORM);
 export const VIRTIO_F_RING_PACKED = bit(config.VIRTIO_F_RING_PACKED);
 export const VIRTIO_F_IN_ORDER = bit(config.VIRTIO_F_IN_ORDER);
@@ -68,7 +68,7 @@ const VIRTIO_F_NOTIF_CONFIG_DATA = bit(39);
 export const VIRTIO_F_RING_RESET = bit(config.VIRTIO_F_RING_RESET);
 const VIRTIO_F_ADMIN_VQ = bit(41);
 
-/** By bit. */
+/** Names by bit. */
 const names: ReadonlyMap<number, string> = new Map(
   Object.entries({
     VIRTIO_NET_F_CSUM,

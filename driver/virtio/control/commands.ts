@@ -1,7 +1,6 @@
 /**
- * Commands of the control virtqueue (virtio 1.2 section 5.1.6.5): their bytes. How a command reaches the device is the
- * transport's business: a real device has a virtqueue for it (queue.ts), virtio_user's is emulated in this process
- * (emulator.ts).
+ * The bytes of the commands of the control virtqueue (virtio 1.2 section 5.1.6.5). The transport sends them: a real device
+ * has a virtqueue for it (queue.ts), virtio_user's is emulated in this process (emulator.ts).
  */
 import * as net from '../../wire/linux/virtio-net.js';
 import { macBytes } from '../../wire/mac.js';
@@ -11,7 +10,7 @@ export const CTRL_RX_ALLMULTI = net.VIRTIO_NET_CTRL_RX_ALLMULTI;
 
 /** The device's answer, one byte. */
 export const CTRL_OK = net.VIRTIO_NET_OK;
-/** DPDK's; every answer but CTRL_OK is a refusal. */
+/** The value of DPDK; every answer but CTRL_OK is a refusal. */
 export const CTRL_ERR = 0xff;
 
 /** A command before it is split into descriptors: header (class, command), then one descriptor per argument, then the answer. */
@@ -31,7 +30,7 @@ export function rxModeCommand(command: typeof CTRL_RX_PROMISC | typeof CTRL_RX_A
   return { class: net.VIRTIO_NET_CTRL_RX, command, args: [Uint8Array.of(on ? 1 : 0)] };
 }
 
-/** Replaces the addresses that the device lets through, whole: two arguments, as legacy devices insist on (5.1.6.5.2). */
+/** Replaces the device's whole MAC filter table: two arguments, as legacy devices require (5.1.6.5.2). */
 export function macTableCommand(unicast: readonly string[], multicast: readonly string[]): ControlCommand {
   return {
     class: net.VIRTIO_NET_CTRL_MAC,
@@ -45,7 +44,7 @@ export function macAddressCommand(mac: string): ControlCommand {
   return { class: net.VIRTIO_NET_CTRL_MAC, command: net.VIRTIO_NET_CTRL_MAC_ADDR_SET, args: [macBytes(mac)] };
 }
 
-/** Lets packets of a VLAN through, or not any more. */
+/** Adds a VLAN to the device's filter, or removes it. */
 export function vlanCommand(id: number, on: boolean): ControlCommand {
   return {
     class: net.VIRTIO_NET_CTRL_VLAN,
@@ -54,7 +53,7 @@ export function vlanCommand(id: number, on: boolean): ControlCommand {
   };
 }
 
-/** Tells the device that the announcement which it asked for has been sent. */
+/** Acknowledges to the device that the requested announcement has been sent. */
 export function announceCommand(): ControlCommand {
   return { class: net.VIRTIO_NET_CTRL_ANNOUNCE, command: net.VIRTIO_NET_CTRL_ANNOUNCE_ACK, args: [] };
 }
@@ -69,16 +68,16 @@ export interface HashParameters {
 export interface RssParameters extends HashParameters {
   /** Rx queue of packets that have no hash. */
   readonly unclassifiedQueue: number;
-  /** Rx queue by the low bits of the hash; a power of two long. */
+  /** Rx queue by the low bits of the hash; the length is a power of two. */
   readonly reta: readonly number[];
   /** Tx queues in use. */
   readonly maxTxVq: number;
 }
 
-/** Spreads packets over Rx queues, and makes the device use the queue pairs for it (5.1.6.5.7.1). */
+/** Configures RSS, and makes the device use the queue pairs for it (5.1.6.5.7.1). */
 export function rssConfigCommand({ hashTypes, unclassifiedQueue, reta, maxTxVq, key }: RssParameters): ControlCommand {
   const to = net.virtio_net_rss_config;
-  const moved = (reta.length - 1) * to.indirection_table.stride; // what is behind the table, by the entries beyond one
+  const moved = (reta.length - 1) * to.indirection_table.stride; // how far the fields after the table move, by the entries beyond the first
   const bytes = new Uint8Array(to.hash_key_data.offset + moved + key.length);
   const view = new DataView(bytes.buffer);
   to.hash_types.set(view, hashTypes);

@@ -1,15 +1,15 @@
 /**
- * A control queue that is emulated in this process, as virtio_user's is, because its back-ends have none: queue pairs are
- * switched, and what the device is to let through is kept, and put in force where the back-end has a filter (a tap has, a
- * vhost-user back-end has not: there a filter is accepted and has no effect). A command is not trusted to be whole.
+ * A control queue that is emulated in this process, for virtio_user, because its back-ends have none. It enables queue pairs,
+ * keeps the receive filter, and applies it where the back-end has one: a tap does, a vhost-user back-end does not (there a
+ * filter is accepted and has no effect). Commands are checked for completeness.
  */
 import * as net from '../../wire/linux/virtio-net.js';
 import { isUnicast } from '../../wire/mac.js';
 import { CTRL_ERR, CTRL_OK, type ControlCommand } from './commands.js';
 
-/** Which packets the device lets through. */
+/** Which packets the device receives. */
 export interface ReceiveFilter {
-  /** All of them, whatever the lists say. */
+  /** All packets, whatever the lists contain. */
   readonly promiscuous: boolean;
   readonly allmulticast: boolean;
   /** The device's own address first. */
@@ -17,27 +17,27 @@ export interface ReceiveFilter {
   readonly multicast: readonly Uint8Array[];
 }
 
-/** What commands do to the device. */
+/** The device that commands change. */
 export interface EmulatedDevice {
-  /** Its own address until a command changes it; undefined: it has none yet, and lets everything through. */
+  /** Its own address until a command changes it; undefined: it has none yet, and receives everything. */
   readonly mac: Uint8Array | undefined;
   readonly maxQueuePairs: number;
   /** Enables pairs 0 to n - 1 and disables the others. */
   enablePairs(n: number): void;
-  /** Puts a filter in force. What it throws makes the command a refused one. */
+  /** Applies a filter. When it throws, the command is refused. */
   setReceiveFilter?(filter: ReceiveFilter): void;
-  /** Why a command was refused, for the log. */
+  /** Logs why a command was refused. */
   refused(why: string): void;
 }
 
-/** What the device was told since its last reset. */
+/** State set by commands since the last reset. */
 interface Told extends Omit<ReceiveFilter, 'unicast'> {
   readonly mac: Uint8Array | undefined;
-  /** The table, without the own address. */
+  /** The table, without the device's own address. */
   readonly unicast: readonly Uint8Array[];
 }
 
-/** Promiscuous, as QEMU's device starts: a driver without control queue must not be deaf. */
+/** Promiscuous, as QEMU's device starts: a driver without control queue must receive packets too. */
 const AFTER_RESET: Told = { promiscuous: true, allmulticast: false, mac: undefined, unicast: [], multicast: [] };
 
 const MAX_VLAN_ID = 4095;
@@ -56,14 +56,14 @@ export class ControlEmulator {
     return CTRL_ERR;
   }
 
-  /** The device was reset: it forgets everything. */
+  /** Discards all state, after a reset of the device. */
   reset(): void {
     const why = this.tell(AFTER_RESET);
     this.told = AFTER_RESET;
     if (why !== undefined) this.device.refused(why);
   }
 
-  /** Why it was refused, if so. */
+  /** Runs a command. @returns why it was refused; undefined when it was not */
   private perform(commandClass: number, command: number, data: Uint8Array): string | undefined {
     switch ((commandClass << 8) | command) {
       case of(net.VIRTIO_NET_CTRL_RX, net.VIRTIO_NET_CTRL_RX_PROMISC):
@@ -93,13 +93,13 @@ export class ControlEmulator {
     return undefined;
   }
 
-  /** As many pairs as it has Tx queues; nobody here could hash (docs/decisions/0009). */
+  /** Enables as many pairs as the configuration has Tx queues; there is no hashing here (docs/decisions/0009). */
   private configureRss(data: Uint8Array): string | undefined {
     const config = net.virtio_net_rss_config; // with a table of one entry
     if (data.length < config.hash_key_data.offset) return `RSS config of ${data.length} bytes is cut short`;
     const entries = u16(data, config.indirection_table_mask.offset) + 1;
     if ((entries & (entries - 1)) !== 0) return `RSS config with a table of ${entries} entries: not a power of two`;
-    const moved = (entries - 1) * config.indirection_table.stride; // what is behind the table
+    const moved = (entries - 1) * config.indirection_table.stride; // how far the fields after the table move
     const key = data[config.hash_key_length.offset + moved] ?? 0;
     return (
       lengthOf(data, config.hash_key_data.at(key, moved), `RSS config with ${entries} entries`) ??
@@ -114,7 +114,7 @@ export class ControlEmulator {
     return this.tell({ mac });
   }
 
-  /** Two lists, each behind its length; they fill the command exactly. */
+  /** Two lists, each after its length; they must fill the command exactly. */
   private setTable(data: Uint8Array): string | undefined {
     const unicast = macsAt(data, 0);
     const multicast = unicast && macsAt(data, unicast.end);
@@ -123,7 +123,7 @@ export class ControlEmulator {
     return this.tell({ unicast: unicast!.macs, multicast: multicast.macs });
   }
 
-  /** Puts what changed in force. @returns why that failed, if so: then nothing has changed */
+  /** Applies a change. @returns why that failed, with nothing changed; undefined after success */
   private tell(change: Partial<Told>): string | undefined {
     const told = { ...this.told, ...change };
     const [before, after] = [this.filterOf(this.told), this.filterOf(told)];
@@ -148,7 +148,7 @@ function of(commandClass: number, command: number): number {
   return (commandClass << 8) | command;
 }
 
-/** Devices must not care how a driver cuts a command into descriptors (virtio 1.2 section 2.7.4). */
+/** The arguments in one piece: a device must accept any split into descriptors (virtio 1.2 section 2.7.4). */
 function joined(args: readonly Uint8Array[]): Uint8Array {
   const all = new Uint8Array(args.reduce((sum, arg) => sum + arg.length, 0));
   let at = 0;
@@ -171,7 +171,7 @@ function u16(data: Uint8Array, at: number): number {
   return data[at]! | (data[at + 1]! << 8);
 }
 
-/** The list at `at` and where it ends; undefined when it is longer than what is there. */
+/** The list at offset `at` and where it ends; undefined when it is longer than the data. */
 function macsAt(data: Uint8Array, at: number): { macs: Uint8Array[]; end: number } | undefined {
   const { entries, macs } = net.virtio_net_ctrl_mac;
   if (data.length - at < entries.width) return undefined;

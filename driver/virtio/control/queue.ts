@@ -1,7 +1,7 @@
 /**
- * The control virtqueue of a real device (virtio 1.2 section 5.1.6.5): commands go one at a time, and the caller sleeps
- * until the device has answered. DPDK waits for ever; here there is a limit, after which nothing of the queue is touched
- * until the device has been reset: a late answer may still be written to it.
+ * The control virtqueue of a real device (virtio 1.2 section 5.1.6.5). Commands are sent one at a time, and the caller sleeps
+ * until the device has answered. DPDK waits for ever. Here there is a time limit, after which the queue is not used until the
+ * device has been reset: a late answer may still be written to its memory.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { viewsOf } from '../../../native/region.js';
@@ -12,15 +12,15 @@ import { CTRL_ERR, type ControlCommand } from './commands.js';
 import type { Eal, Reservation } from '../../eal/eal.js';
 import type { QueueSetup } from '../transport.js';
 
-/** VIRTIO_MAX_CTRL_DATA: bytes of all arguments of one command. */
+/** VIRTIO_MAX_CTRL_DATA: most bytes of all arguments of one command. */
 export const MAX_CONTROL_DATA = 2048;
-/** Header, two arguments, answer: what a MAC table needs. */
+/** Descriptors that a MAC table needs: header, two arguments, answer. */
 const MIN_SIZE = 4;
 const DEFAULT_TIMEOUT_MS = 5000;
 const FIRST_SLEEP_MS = 0.05;
 const LONGEST_SLEEP_MS = 1;
 
-/** The page that commands are written to. */
+/** Bytes of the page to which commands are written. */
 const PAGE_SIZE = 4096;
 const HEADER = 0;
 const ACK = 8;
@@ -28,16 +28,16 @@ const DATA = 64;
 
 export interface ControlQueueOptions {
   readonly eal: Pick<Eal, 'reserve' | 'release' | 'deviceAddress'>;
-  /** Of the memory, such as port0_cvq. */
+  /** Name of the memory reservation, such as port0_cvq. */
   readonly name: string;
   readonly packed: boolean;
-  /** Descriptors in the ring, as the device has them. */
+  /** Descriptors in the device's ring. */
   readonly size: number;
   /** EVENT_IDX was negotiated. */
   readonly eventIdx?: boolean;
-  /** Rings the queue's doorbell; `position` is where the driver is, for NOTIFICATION_DATA. */
+  /** Rings the queue's doorbell; `position` is the driver's position, for NOTIFICATION_DATA. */
   readonly notify: (position: number) => void;
-  /** How long one command may take. Default 5000. */
+  /** Time limit of one command. Default 5000. */
   readonly timeoutMs?: number;
 }
 
@@ -49,11 +49,11 @@ export class ControlQueue {
   /** Byte offset of the page in the packet memory. */
   private readonly page: number;
   private readonly u8: Uint8Array;
-  /** Why there are no commands any more; undefined while there may be. */
+  /** Why the queue cannot be used any more; undefined while it can. */
   private outOfUse: string | undefined;
   private closed = false;
 
-  /** @throws VirtioPmdError EPEER for a ring that no device may have, EMEMORY */
+  /** @throws VirtioPmdError EPEER for an invalid ring size, EMEMORY */
   constructor(private readonly options: ControlQueueOptions) {
     const { name, packed, size, eventIdx = false } = options;
     checkSize(packed, size);
@@ -77,7 +77,7 @@ export class ControlQueue {
     return reservation;
   }
 
-  /** What the device has to know of the ring, as virtqueue `index`. */
+  /** The set-up of the ring for the device, as virtqueue `index`. */
   queueSetup(index: number): QueueSetup {
     const { packed, size } = this.options;
     const layout = packed ? packedLayout(size) : splitLayout(size);
@@ -93,9 +93,9 @@ export class ControlQueue {
   }
 
   /**
-   * Has the device run a command. @returns its answer: 0 for success
-   * @throws VirtioPmdError ECONFIG for a command that is too long; ETIMEOUT without an answer, EPEER for one that cannot
-   * be: only `reset` makes the queue usable again
+   * Lets the device run a command. @returns its answer: 0 for success
+   * @throws VirtioPmdError ECONFIG for a command that is too long; ETIMEOUT without an answer, EPEER for an invalid one:
+   * after these two only `reset` makes the queue usable again
    */
   send(command: ControlCommand): number {
     if (this.outOfUse !== undefined) {
@@ -113,14 +113,14 @@ export class ControlQueue {
     return this.u8[this.page + ACK]!;
   }
 
-  /** Puts the ring at its beginning. Only after a reset of the device. */
+  /** Initializes the ring. Only after a reset of the device. */
   reset(): void {
     if (this.closed) return;
     this.ring.reset();
     this.outOfUse = undefined;
   }
 
-  /** Gives the memory back. The device must have been reset, or be gone. */
+  /** Frees the memory. The device must have been reset, or be gone. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
@@ -146,7 +146,7 @@ export class ControlQueue {
     };
     u8[page + HEADER + virtio_net_ctrl_hdr.class.offset] = command.class;
     u8[page + HEADER + virtio_net_ctrl_hdr.cmd.offset] = command.command;
-    u8[page + ACK] = CTRL_ERR; // what a device says that uses the command without an answer
+    u8[page + ACK] = CTRL_ERR; // the answer of a device that uses the command without writing one
     const pieces = [piece(HEADER, virtio_net_ctrl_hdr.sizeof)];
     let at = DATA;
     for (const arg of args) {

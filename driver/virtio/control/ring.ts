@@ -1,7 +1,7 @@
 /**
  * The driver's side of a control virtqueue: one chain of descriptors at a time, split (virtio 1.2 section 2.7) or packed
- * (2.8). Descriptors are taken in ring order, which IN_ORDER asks for and nothing forbids. What the device writes is
- * looked at once, and believed only when it is what the chain in flight allows.
+ * (2.8). Descriptors are taken in ring order: IN_ORDER requires that, and it is always allowed. What the device writes is
+ * read once, and accepted only when it fits the chain in flight.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { viewsOf, type Mapping, type Views } from '../../../native/region.js';
@@ -27,15 +27,15 @@ export interface ControlPiece {
 }
 
 export interface ControlRing {
-  /** Puts ring and indices at their beginning. Only while the device does not use the ring. */
+  /** Initializes ring and indices. Only while the device does not use the ring. */
   reset(): void;
-  /** Makes a chain available to the device. The one before must have been used. */
+  /** Makes a chain available to the device. The previous one must have been used. */
   publish(chain: readonly ControlPiece[]): void;
   /** Whether the device has used the chain. @throws VirtioPmdError EPEER when it used something else */
   isUsed(): boolean;
-  /** Where the driver is, as NOTIFICATION_DATA says it (section 2.9). */
+  /** The driver's position in the format of NOTIFICATION_DATA (section 2.9). */
   readonly position: number;
-  /** Where the device is to start: see ringBase in paths/guest/queue.ts. */
+  /** Where the device must start: see ringBase in paths/guest/queue.ts. */
   readonly base: number;
 }
 
@@ -176,7 +176,7 @@ export class PackedControlRing implements ControlRing {
         this.wrap ^= 1;
       }
     });
-    Atomics.store(i32, this.desc32 + this.head * DESC_WORDS + 3, first); // publish: the first descriptor shows them all
+    Atomics.store(i32, this.desc32 + this.head * DESC_WORDS + 3, first); // publish: the first descriptor makes the whole chain available
   }
 
   isUsed(): boolean {
