@@ -5,7 +5,7 @@ import { Lpm6 } from '../l3fwd-power/lpm6.js';
 import { best, median } from './common/statistics.js';
 
 export interface LookupOptions {
-  /** Random ones, of each family. */
+  /** Number of random routes of each family. */
   readonly routes: number;
   /** Passes over all addresses, each timed. */
   readonly windows: number;
@@ -15,7 +15,7 @@ export interface LookupRun {
   readonly family: string;
   /** Lookups per second, window by window. */
   readonly windows: readonly number[];
-  /** Share of the addresses that some route has. */
+  /** Fraction of the addresses that have a route. */
   readonly found: number;
 }
 
@@ -24,7 +24,7 @@ const ADDRESSES = 1 << 20;
 const PORTS = 8;
 const IPV6_BYTES = 16;
 
-/** The same numbers in each run (Numerical Recipes' generator, upper bits). */
+/** A random number generator with the same numbers in each run (Numerical Recipes' generator, upper bits). */
 function generator(): (below: number) => number {
   let state = 1;
   return (below) => {
@@ -63,12 +63,12 @@ function ipv4({ routes, windows }: LookupOptions): LookupRun {
   });
 }
 
-/** The bits of byte `i` of an address that a prefix leaves to hosts. */
+/** Mask of the host bits in byte `i` of an address, for a prefix length. */
 function hostBits(depth: number, i: number): number {
   return 0xff >> Math.min(8, Math.max(0, depth - 8 * i));
 }
 
-/** Every other address begins like one of the routes: of random ones hardly any would be found. */
+/** Every other address begins like one of the routes: hardly any random address would have a route. */
 function ipv6({ routes, windows }: LookupOptions): LookupRun {
   const random = generator();
   const prefixes = Array.from({ length: routes }, () => {

@@ -41,19 +41,19 @@ type Command = (argv: readonly string[]) => number | Promise<number>;
 
 const interrupted = new Ending('shell');
 
-/** Our testpmd is measured as users have it. */
+/** Builds the project: our testpmd is measured as users run it. */
 function build(): void {
   const { status, error } = spawnSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: ['ignore', 2, 2] });
   if (status === 0) return;
   throw new VirtioPmdError('ESYSTEM', `npm run build failed${error ? `: ${error.message}` : ''}; see above`);
 }
 
-/** Nothing is measured without system calls: said before anything is built. @throws VirtioPmdError ESYSTEM */
+/** Checks that native calls work, before anything is built: measurements need them. @throws VirtioPmdError ESYSTEM */
 function checkNative(): void {
   getKoffi();
 }
 
-/** The machine, with dpdk-testpmd on it. @throws VirtioPmdError ECONFIG */
+/** The machine. @throws VirtioPmdError ECONFIG when it has no dpdk-testpmd */
 function machineWithDpdk(): Machine {
   const machine = describeMachine();
   if (machine.dpdk !== 'not installed') return machine;
@@ -82,9 +82,9 @@ async function forwarding(argv: readonly string[]): Promise<number> {
 /** A benchmark that compares our programs with DPDK's. */
 interface Comparison<Options extends object, Result> {
   readonly parse: (argv: readonly string[]) => Parsed<Options> | undefined;
-  /** Whether this machine has what is needed, besides DPDK. @throws VirtioPmdError */
+  /** Checks that this machine has what the benchmark needs, besides DPDK. @throws VirtioPmdError */
   readonly check?: (options: Options) => void;
-  /** False: DPDK is not asked for. */
+  /** False: the benchmark does not need DPDK. Default: it does. */
   readonly needsDpdk?: (options: Options) => boolean;
   readonly run: (options: Options, context: Context) => Promise<Result>;
   readonly table: (result: Result) => string;

@@ -1,4 +1,4 @@
-/** The command lines of the benchmarks: values checked, one clear sentence for what cannot be. */
+/** The command lines of the benchmarks: values are checked, with one clear sentence for an invalid one. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { DEFAULT_SIMD_BITWIDTH, isSimdBitwidth, SIMD_BITWIDTHS } from '../../driver/port/config.js';
 import { didYouMean } from '../../native/nearest.js';
@@ -21,7 +21,7 @@ function parseWords(names: readonly string[], flags: readonly string[], argv: re
   return parseArgs('bench', table([...flags, 'help'], names, [], { h: 'help' }), argv);
 }
 
-/** A number of `--name`. `digits`: how many behind the point are accepted. @throws VirtioPmdError EOPTION */
+/** A number of `--name`. @param digits how many decimals are accepted. @throws VirtioPmdError EOPTION */
 function numberOption(values: Values, name: string, fallback: number, least: number, most: number, digits = 0): number {
   const text = last(values, name);
   if (text === undefined) return fallback;
@@ -31,7 +31,7 @@ function numberOption(values: Values, name: string, fallback: number, least: num
   throw fail(`--${name} ${text}: a ${digits === 0 ? 'whole number' : 'number'} from ${least} to ${most} is expected`);
 }
 
-/** A list of packet sizes: at least the headers of a generated packet, at most an mbuf's data room. */
+/** A list of packet sizes in bytes: at least the headers of a generated packet, at most an mbuf's data room. */
 function sizesOption(values: Values, fallback: readonly number[]): readonly number[] {
   const text = last(values, 'size');
   if (text === undefined) return fallback;
@@ -47,7 +47,7 @@ function sizeOption(values: Values): number {
   return sizes[0]!;
 }
 
-/** One or several of `known`, with commas between them; without the option all. */
+/** One or several of `known`, separated by commas; all of them without the option. */
 function wordsOption<T extends string>(values: Values, name: string, known: readonly T[]): readonly T[] {
   const text = last(values, name);
   if (text === undefined) return known;
@@ -59,8 +59,8 @@ function wordsOption<T extends string>(values: Values, name: string, known: read
 }
 
 /**
- * The recipes that `--recipe` means: one of exactly this name, or all that have the text in their name; several
- * texts with commas between them.
+ * The recipes of `--recipe`: the one with exactly this name, or all that contain the text in their name; several texts are
+ * separated by commas.
  */
 function recipesOption(values: Values): readonly Recipe[] {
   const text = last(values, 'recipe');
@@ -78,7 +78,7 @@ function recipesOption(values: Values): readonly Recipe[] {
   return RECIPES.filter((recipe) => wanted.has(recipe));
 }
 
-/** What most benchmarks are asked for: options of their own, where the result goes, and whether our testpmd is built first. */
+/** The command line of most benchmarks: their options, the file for the result, and whether to build first. */
 export interface Command<Options> {
   readonly options: Options;
   readonly json: string;
@@ -89,7 +89,7 @@ export interface Command<Options> {
  * @param name of the benchmark, and of the file for its result
  * @param words options that take a value, besides --json
  * @param flags options that take none
- * @returns undefined when only help is wanted
+ * @returns undefined when --help was given
  */
 function parseCommand<Options>(
   name: string,
@@ -106,7 +106,7 @@ function parseCommand<Options>(
 
 const pairedWords = ['pairs', 'seconds', 'warm-up'];
 
-/** Pairs of runs, and the one-second windows of each. */
+/** Number of pairs of runs, and of one-second windows in each run. */
 const pairedOptions = (values: Values, pairs: number) => ({
   pairs: numberOption(values, 'pairs', pairs, 1, 1000),
   seconds: numberOption(values, 'seconds', 3, 1, 3600),
@@ -114,7 +114,7 @@ const pairedOptions = (values: Values, pairs: number) => ({
 });
 
 export interface ForwardingCommand {
-  /** Undefined when they are the ones in `resume`. */
+  /** Undefined with `resume`: then the options are those in that file. */
   readonly options: ForwardingOptions | undefined;
   readonly resume: string | undefined;
   readonly json: string;
@@ -124,7 +124,7 @@ export interface ForwardingCommand {
 
 const measured = ['recipe', 'size', 'mode', ...pairedWords];
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseForwarding(argv: readonly string[]): ForwardingCommand | undefined {
   const values = parseWords([...measured, 'json', 'svg', 'resume'], ['no-build'], argv);
   if (has(values, 'help')) return undefined;
@@ -146,7 +146,7 @@ export function parseForwarding(argv: readonly string[]): ForwardingCommand | un
   return { ...files, options, resume, json: last(values, 'json') ?? 'bench-out/forwarding.json' };
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseLatency(argv: readonly string[]): Command<LatencyOptions> | undefined {
   const words = ['recipe', 'size', ...pairedWords, 'rate'];
   return parseCommand('latency', words, ['no-build'], argv, (values) => {
@@ -162,7 +162,7 @@ export function parseLatency(argv: readonly string[]): Command<LatencyOptions> |
   });
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseTurn(argv: readonly string[]): Command<TurnOptions> | undefined {
   const words = ['recipe', 'size', 'burst', 'simd', 'seconds', 'warm-up', 'runs'];
   return parseCommand('turn', words, [], argv, (values) => {
@@ -180,7 +180,7 @@ export function parseTurn(argv: readonly string[]): Command<TurnOptions> | undef
   });
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseLookup(argv: readonly string[]): LookupOptions | undefined {
   const values = parseWords(['routes', 'windows'], [], argv);
   if (has(values, 'help')) return undefined;
@@ -190,7 +190,7 @@ export function parseLookup(argv: readonly string[]): LookupOptions | undefined 
   };
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseScaling(argv: readonly string[]): Command<ScalingOptions> | undefined {
   const words = ['recipe', ...pairedWords, 'starts'];
   return parseCommand('scaling', words, ['no-build'], argv, (values) => {
@@ -201,10 +201,10 @@ export function parseScaling(argv: readonly string[]): Command<ScalingOptions> |
   });
 }
 
-/** Of a packet that fits an MTU of 1500. */
+/** Most bytes of a packet with an MTU of 1500. */
 const MAX_FRAME = 1514;
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseExceptionPath(argv: readonly string[]): Command<ExceptionPathOptions> | undefined {
   const words = ['path', 'direction', 'size', 'side', ...pairedWords, 'senders'];
   return parseCommand('exception-path', words, ['no-build'], argv, (values) => {
@@ -223,7 +223,7 @@ export function parseExceptionPath(argv: readonly string[]): Command<ExceptionPa
   });
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseInterrupt(argv: readonly string[]): Command<InterruptOptions> | undefined {
   const words = ['ring', 'side', ...pairedWords, 'idle', 'wake-ups'];
   return parseCommand('interrupt', words, ['quick', 'no-build'], argv, (values) => {
@@ -246,7 +246,7 @@ export interface ReportCommand {
   readonly markdown: string | undefined;
 }
 
-/** @returns undefined when only help is wanted. @throws VirtioPmdError EOPTION */
+/** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseReport(argv: readonly string[]): ReportCommand | undefined {
   const [file, ...rest] = argv;
   const given = file !== undefined && !file.startsWith('-');

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- scaling`: several queue pairs and ports in one process, ours and DPDK's in turn: throughput, memory,
- * and how long a testpmd takes from its start to its first packet.
+ * `npm run bench -- scaling`: several queue pairs and ports in one process, ours and DPDK's in turn: throughput, memory, and
+ * the time of testpmd from its start to its first packet.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readFileSync } from 'node:fs';
@@ -22,11 +22,11 @@ export interface ScalingOptions {
   readonly pairs: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
-  /** How often each start is timed. */
+  /** How many starts are timed on each side. */
   readonly starts: number;
 }
 
-/** Ports of a process, queue pairs of each, and forwarding lcores for them. */
+/** Number of ports, queue pairs of each port, and forwarding lcores. */
 export interface Shape {
   readonly ports: number;
   readonly queues: number;
@@ -38,13 +38,13 @@ export interface ScalingRun extends Shape {
   readonly pair: number;
   /** Packets per second, all ports together, window by window. */
   readonly windows: readonly number[];
-  /** More lcores than CPUs: they take turns. */
+  /** There are more lcores than CPUs: they share them. */
   readonly oversubscribed: boolean;
-  /** Of the front-end's process, at the end. */
+  /** Memory of the front-end's process, at the end. */
   readonly memory: Memory;
 }
 
-/** KiB, by the kernel's names. */
+/** Memory in KiB, with the kernel's names. */
 export interface Memory {
   readonly VmRSS: number;
   readonly RssAnon: number;
@@ -54,7 +54,7 @@ export interface Memory {
 
 export interface ScalingResult extends Result<'scaling', ScalingOptions> {
   readonly runs: readonly ScalingRun[];
-  /** A Node that does nothing, and both testpmds without ports. */
+  /** Memory of an idle Node process, and of both testpmds without ports. */
   readonly memory: Readonly<Record<string, Memory>>;
   /** Milliseconds from start to first packet. */
   readonly starts: Readonly<Record<Side, readonly number[]>>;
@@ -75,18 +75,18 @@ const SHAPES: readonly Shape[] = [
 /** Enough mbufs, and memory for them, for the largest shape on either side. */
 const MBUFS = 16384;
 const MEMORY_MIB = 128;
-/** Packets per queue that go round: each vhost queue sends so many bursts of 32. */
+/** Circulating packets per queue: each vhost queue sends so many bursts of 32. */
 const TX_FIRST = 8;
 const POLL_MS = 2;
 
-/** The CPUs of the vhost side and of the front-end: half of them each, the only one for both. */
+/** The CPUs of the vhost side and of the front-end: half of them each; with one CPU both get it. */
 export function splitCpus(cpus: readonly number[]): { vhost: readonly number[]; front: readonly number[] } {
   if (cpus.length === 1) return { vhost: cpus, front: cpus };
   const half = cpus.length >> 1;
   return { vhost: cpus.slice(0, half), front: cpus.slice(half) };
 }
 
-/** --lcores: lcore 0 for the prompt on `main`, and `count` lcores that take `cpus` in turn. */
+/** The value of --lcores: lcore 0 for the prompt on `main`, and `count` lcores, on `cpus` in turn. */
 export function lcoresOption(main: number, count: number, cpus: readonly number[]): string {
   const workers = Array.from({ length: count }, (_, i) => `${i + 1}@${cpus[i % cpus.length]}`);
   return [`0@${main}`, ...workers].join(',');
@@ -128,11 +128,11 @@ export function runScaling(options: ScalingOptions, context: Context): Promise<S
 const milliseconds = (list: readonly number[]) => (list.length === 0 ? '?' : median(list).toFixed(0));
 const describe = ({ ports, queues, lcores }: Shape) => `${ports} ports, ${queues} queue pairs each, ${lcores} lcores`;
 
-/** The vhost side of `shape`, and the front-end's options for it. */
+/** Starts the vhost side of a shape. */
 async function startVhost(scope: Scope, { ports, queues, lcores }: Shape, mode: 'io' | 'rxonly'): Promise<Peer> {
   const cpus = splitCpus(availableCpus()).vhost;
   const vdevs = sockets(scope, ports).map((path, i) => `net_vhost${i},iface=${path},queues=${queues},client=0`);
-  const workers = Math.min(lcores, cpus.length); // more would only take turns
+  const workers = Math.min(lcores, cpus.length); // more would only share CPUs
   const peer = await scope.testpmd(
     'vhost',
     dpdkCommand({
@@ -202,14 +202,14 @@ async function received(peer: Peer, ports: number): Promise<number> {
   return sum(rates);
 }
 
-/** Memory of what has no ports: what a port costs is the difference. */
+/** Memory of processes without ports, to find the cost of a port as the difference. */
 async function emptyMemory(context: Context): Promise<Record<string, Memory>> {
   const program = "process.stdout.write('ready\\n'); setInterval(() => {}, 1e6)";
   const node = await withScope(context.signal, async (scope) => {
     const peer = scope.start('node', [process.execPath, ['-e', program]]);
     await peer.waitFor(/ready/);
     const memory = memoryOf(peer);
-    await peer.kill(); // it knows no `quit`
+    await peer.kill(); // it has no command `quit`
     return memory;
   });
   const empty = (side: Side) =>
@@ -239,7 +239,7 @@ function timeStart(options: ScalingOptions, context: Context, side: Side): Promi
       await sleep(POLL_MS, undefined, { signal: scope.signal });
     }
     const elapsed = performance.now() - begun;
-    await peer.waitFor(/testpmd> /); // where it can be told to quit
+    await peer.waitFor(/testpmd> /); // it can be told to quit from now on
     return elapsed;
   });
 }

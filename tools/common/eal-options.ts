@@ -20,20 +20,20 @@ export interface EalArguments {
   readonly vdevs: readonly string[];
   /** -a: PCI devices with their arguments; none given: all that are bound to vfio-pci or uio. */
   readonly allowed: readonly string[];
-  /** -b: PCI devices to leave alone. */
+  /** -b: PCI devices not to use. */
   readonly blocked: readonly string[];
   readonly noPci: boolean;
-  /** 0: no limit. */
+  /** In bits; 0: no limit. */
   readonly maxSimdBitwidth: number;
   /** Driver log lines of this level (1 emergency to 8 debug) and below are shown. */
   readonly logLevel: number;
   readonly logSettings: readonly LogSetting[];
-  /** -v: say it, and go on. */
+  /** -v: print the version and continue. */
   readonly showVersion: boolean;
-  /** --version: say it, and no more. */
+  /** --version: only print the version. */
   readonly version: boolean;
   readonly help: boolean;
-  /** Lines to tell the user about options without effect. */
+  /** Lines about options without effect, to print. */
   readonly notes: readonly string[];
 }
 
@@ -51,7 +51,7 @@ const values = [
   'force-max-simd-bitwidth',
 ];
 const lists = ['vdev', 'a', 'b'];
-/** 'master-lcore' until 20.08; the second line since 25.07. */
+/** Other names: 'master-lcore' until 20.08; the second line since 25.07. */
 const aliases = {
   ...{ allow: 'a', block: 'b', help: 'h', 'master-lcore': 'main-lcore' },
   ...{ coremask: 'c', 'driver-path': 'd', 'memory-channels': 'n', 'memory-ranks': 'r', 'memory-size': 'm' },
@@ -98,14 +98,14 @@ function parseNumber(parsed: Values, name: string): number | undefined {
   return value;
 }
 
-/** A part of the name of a memory file, whose length is bounded; DPDK takes neither of the two characters. */
+/** A part of a memory file's name, whose length is limited. DPDK accepts neither of the two characters. */
 function parseFilePrefix(parsed: Values): string | undefined {
   const text = last(parsed, 'file-prefix');
   if (text === undefined || (/^[^%/]+$/.test(text) && Buffer.byteLength(text) <= 200)) return text;
   throw fail(`--file-prefix=${text}: must be a name of 1 to 200 bytes without / and %`);
 }
 
-/** @returns what is said of it, when anything is. */
+/** @returns a line about the option, if there is one. */
 function parseProcType(parsed: Values): string | undefined {
   switch (last(parsed, 'proc-type')) {
     case undefined:
@@ -122,7 +122,7 @@ function parseProcType(parsed: Values): string | undefined {
   }
 }
 
-/** PCI devices with or without arguments; the name of the bus may stand in front. */
+/** PCI devices with or without arguments; the name of the bus may precede them. */
 function checkPci(option: '-a' | '-b', devices: readonly string[]): readonly string[] {
   for (const device of devices) {
     const name = device.split(',')[0]!.replace(/^pci:/, '');

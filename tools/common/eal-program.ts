@@ -1,6 +1,5 @@
 /**
- * What programs with DPDK's command line have in common: EAL options, `--` and options of their own; output, signals and
- * exit codes.
+ * Shared by programs with DPDK's command line: EAL options, `--` and options of their own; output, signals and exit codes.
  */
 import { isVirtioPmdError } from '../../native/errors.js';
 import { createEal, processCpus, type Eal, type LcoreMap } from '../../driver/eal/eal.js';
@@ -12,11 +11,11 @@ import { endOrderly, errorLine, runMain } from './program.js';
 import { parseEalOptions, type EalArguments } from './eal-options.js';
 import { startVersion, versionText } from './version.js';
 
-/** The line in which somebody types: text must not land inside. */
+/** The line in which the user types: output must not go into it. */
 export interface TypedLine {
-  /** Takes it from the screen. */
+  /** Removes it from the screen. */
   hide(): void;
-  /** Draws it again, below what was written meanwhile. */
+  /** Draws it again, below the output. */
   show(): void;
 }
 
@@ -36,7 +35,7 @@ function write(stream: NodeJS.WriteStream, text: string): void {
 export const print = (text: string) => write(process.stdout, `${text}\n`);
 export const complain = (text: string) => write(process.stderr, `${text}\n`);
 
-/** For lines that a peer can cause, which must not pile up when nobody reads them. */
+/** For lines that a peer can cause: they must not pile up when no one reads them. */
 const peerLines = new Output({
   get writableLength() {
     return process.stderr.writableLength;
@@ -44,14 +43,14 @@ const peerLines = new Output({
   write: (text) => write(process.stderr, text),
 });
 
-/** What --log-level lets through goes to stderr. */
+/** A log function that writes the lines selected by --log-level to stderr. */
 export function logOf({ logLevel }: EalArguments): PortEvents['log'] {
   return (level, line) => {
     if (logLevelNumber(level) <= logLevel) peerLines.line(line);
   };
 }
 
-/** @param lcores instead of those of the options */
+/** Makes the Eal. @param lcores used instead of those in the options */
 export function ealOf(args: EalArguments, lcores: LcoreMap, mainLcore: number | undefined): Eal {
   const { memoryMiB, filePrefix, noHuge } = args;
   complain(`EAL: Detected CPU lcores: ${processCpus().length}`);
@@ -67,17 +66,17 @@ export function ealOf(args: EalArguments, lcores: LcoreMap, mainLcore: number | 
 }
 
 export interface EalProgram<A extends { readonly help: boolean; readonly notes: readonly string[] }> {
-  /** `testpmd`, of which DPDK has a `dpdk-testpmd`. */
+  /** Such as `testpmd`, for DPDK's `dpdk-testpmd`. */
   readonly name: string;
   readonly usage: string;
   /** The options behind `--`. @throws VirtioPmdError */
   readonly parse: (argv: readonly string[]) => A;
   readonly makeEal: (args: EalArguments) => Eal;
-  /** Ends when its work is done, or when `signal` says so. @throws VirtioPmdError */
+  /** Ends when its work is done, or when `signal` is aborted. @throws VirtioPmdError */
   readonly run: (eal: Eal, args: EalArguments, own: A, signal: AbortSignal) => Promise<void>;
 }
 
-/** Sets the exit code: DPDK's programs leave with 0 after a signal, and with 1 after any error. */
+/** Runs a program and sets the exit code: 0 after a signal and 1 after any error, as in DPDK's programs. */
 export async function runProgram<A extends { readonly help: boolean; readonly notes: readonly string[] }>(
   program: EalProgram<A>,
 ): Promise<void> {
@@ -114,7 +113,7 @@ async function exitCode<A extends { readonly help: boolean; readonly notes: read
     try {
       eal?.close();
     } catch (second) {
-      complain(isVirtioPmdError(second) ? errorLine(second) : String(second)); // the first one says more
+      complain(isVirtioPmdError(second) ? errorLine(second) : String(second)); // the first error is more important
     }
     if (ending.signal.aborted && isVirtioPmdError(error)) return 0;
     throw error;

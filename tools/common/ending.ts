@@ -1,30 +1,30 @@
 /**
- * When a program of ours ends before its work is done: a signal asks it to, or nobody takes its output any more. It then
- * cleans up as at any other end (sockets, hugepages, the terminal), without a stack trace.
+ * Early ends of our programs: after a signal, or when no one reads their output any more. They clean up as usual (sockets,
+ * hugepages, the terminal), without a stack trace.
  */
 import { constants } from 'node:os';
 
 const asking = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 type Cause = (typeof asking)[number] | 'SIGPIPE';
 
-/** npm, and a shell whose window is closed, send a signal twice: that is not somebody who has lost patience. */
+/** npm, and a shell whose window is closed, send a signal twice within this time: that is not a second request. */
 const TWICE_MS = 1000;
-/** Nor is a shell that goes away with its terminal, however long it takes. */
+/** These signals, from a terminal or pipe that was closed, never count as a second request. */
 const patient: readonly Cause[] = ['SIGHUP', 'SIGPIPE'];
 
-/** As a shell has it in `$?` after a program that a signal ended. */
+/** The exit code that a shell shows in `$?` for a program that a signal ended. */
 const shellCode = (signal: Cause): number => 128 + constants.signals[signal];
 
 export class Ending {
   private readonly controller = new AbortController();
   private cause: Cause | undefined;
   private askedAt = 0;
-  /** Of writing to stdout or stderr, when it was not only that the reader went away. */
+  /** Writing to stdout or stderr failed for another reason than a closed pipe or terminal. */
   private failed = false;
 
   /**
-   * Takes the signals, and the errors of stdout and stderr, for this process.
-   * @param afterSignal exit code of an orderly end after a signal: 0 as with DPDK's programs, whose only end it is, or as in a shell
+   * Handles the signals, and the errors of stdout and stderr, of this process.
+   * @param afterSignal exit code of an orderly end after a signal: 0, as in DPDK's programs, or the one of a shell
    */
   constructor(private readonly afterSignal: 0 | 'shell') {
     for (const name of asking) process.on(name, () => this.ask(name));
@@ -35,14 +35,14 @@ export class Ending {
     });
   }
 
-  /** Aborts once the program is to end. */
+  /** Aborted when the program has to end. */
   get signal(): AbortSignal {
     return this.controller.signal;
   }
 
   /**
-   * For programs whose work is one synchronous piece: what they have begun they end, and then hear of a signal that came meanwhile.
-   * @returns what `work` returns
+   * For programs with synchronous work: `work` runs to its end, and a signal that came meanwhile is handled afterwards.
+   * @returns the result of `work`
    */
   async during<T>(work: () => T): Promise<T> {
     try {
@@ -52,19 +52,19 @@ export class Ending {
     }
   }
 
-  /** Ends the program as if it had been asked to, after a fault of its own. */
+  /** Ends the program in an orderly way, after an internal error. */
   abort(): void {
     this.controller.abort();
   }
 
-  /** Of a program that has done nothing wrong otherwise. */
+  /** The exit code, if there is no other error. */
   get exitCode(): number {
     if (this.failed) return 1;
     if (this.cause === undefined) return 0;
     return this.cause === 'SIGPIPE' || this.afterSignal === 'shell' ? shellCode(this.cause) : 0;
   }
 
-  /** The first time asks for an orderly end; the next one has no patience with it. */
+  /** The first request asks for an orderly end; the second one ends the program at once. */
   private ask(cause: Cause): void {
     const now = performance.now();
     if (this.cause === undefined) {
@@ -76,7 +76,7 @@ export class Ending {
     }
   }
 
-  /** EPIPE: `| head` has seen enough, and what a pipe's writer gets then is SIGPIPE. EIO: the terminal is gone. */
+  /** EPIPE: the reader, such as `| head`, has closed the pipe, which counts as SIGPIPE. EIO: the terminal is gone. */
   private unwritable(name: 'stdout' | 'stderr', { code, message }: NodeJS.ErrnoException): void {
     if (code !== 'EPIPE' && code !== 'EIO' && !this.failed) {
       this.failed = true;

@@ -1,4 +1,4 @@
-/** EAL options of dpdk-testpmd, from 22.11 to the newest, that have no meaning here, and what values they may have. */
+/** EAL options of dpdk-testpmd, from 22.11 to the newest, that have no effect here, and their valid values. */
 import { flag, optional, silent, value, type IgnoredOptions } from './ignored-options.js';
 import { matching, number, parsed, words } from './value-checks.js';
 import { parseMask, parseNumberList, parseRangeList, U32_MAX } from './values.js';
@@ -17,7 +17,7 @@ const facility = words(
   'local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7',
 ); // prettier-ignore
 
-/** Those in every DPDK command line are silent. */
+/** Options that are in most DPDK command lines are silent. */
 export const ignoredEalOptions: IgnoredOptions = {
   'in-memory': silent(flag(hugepages)),
   'single-file-segments': silent(flag('there is one memory file in any case')),

@@ -1,6 +1,6 @@
 /**
- * Options of DPDK's programs that have no meaning here. They are accepted, with one line each, so that command lines made for
- * them run unchanged; values that DPDK refuses are refused, as a command line with a slip in it should not run here to fail there.
+ * Options of DPDK's programs that have no effect here. They are accepted, with one line each, so that command lines for DPDK
+ * run unchanged. Values that DPDK refuses are refused here too, so that mistakes do not show only with DPDK.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import { all, dashed, has, type Kind, type Values } from './parse.js';
@@ -8,20 +8,20 @@ import { number, type Check } from './value-checks.js';
 
 export interface IgnoredOption {
   readonly kind: Kind;
-  /** Why nothing happens. */
+  /** Why it has no effect. */
   readonly why: string;
-  /** Of its value, where it has one. */
+  /** Check of its value, if it has one. */
   readonly check?: Check;
   /** No line is printed for it. */
   readonly silent?: true;
 }
 
-/** By name, without dashes. */
+/** Options by name, without dashes. */
 export type IgnoredOptions = Readonly<Record<string, IgnoredOption>>;
 
 export const flag = (why: string): IgnoredOption => ({ kind: 'flag', why });
 export const value = (why: string, check: Check): IgnoredOption => ({ kind: 'value', why, check });
-/** Its value may be left out. */
+/** An option whose value may be omitted. */
 export const optional = (why: string, check: Check): IgnoredOption => ({
   kind: 'optional',
   why,
@@ -29,10 +29,10 @@ export const optional = (why: string, check: Check): IgnoredOption => ({
 });
 export const silent = (option: IgnoredOption): IgnoredOption => ({ ...option, silent: true });
 
-/** testpmd and l3fwd-power have it. */
+/** An option of both testpmd and l3fwd-power. */
 export const ethLinkSpeed = value('the speed is the devarg speed=', number(0, 0x7fffffff));
 
-/** @throws VirtioPmdError EOPTION: the first value that DPDK would not take */
+/** Checks the values. @throws VirtioPmdError EOPTION for the first one that DPDK does not accept */
 export function checkIgnored(program: string, values: Values, options: IgnoredOptions): void {
   for (const [option, { check }] of Object.entries(options)) {
     if (check === undefined) continue;
@@ -43,7 +43,7 @@ export function checkIgnored(program: string, values: Values, options: IgnoredOp
   }
 }
 
-/** One line for each that was given. */
+/** One line for each ignored option that was given. */
 export function ignoredNotes(program: string, values: Values, options: IgnoredOptions): string[] {
   const given = Object.entries(options).filter(([name, option]) => has(values, name) && option.silent !== true);
   return given.map(([name, { why }]) => `${program}: ${dashed(name)} is accepted and has no effect: ${why}`);

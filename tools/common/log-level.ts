@@ -11,13 +11,13 @@ const INFO = logLevelNumber('info');
 
 /** One --log-level. */
 export interface LogSetting {
-  /** Of the names of log types, with `*`; undefined: all of them. */
+  /** Pattern for names of log types, with `*`; undefined: all of them. */
   readonly pattern: string | undefined;
   /** Lines of this level (1 emergency to 8 debug) and below are shown. */
   readonly level: number;
 }
 
-/** Undefined when its level is none. A level may be cut short: `err`. */
+/** Parses a setting; undefined when its level is invalid. A level may be abbreviated: `err`. */
 export function parseLogLevel(text: string): LogSetting | undefined {
   const [, pattern, word] = /^(?:(.*)[:,])?([^:,]*)$/s.exec(text)!;
   const found = LOG_LEVELS.findIndex((name) => word !== '' && name.startsWith(word!)) + 1;
@@ -36,7 +36,7 @@ export function logsInfo(settings: readonly LogSetting[], type: string): boolean
   return Math.min(ofAll, ofType) >= INFO;
 }
 
-/** A shell pattern with `*`. */
+/** Matches a shell pattern with `*`. */
 function matches(pattern: string, name: string): boolean {
   const parts = pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&'));
   return new RegExp(`^${parts.join('.*')}$`).test(name);

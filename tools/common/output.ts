@@ -1,13 +1,13 @@
 /**
- * Lines for a reader who may not read: a pipe whose other end is stopped. Node would keep them in memory without end; here they
- * are dropped and counted once some are waiting, and the number is told when the reader goes on.
+ * Output to a reader that may have stopped reading, such as a stopped process at the other end of a pipe. Node would keep all
+ * lines in memory. Here, when some are waiting, further ones are dropped and counted, and the number is written later.
  */
 
-/** Bytes that may wait; somewhat more than a screen of statistics for 64 guests. */
+/** Bytes that may wait: somewhat more than a screen of statistics for 64 guests. */
 const WAITING_BYTES = 64 << 10;
 
 export interface LineStream {
-  /** Bytes that were written and that the reader has not taken. */
+  /** Bytes that were written and not yet taken by the reader. */
   readonly writableLength: number;
   write(text: string): unknown;
 }
@@ -33,10 +33,10 @@ export class Output {
   readonly line = (line: string): void => this.write(`${line}\n`);
 }
 
-/** How long the reader has to take what is waiting, once the program has been told to end. */
+/** How long the program waits for the reader to take its last output, when it has to end. */
 const LAST_WORDS_MS = 1000;
 
-/** After a signal: Node would not end before all output is read, and it may never be. */
+/** Ends the process after a signal: Node would wait until all output is read, which may never happen. */
 export function endDespiteReaders(): void {
   setTimeout(() => process.exit(), LAST_WORDS_MS).unref();
 }

@@ -1,30 +1,29 @@
 /**
  * getopt_long, as DPDK's programs use it: unambiguous abbreviations (`--iova=va`), `-n4`, values that begin with a dash,
- * options whose value may be left out. Each word is spelled out first (`--iova-mode=va`); `arg` then reads what has one
- * meaning only.
+ * options with an optional value. Each word is first expanded to an unambiguous form (`--iova-mode=va`), which `arg` parses.
  */
 import arg from 'arg';
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
 
-/** `optional`: a value only when it is attached, as in --huge-unlink=always. */
+/** `optional`: has a value only when it is attached, as in --huge-unlink=always. */
 export type Kind = 'flag' | 'value' | 'optional';
 
-/** What a program takes; names without dashes, those of one letter are short options. */
+/** The options of a program. Names are without dashes; names of one letter are short options. */
 export interface OptionTable {
   readonly kinds: ReadonlyMap<string, Kind>;
-  /** Other names -> the name under which values are found. */
+  /** Maps other names to the name under which values are stored. */
   readonly aliases: Readonly<Record<string, string>>;
 }
 
-/** What was given: the values of each option, in their order; a flag, or an option without its optional value, has ''. */
+/** The given values of each option, in order; '' for a flag, or an option without its optional value. */
 export type Values = ReadonlyMap<string, readonly string[]>;
 
 export const dashed = (name: string) => (name.length === 1 ? `-${name}` : `--${name}`);
 
 /**
- * Flags take no value; values and lists take one, of which the last counts, or all do.
- * @param ignored more options, each with its kind
+ * Makes a table of options. Flags take no value; values take one, and the last one counts; lists take one, and all count.
+ * @param ignored further options, each with its kind
  */
 export function table(
   flags: readonly string[],
@@ -43,7 +42,7 @@ export function table(
 
 const namesOf = ({ kinds, aliases }: OptionTable) => [...kinds.keys(), ...Object.keys(aliases)];
 
-/** The option that `--typed` means. @throws Error with what getopt_long says */
+/** The option for `--typed`, which may be abbreviated. @throws Error with getopt_long's text */
 function resolve(options: OptionTable, typed: string, word: string): string {
   const { kinds, aliases } = options;
   const long = namesOf(options).filter((name) => name.length > 1);
@@ -65,7 +64,7 @@ function unknown(options: OptionTable, typed: string): Error {
   return new Error(`unrecognized option '${typed}'${typed === '--' ? '' : didYouMean(typed, long.map(dashed))}`);
 }
 
-/** Parses; `program` begins the error sentences, unless it is ''. @throws VirtioPmdError EOPTION */
+/** Parses a command line. @param program begins the error messages, unless it is ''. @throws VirtioPmdError EOPTION */
 export function parseArgs(program: string, options: OptionTable, argv: readonly string[]): Values {
   const { values, others } = parseWords(program, options, argv);
   if (others[0] !== undefined) throw refusal(program, `unexpected argument '${others[0]}'`);
@@ -75,7 +74,7 @@ export function parseArgs(program: string, options: OptionTable, argv: readonly 
 const refusal = (program: string, sentence: string) =>
   new VirtioPmdError('EOPTION', program === '' ? sentence : `${program}: ${sentence}`);
 
-/** Like `parseArgs`, for programs that take words which are no options. @throws VirtioPmdError EOPTION */
+/** Like `parseArgs`, for programs with further arguments that are not options. @throws VirtioPmdError EOPTION */
 export function parseWords(
   program: string,
   options: OptionTable,
@@ -89,7 +88,7 @@ export function parseWords(
   }
 }
 
-/** What `arg` returns: how often a flag was given, the values of others. */
+/** The result of `arg`: how often a flag was given, the values of other options. */
 type Given = Record<string, number | string[]> & { readonly _: string[] };
 
 function scan(options: OptionTable, argv: readonly string[]) {
@@ -106,15 +105,15 @@ function scan(options: OptionTable, argv: readonly string[]) {
 }
 
 /**
- * The same command line in one spelling: `--name` of a flag; `--name=3` of what is none, whose value is number 3 of `texts`, as
- * `arg` cuts a value at the end of its first line; words that are no options last.
+ * The same command line in a normal form: `--name` for a flag; `--name=3` for an option whose value is number 3 of `texts`,
+ * because `arg` cuts a value at the end of its first line; words that are not options come last.
  */
 function spellOut(options: OptionTable, argv: readonly string[]) {
   const words: string[] = [];
   const texts: string[] = [];
   const others: string[] = [];
   let next = 0;
-  /** @param attached what follows the option in the same word */
+  /** Adds an option. @param attached what follows the option in the same word */
   const take = (name: string, attached: string | undefined) => {
     const kind = options.kinds.get(name);
     let value = attached;
@@ -142,7 +141,7 @@ function spellOut(options: OptionTable, argv: readonly string[]) {
   return { words: [...words, '--', ...others], texts };
 }
 
-/** `-i`, `-ia`, `-n4`. */
+/** Expands short options: `-i`, `-ia`, `-n4`. */
 function takeShort(
   options: OptionTable,
   word: string,
@@ -152,7 +151,7 @@ function takeShort(
     const letter = word[at]!;
     const name = options.aliases[letter] ?? letter;
     const kind = options.kinds.get(name);
-    // -rxq: what was typed says more than its first letter
+    // -rxq: the error names the whole word, not only its first letter
     if (kind === undefined) throw unknown(options, word.split('=')[0]!);
     if (kind === 'flag') {
       take(name, undefined);
@@ -163,7 +162,7 @@ function takeShort(
   }
 }
 
-/** The last value of a repeatable option, as getopt leaves it. */
+/** The last value of an option that was given several times, as with getopt. */
 export function last(values: Values, name: string): string | undefined {
   return values.get(name)?.at(-1);
 }

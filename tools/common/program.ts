@@ -1,32 +1,31 @@
 /**
- * How every program of ours ends when something goes wrong: what it prints, and its exit code. docs/errors.md has the same
- * as a table.
+ * How our programs end after an error: what they print, and their exit codes. docs/errors.md has a table of them.
  */
 import { isVirtioPmdError, type VirtioPmdError } from '../../native/errors.js';
 
-/** `rte_exit`: in the two lines of DPDK's programs, and with their only exit code. */
+/** Format of errors. `rte_exit`: the two lines of DPDK's programs, with their only exit code for errors. */
 export type Frame = 'plain' | 'rte_exit';
 
-/** How long a program has for an orderly end after an exception that nothing caught. */
+/** Time limit of an orderly end after an uncaught exception. */
 const GRACE_MS = 5000;
 
 const oneLine = (text: string) => text.trim().replace(/\s*[\n\r]+\s*/g, ' ');
 
 export const errorLine = ({ code, message }: VirtioPmdError): string => `error[${code}]: ${oneLine(message)}`;
 
-/** An exception that is none of ours: a fault of the program. */
+/** The line for an exception that is not a VirtioPmdError: a bug. */
 function bugLine(error: unknown): string {
   const what = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   const end = what.endsWith('.') ? '' : '.';
   return `error[EBUG]: ${oneLine(what)}${end} This is a fault of virtio-pmd: please report it (npm bugs virtio-pmd) with the stack that VPMD_STACK=1 shows`;
 }
 
-/** 2: the command line could not be understood; 1: anything else. */
+/** The exit code: 2 for an invalid command line, 1 for any other error. */
 export function exitCodeOf(error: unknown, frame: Frame = 'plain'): number {
   return frame === 'plain' && isVirtioPmdError(error, 'EOPTION') ? 2 : 1;
 }
 
-/** Says on stderr what went wrong: one line, and the stack only when VPMD_STACK=1 asks for it. @returns the exit code */
+/** Prints an error to stderr: one line, and the stack only with VPMD_STACK=1. @returns the exit code */
 function tell(error: unknown, frame: Frame = 'plain'): number {
   const code = exitCodeOf(error, frame);
   const line = isVirtioPmdError(error) ? errorLine(error) : bugLine(error);
@@ -38,14 +37,14 @@ function tell(error: unknown, frame: Frame = 'plain'): number {
 
 let orderly: (() => void) | undefined;
 
-/** `stop` ends the program in an orderly way after an exception that nothing caught: sockets and terminals are put right. */
+/** Calls `stop` after an uncaught exception, for an orderly end: sockets are removed and the terminal is restored. */
 export function endOrderly(stop: () => void): void {
   orderly = stop;
 }
 
 /**
  * Runs a program and sets its exit code.
- * @param main returns the exit code. What it throws is told, and so is what timers and callbacks throw
+ * @param main returns the exit code. Its errors are printed, and so are those of timers and callbacks
  */
 export async function runMain(main: () => number | Promise<number>, frame: Frame = 'plain'): Promise<void> {
   let uncaught: number | undefined;

@@ -1,9 +1,9 @@
-/** The eleven path recipes of the PMD guide, in its order, as vdev arguments, with the paths that they lead to. */
+/** The eleven path recipes of the PMD guide, in its order: vdev arguments, and the paths that they select. */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { RxPathName, TxPathName } from '../../paths/guest/queue.js';
 
 export interface Recipe {
-  /** As `paths/select` and `show port P path` name it. */
+  /** The name in `paths/select` and `show port P path`. */
   readonly name: string;
   /** Devargs that a virtio_user vdev needs for it. */
   readonly devargs: string;
@@ -47,7 +47,7 @@ export const RECIPES: readonly Recipe[] = [
   ),
 ];
 
-/** @throws VirtioPmdError EOPTION when there is none of this name. */
+/** The recipe with a name. @throws VirtioPmdError EOPTION when there is none. */
 export function recipeNamed(name: string): Recipe {
   const found = RECIPES.find((candidate) => candidate.name === name);
   if (found !== undefined) return found;

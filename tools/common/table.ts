@@ -1,6 +1,6 @@
-/** Tables in plain text and in Markdown: numbers to the right, words to the left. */
+/** Tables in plain text and in Markdown: numbers are aligned right, words left. */
 
-/** A column of which every cell begins with a digit is numeric. */
+/** Which columns are numeric: every cell begins with a digit. */
 function numericColumns(head: readonly string[], rows: readonly (readonly string[])[]): boolean[] {
   return head.map((_, i) => rows.length > 0 && rows.every((row) => /^\d(?!x)/.test(row[i]!)));
 }

@@ -1,9 +1,9 @@
-/** What values an option may have, and how a sentence says so. */
+/** Checks of option values, with texts for error messages. */
 import { parseUnsigned } from './values.js';
 
 export interface Check {
   accepts(text: string): boolean;
-  /** Behind "must be". */
+  /** The valid values, in words that follow "must be". */
   readonly expected: string;
 }
 

@@ -1,4 +1,4 @@
-/** Values of options and commands: numbers, masks, lists, IPv4 addresses. Undefined means "not one of those". */
+/** Parses values of options and commands: numbers, masks, lists, IPv4 addresses. The result is undefined for invalid text. */
 import { formatMac } from '../../driver/wire/mac.js';
 
 export const U16_MAX = 0xffff;
@@ -44,14 +44,14 @@ export function parseMask(text: string): number[] | undefined {
   return numbers;
 }
 
-/** Hexadecimal bits such as --rx-offloads=0x10. */
+/** A hexadecimal number such as in --rx-offloads=0x10. */
 export function parseHex(text: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
   if (!/^(0[xX])?[0-9a-fA-F]+$/.test(text)) return undefined;
   const value = Number.parseInt(text.replace(/^0[xX]/, ''), 16);
   return value <= max ? value : undefined;
 }
 
-/** The address that a port is assumed to talk to unless told (`set eth-peer`). */
+/** The default MAC address of a port's peer (`set eth-peer` changes it). */
 export function defaultPeer(portId: number): string {
   return formatMac(Uint8Array.of(2, 0, 0, 0, 0, portId));
 }

@@ -1,4 +1,4 @@
-/** What `--version` prints, alike for all programs. */
+/** The output of `--version`, the same for all programs. */
 import { readFileSync } from 'node:fs';
 
 /** The version of the package. */
@@ -17,6 +17,6 @@ function packageVersion(): string {
 /** One line. */
 export const versionText = (program: string): string => `${program} (virtio-pmd) ${packageVersion()}\n`;
 
-/** EAL's `-v`, as a line among those of the start. */
+/** The line that EAL's `-v` adds to the output at the start. */
 export const startVersion = (): string =>
   `EAL: RTE Version: 'virtio-pmd ${packageVersion()}, compatible with DPDK 22.11'`;

@@ -1,9 +1,9 @@
-/** From what a user calls a device to the device: addresses in several spellings, wildcards, interface names. */
+/** Finds the devices that a user names: by addresses in several formats, wildcards, interface names. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { canonicalAddress } from '../../driver/virtio/pci/address.js';
 import type { PciDevice } from './devices.js';
 
-/** A shell pattern (`*`, `?`, `[a-f]`) as a regular expression for the whole of a text; one with a range upside down matches nothing. */
+/** A shell pattern (`*`, `?`, `[a-f]`) as a regular expression for a whole text. With a reversed range it matches nothing. */
 export function globPattern(glob: string, flags = ''): RegExp {
   const source = glob.replace(/\[(?![!^]\])[^\]]+\]|[^]/g, (part) => {
     if (part === '*') return '.*';
@@ -19,8 +19,8 @@ export function globPattern(glob: string, flags = ''): RegExp {
 }
 
 /**
- * The devices that `word` means: one for an address or the name of an interface, any number for a pattern.
- * @param usable the devices that may be chosen: those that --status lists
+ * The devices for `word`: one for an address or an interface name, any number for a pattern.
+ * @param usable the devices that may be selected: those that --status lists
  * @throws VirtioPmdError ECONFIG when there is none
  */
 export function resolveDevice(word: string, usable: readonly PciDevice[], all: readonly PciDevice[]): PciDevice[] {

@@ -1,4 +1,4 @@
-/** What devbind does, on any machine: options, then the devices one after the other, then the status. */
+/** The main function of devbind, for any machine: options, then the devices one after the other, then the status. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { errorLine, exitCodeOf } from '../common/program.js';
 import { resolveDevice } from './address.js';
@@ -18,7 +18,7 @@ export interface Printer {
   err(text: string): void;
 }
 
-/** @returns the exit code: 1 when anything was refused or failed, 2 for a command line that cannot be understood */
+/** @returns the exit code: 1 when anything was refused or failed, 2 for an invalid command line */
 export function devbind(argv: readonly string[], machine: Machine, print: Printer): number {
   try {
     const options = parseOptions(argv);
@@ -35,7 +35,7 @@ export function devbind(argv: readonly string[], machine: Machine, print: Printe
   }
 }
 
-/** All devices are found before the first is touched; then one that fails does not keep the others. @returns how many failed */
+/** Finds all devices before it changes the first. A device that fails does not stop the others. @returns how many failed */
 function act(
   options: DevbindOptions,
   action: NonNullable<DevbindOptions['action']>,
@@ -107,7 +107,7 @@ function checkInUse(device: PciDevice, { force }: DevbindOptions, routed: Readon
   if (sentence !== undefined) throw new VirtioPmdError('ECONFIG', sentence);
 }
 
-/** @throws VirtioPmdError ECONFIG when no such driver is there */
+/** @throws VirtioPmdError ECONFIG when the driver does not exist */
 function checkDriver(driver: string, usable: readonly PciDevice[], all: readonly PciDevice[], machine: Machine): void {
   const drivers = machine.list(DRIVERS);
   if (drivers.includes(driver)) return;

@@ -1,11 +1,11 @@
-/** The PCI devices of a machine, as sysfs shows them. */
+/** The PCI devices of a machine, from sysfs. */
 import type { Identity } from './groups.js';
 import type { Machine } from './machine.js';
 
 export const DEVICES = '/sys/bus/pci/devices';
 export const DRIVERS = '/sys/bus/pci/drivers';
 
-/** Drivers that hand a device to a program, as DPDK's: they take any device that driver_override sends to them. */
+/** Drivers that give a program access to a device, for DPDK: they accept any device with a matching driver_override. */
 export const dpdkDrivers: readonly string[] = ['igb_uio', 'vfio-pci', 'uio_pci_generic'];
 
 export interface Interface {
@@ -14,7 +14,7 @@ export interface Interface {
 }
 
 export interface PciDevice extends Identity {
-  /** domain:bus:slot.function, as sysfs writes it. */
+  /** domain:bus:slot.function, in the format of sysfs. */
   readonly address: string;
   readonly modalias: string;
   readonly driver: string | undefined;
@@ -31,7 +31,7 @@ export function readDevices(machine: Machine): PciDevice[] {
 export function readDevice(machine: Machine, address: string): PciDevice {
   const folder = `${DEVICES}/${address}`;
   const text = (name: string) => (machine.read(`${folder}/${name}`) ?? '').trim();
-  /** Hexadecimal, without 0x. */
+  /** An id in hexadecimal, without 0x. */
   const id = (name: string) => text(name).replace(/^0x/, '').toLowerCase();
   const override = text('driver_override');
   return {
@@ -50,7 +50,7 @@ export function readDevice(machine: Machine, address: string): PciDevice {
 const IFF_UP = 1;
 
 /**
- * In the device's own `net` folder or, for buses on top of PCI such as virtio, in that of one of its children. Links are not
+ * Interfaces in the device's own `net` folder or, for buses on top of PCI such as virtio, in that of a child. Links are not
  * followed: some lead to other devices, such as the virtual functions of this one.
  */
 function readInterfaces(machine: Machine, folder: string): Interface[] {

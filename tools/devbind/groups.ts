@@ -1,16 +1,16 @@
-/** The groups of devices that dpdk-devbind.py knows, in its order: which PCI devices belong to each. */
+/** The device groups of dpdk-devbind.py, in its order, and which PCI devices belong to each. */
 
 interface Match {
-  /** First two digits of the class: the base class. */
+  /** The base class: first two digits of the class. */
   readonly base: string;
   readonly vendor?: string;
   readonly devices?: readonly string[];
 }
 
 export interface Group {
-  /** As in --status-dev. */
+  /** The name in --status-dev. */
   readonly name: string;
-  /** As in the headings of --status. */
+  /** The heading in --status. */
   readonly title: string;
   readonly matches: readonly Match[];
 }
@@ -69,7 +69,7 @@ export const groups: readonly Group[] = [
   { name: 'regex', title: 'Regex', matches: [{ base: '08', vendor: cavium, devices: ['a0f4'] }] },
 ];
 
-/** What of a device decides to which groups it belongs, in hexadecimal digits. */
+/** The properties of a device that determine its groups, in hexadecimal digits. */
 export interface Identity {
   readonly classCode: string;
   readonly vendor: string;

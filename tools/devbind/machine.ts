@@ -1,6 +1,6 @@
 /**
- * The only file of devbind that reads or writes: the files of a machine under a root folder, `/` for this one. Paths are those of the
- * machine (`/sys/...`), so that messages show them as they are.
+ * The only file of devbind that does I/O: it accesses the files of a machine under a root folder, `/` for this machine. Paths
+ * are those of the machine (`/sys/...`), so that messages show the usual paths.
  */
 import { closeSync, constants, openSync, readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -8,13 +8,13 @@ import { basename, join } from 'node:path';
 export interface Machine {
   /** The text of a file, or undefined when it cannot be read. */
   read(path: string): string | undefined;
-  /** The names in a folder, sorted; none when there is no such folder. */
+  /** The names in a folder, sorted; empty when there is no such folder. */
   list(path: string): string[];
-  /** The names of the folders in a folder, without links to folders, sorted. */
+  /** The names of the folders in a folder, sorted, without links. */
   folders(path: string): string[];
-  /** The last part of what a symbolic link points to, which in sysfs is a name; undefined when there is no link. */
+  /** The last part of a symbolic link's target, which in sysfs is a name; undefined when there is no link. */
   linkName(path: string): string | undefined;
-  /** Writes to a file that exists. @throws as node:fs does */
+  /** Writes to an existing file. @throws the errors of node:fs */
   write(path: string, text: string): void;
 }
 
@@ -30,7 +30,7 @@ export function machineAt(root: string): Machine {
         .sort(),
     linkName: (path) => unlessError(() => basename(readlinkSync(at(path)))),
     write: (path, text) => {
-      // neither created nor truncated: these files are doors to the kernel
+      // neither create nor truncate: these files are interfaces of the kernel
       const fd = openSync(at(path), constants.O_WRONLY);
       try {
         writeSync(fd, text);

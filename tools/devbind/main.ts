@@ -10,5 +10,5 @@ const printer = {
   out: (text: string) => process.stdout.write(text),
   err: (text: string) => process.stderr.write(text),
 };
-// no device is left halfway between two drivers
+// `during`: a signal does not leave a device between two drivers
 await runMain(() => ending.during(() => devbind(process.argv.slice(2), machineAt('/'), printer)));

@@ -1,4 +1,4 @@
-/** Kernel modules: which of them names a device, and what to say when a driver is not there. Texts in, texts out. */
+/** Kernel modules: which ones claim a device, and the message for a missing driver. Pure: texts in, texts out. */
 import { globPattern } from './address.js';
 
 /** Modules that claim a device by its modalias, from the text of modules.alias. */
@@ -8,7 +8,7 @@ export function modulesFor(modalias: string, modulesAlias: string): string[] {
   for (const line of modulesAlias.split('\n')) {
     const [word, pattern, module] = line.split(' ');
     if (word !== 'alias' || module === undefined) continue;
-    // most lines are of other vendors: no pattern needs to be made for them
+    // most lines are of other vendors: skip them before making a pattern
     if (!pattern!.startsWith(vendor) && !pattern!.startsWith('pci:v*')) continue;
     if (globPattern(pattern!).test(modalias)) found.add(module);
   }
@@ -25,10 +25,10 @@ export interface DriverFacts {
   readonly modulesDep: string;
 }
 
-/** Module names and driver names differ in these, and the kernel itself takes either. */
+/** Module names and driver names differ in dashes and underscores; the kernel accepts both. */
 const withUnderscores = (name: string) => name.replaceAll('-', '_');
 
-/** Why `driver` cannot be bound to, and what to do: one sentence. */
+/** One sentence: why no device can be bound to `driver`, and what to do. */
 export function missingDriver(driver: string, { drivers, loaded, release, modulesDep }: DriverFacts): string {
   const same = drivers.find((name) => withUnderscores(name) === withUnderscores(driver));
   if (same !== undefined) return `Driver '${driver}' is not loaded; did you mean ${same}?`;

@@ -1,9 +1,9 @@
-/** Names of devices from the text of pci.ids: a line for each vendor and, indented by a tab below it, one for each of its devices. */
+/** Names of devices from the text of pci.ids: a line for each vendor, followed by lines with a tab for its devices. */
 
-/** Where distributions keep it. */
+/** Paths of pci.ids in distributions. */
 export const pciIdsPaths: readonly string[] = ['/usr/share/misc/pci.ids', '/usr/share/hwdata/pci.ids'];
 
-/** The name of a device, or `Device`, which is what lspci says of one that it does not know. */
+/** The name of a device, or `Device`, as in lspci, for an unknown one. */
 export function deviceName(pciIds: string, vendor: string, device: string): string {
   const start = `\n${pciIds}`.indexOf(`\n${vendor}  `);
   if (start < 0) return 'Device';

@@ -5,7 +5,7 @@ import { versionText } from '../common/version.js';
 import { groups } from './groups.js';
 
 export interface DevbindOptions {
-  /** Names of the groups to show, or none. */
+  /** Names of the groups to show; empty without --status. */
   readonly status: readonly string[];
   readonly action: { readonly kind: 'bind'; readonly driver: string } | { readonly kind: 'unbind' } | undefined;
   readonly force: boolean;
@@ -51,7 +51,7 @@ const devbindTable = table(
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
-/** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION with one sentence. */
+/** @returns options, or a text that is all there is to print. @throws VirtioPmdError EOPTION with one sentence. */
 export function parseOptions(argv: readonly string[]): DevbindOptions | string {
   const { values, others } = parseWords('', devbindTable, argv);
   if (has(values, 'help')) return usage;
@@ -61,9 +61,9 @@ export function parseOptions(argv: readonly string[]): DevbindOptions | string {
   if (group !== undefined && !names.includes(group)) {
     throw fail(`--status-dev ${group}: expected one of ${[...names].sort().join(', ')}`);
   }
-  // argparse takes -b=DRIVER, too
+  // argparse accepts -b=DRIVER, too
   const driver = last(values, 'bind')?.replace(/^=/, '');
-  // an address in its place has a sentence of DPDK's: see devbind.ts
+  // an address instead of a driver gets DPDK's message: see devbind.ts
   if (driver && !/^[\w-]*\w$|^[0-9a-f:]+:[0-9a-f]+\.[0-7]$/i.test(driver)) {
     throw fail(`--bind ${driver}: the name of a driver is expected, such as vfio-pci, or none`);
   }

@@ -1,10 +1,10 @@
-/** Carries out what plan.ts decided, and looks whether the kernel did it. */
+/** Performs the writes that plan.ts decided, and checks their effect. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { readDevice, type PciDevice } from './devices.js';
 import type { Machine } from './machine.js';
 import { bindWrites, restoreWrites, unbindWrite, type Write } from './plan.js';
 
-/** @throws VirtioPmdError ESYSTEM; the device is then with its old driver again, or the sentence says that it is not */
+/** @throws VirtioPmdError ESYSTEM; the device then has its old driver again, or the message says that it has not */
 export function bindDevice(machine: Machine, device: PciDevice, driver: string): void {
   try {
     for (const write of bindWrites(device, driver)) perform(machine, write);
@@ -34,7 +34,7 @@ export function unbindDevice(machine: Machine, device: PciDevice, driver: string
   }
 }
 
-/** @returns where the device is now, for the end of a sentence */
+/** @returns which driver the device has now, for the end of a sentence */
 function restore(machine: Machine, before: PciDevice): string {
   let why = '';
   try {
@@ -62,7 +62,7 @@ export function perform(machine: Machine, { path, text }: Write): void {
   }
 }
 
-/** What these errors mean when one of these files is written. */
+/** What these errors mean for writes to these files. */
 const explanations: Record<string, string> = {
   EACCES: 'permission denied, run as root',
   EPERM: 'permission denied, run as root',

@@ -1,4 +1,4 @@
-/** Decisions: what may be done to a device, and what has to be written for it. No I/O. */
+/** Decides what is allowed for a device, and what to write for it. No I/O. */
 import { DEVICES, DRIVERS, dpdkDrivers, type PciDevice } from './devices.js';
 
 export interface Write {
@@ -8,7 +8,7 @@ export interface Write {
 
 export const NOIOMMU_PARAMETER = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
 
-/** Why a device must not be touched without --force, or undefined. */
+/** Why a device must not be changed without --force, or undefined. */
 export function refusal(device: PciDevice, routed: ReadonlySet<string>): string | undefined {
   const active = device.interfaces.find(({ name }) => routed.has(name));
   if (active) {
@@ -24,10 +24,10 @@ export function refusal(device: PciDevice, routed: ReadonlySet<string>): string 
   return undefined;
 }
 
-/** What vfio-pci needs of a machine for a device: nothing, its no-IOMMU mode, or what it cannot have. */
+/** Whether vfio-pci needs its no-IOMMU mode for a device, or why that is not possible. */
 export type Noiommu = { readonly enable: boolean } | { readonly reason: string };
 
-/** @param parameter the module parameter's text, undefined when the kernel has none */
+/** @param parameter text of the module parameter; undefined when the kernel does not have it */
 export function noiommu(device: PciDevice, driver: string, parameter: string | undefined, asked: boolean): Noiommu {
   if (driver !== 'vfio-pci' || device.hasIommuGroup || /^[Y1]/.test(parameter ?? '')) return { enable: false };
   if (parameter === undefined) {
@@ -43,7 +43,7 @@ export function noiommu(device: PciDevice, driver: string, parameter: string | u
 
 const overrideWrite = (address: string, driver: string): Write => ({
   path: `${DEVICES}/${address}/driver_override`,
-  text: driver === '' ? '\n' : driver, // a write of nothing would not reach the kernel
+  text: driver === '' ? '\n' : driver, // an empty write would not reach the kernel
 });
 
 export const unbindWrite = (address: string, driver: string): Write => ({
@@ -52,9 +52,9 @@ export const unbindWrite = (address: string, driver: string): Write => ({
 });
 
 /**
- * From whatever driver a device has to another. The override comes first: where it may not be written, nothing has changed. It
- * is taken back in the end, so that the device can go to any driver later. A driver with a table of its devices gets none: it would
- * make it take one that it does not know.
+ * The writes that move a device from its current driver to another. The override is written first: if that is not allowed,
+ * nothing has changed. It is cleared at the end, so that any driver can take the device later. A driver with a table of its
+ * devices gets no override, which would make it accept an unknown device.
  */
 export function bindWrites(device: PciDevice, driver: string): Write[] {
   const { address } = device;
@@ -67,7 +67,7 @@ export function bindWrites(device: PciDevice, driver: string): Write[] {
   return writes;
 }
 
-/** Back from where a failed bind left a device to where it was before. */
+/** The writes that restore a device's previous state after a failed bind. */
 export function restoreWrites(now: PciDevice, before: PciDevice): Write[] {
   const writes: Write[] = [];
   let override = now.override;

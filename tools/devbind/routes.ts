@@ -21,15 +21,15 @@ function ipv4Interfaces(text: string): string[] {
   return rows(text)
     .slice(1)
     .filter(([, destination, , flags]) => {
-      const linkLocal = /FEA9$/i.test(destination!); // 169.254.0.0/16, which nobody's connection depends on
+      const linkLocal = /FEA9$/i.test(destination!); // 169.254.0.0/16: link-local, no connection depends on it
       return isRoute(parseInt(flags!, 16)) && !linkLocal;
     })
     .map(([name]) => name!);
 }
 
 /**
- * destination length source length next-hop metric references use flags interface. Every interface that is up has link-local and
- * multicast routes, and every address a local one: they say nothing.
+ * destination length source length next-hop metric references use flags interface. Every interface that is up has link-local
+ * and multicast routes, and every address has a local one: these are ignored.
  */
 function ipv6Interfaces(text: string): string[] {
   return rows(text)

@@ -1,10 +1,10 @@
-/** The text of --status, in the layout of dpdk-devbind.py, which scripts read: not a character of it is free. */
+/** The text of --status, exactly in the layout of dpdk-devbind.py, because scripts parse it. */
 import { dpdkDrivers, type PciDevice } from './devices.js';
 import { belongs, type Group } from './groups.js';
 import { modulesFor } from './modules.js';
 import { deviceName } from './names.js';
 
-/** What is known besides the devices. */
+/** Input for the status besides the devices. */
 export interface StatusFacts {
   readonly pciIds: string;
   readonly modulesAlias: string;
@@ -64,7 +64,7 @@ function heading(title: string): string {
   return `\n${title}\n${'='.repeat(title.length)}\n`;
 }
 
-/** Modules that claim the device, then DPDK's drivers that are loaded, without the driver that it has. */
+/** Modules that claim the device, then DPDK's drivers that are loaded, without the device's current driver. */
 function unusedModules(device: PciDevice, { modulesAlias, drivers }: StatusFacts): string[] {
   const modules = modulesFor(device.modalias, modulesAlias);
   const loaded = dpdkDrivers.filter((driver) => drivers.includes(driver));

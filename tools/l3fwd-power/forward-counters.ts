@@ -1,16 +1,16 @@
 /**
- * What became of the packets that an lcore took: a Float64Array in shared memory, written by that lcore alone. It has a block for each
- * port of entry. Every packet counts once as forwarded or dropped.
+ * Counters of the packets that an lcore received: a Float64Array in shared memory, written only by that lcore. It has a block
+ * for each input port. Every packet counts once as forwarded or dropped.
  */
 
 export const FORWARDED_IPV4 = 0;
 export const FORWARDED_IPV6 = 1;
-/** Of the forwarded ones: those that went back on the port of entry because no route has them. */
+/** Forwarded packets that were sent back on the input port, because they have no route. */
 export const NO_ROUTE = 2;
 export const DROP_TTL = 3;
-/** Headers that are wrong, cut short, or not in the first segment. */
+/** Headers that are invalid, truncated, or not in the first segment. */
 export const DROP_MALFORMED = 4;
-/** To a group, to everybody or to an address of the link: routers let those be. */
+/** To a multicast, broadcast or link-local address: routers do not forward those. */
 export const DROP_LOCAL = 5;
 export const DROP_ARP = 6;
 export const DROP_VLAN = 7;
@@ -30,7 +30,7 @@ export interface ForwardCounts {
   readonly other: number;
 }
 
-/** The counters in their order, with words for tables. */
+/** The counters in their order, with titles for tables. */
 export const FORWARD_COUNTERS: readonly (readonly [name: keyof ForwardCounts, title: string])[] = [
   ['ipv4', 'IPv4 forwarded'],
   ['ipv6', 'IPv6 forwarded'],
@@ -43,12 +43,12 @@ export const FORWARD_COUNTERS: readonly (readonly [name: keyof ForwardCounts, ti
   ['other', 'other'],
 ];
 
-/** Counters of one lcore for this many ports, all 0. */
+/** Counters of one lcore for `ports` ports, all 0. */
 export function createForwardCounters(ports: number): SharedArrayBuffer {
   return new SharedArrayBuffer(ports * FORWARD_COUNTER_WORDS * 8);
 }
 
-/** The counters of the port of entry that is the `slot`-th of those that the forwarder was opened with. */
+/** The counters of an input port: the `slot`-th of the ports with which the forwarder was opened. */
 export function readForwardCounters(counters: Float64Array, slot: number): ForwardCounts {
   const at = slot * FORWARD_COUNTER_WORDS;
   const named = FORWARD_COUNTERS.map(([name], i) => [name, counters[at + i]!]);

@@ -1,6 +1,6 @@
 /**
- * One packet through the router, in place: the checks of RFC 1812 section 5.2.2, the lookup, TTL, checksum and MAC addresses. L4 checksums
- * have nothing to do with any of these, so that offload flags may stay as they are.
+ * Routes one packet in place: the checks of RFC 1812 section 5.2.2, the lookup, TTL, checksum and MAC addresses. L4 checksums
+ * do not depend on any of these, so offload flags stay unchanged.
  */
 import { bigEndian16 } from '../../paths/bytes.js';
 import { fold, rawSum } from '../../paths/checksum.js';
@@ -34,18 +34,18 @@ const IPV6_LEN = 40;
 const MAC_WORDS = 6;
 
 export interface ForwardPort {
-  /** Source of what leaves the port. */
+  /** Source MAC address of packets that leave the port. */
   readonly mac: Uint8Array;
-  /** And its destination. */
+  /** Destination MAC address of packets that leave the port. */
   readonly destination: Uint8Array;
 }
 
-/** The port to send `m` on, which has been changed for it; or -1: it is unchanged, counted, and the caller's to free. */
+/** Returns the port to send `m` on, and changes `m` for it; or -1 with `m` unchanged and counted: the caller must free it. */
 export type Forward = (m: number, inPort: number) => number;
 
 /**
- * @param ports every enabled port by its id; routes to others count as none. Packets come from these only.
- * @param counters as forward-counters.ts says, with a block for each of `ports` in their order
+ * @param ports every enabled port by its id; routes to other ports are ignored. Packets come only from these ports.
+ * @param counters see forward-counters.ts, with a block for each of `ports` in their order
  */
 export function openForwarder(
   pool: Mempool,
@@ -55,7 +55,7 @@ export function openForwarder(
 ): Forward {
   const { u8, u16, dataLen, pktLen } = pool;
   const ids = Math.max(...ports.keys()) + 1;
-  /** By port id: where its counters begin, or -1 for ports that are not enabled; the first 12 bytes of what leaves it. */
+  /** By port id: index of its counters, or -1 for ports that are not enabled; the first 12 bytes of packets that leave it. */
   const blocks = new Int32Array(ids).fill(-1);
   const macs = new Uint16Array(ids * MAC_WORDS);
   [...ports].forEach(([id, { mac, destination }], slot) => {
@@ -85,13 +85,13 @@ export function openForwarder(
     return out;
   }
 
-  /** The port of the route; MISSED; or DROPPED, and counted. `here` bytes of it lie in the first segment. */
+  /** Returns the port of the route; MISSED; or DROPPED, and counts it. @param here bytes in the first segment */
   function forwardIpv4(l3: number, here: number, whole: number, block: number): number {
     if (here < IPV4_MIN_LEN) return drop(block + DROP_MALFORMED);
     const first = u8[l3]!;
     const headerLen = (first & 0xf) * 4;
     const total = bigEndian16(u8, l3 + 2);
-    // version 4, and a header of at least 20 bytes
+    // version 4 and a header of at least 20 bytes
     if (first >> 4 !== 4 || headerLen < IPV4_MIN_LEN || headerLen > here || total < headerLen || total > whole) {
       return drop(block + DROP_MALFORMED);
     }
@@ -110,7 +110,7 @@ export function openForwarder(
     return enabled(lpm4.lookup(address));
   }
 
-  /** The same. A payload length of 0, that of jumbograms too, is less than what is there. */
+  /** The same for IPv6. A payload length of 0, as in jumbograms, is valid: packets may be longer than their IP length. */
   function forwardIpv6(l3: number, here: number, whole: number, block: number): number {
     if (here < IPV6_LEN || u8[l3]! >> 4 !== 6 || IPV6_LEN + bigEndian16(u8, l3 + 4) > whole) {
       return drop(block + DROP_MALFORMED);
@@ -158,14 +158,14 @@ function dropOf(type: number): number {
 }
 
 /**
- * 224.0.0.0/4, 255.255.255.255 and 169.254.0.0/16. Groups and everybody have no place among routes to one port, and addresses of the link
- * must not leave it (RFC 3927 section 2.7, RFC 4291 section 2.5.6).
+ * 224.0.0.0/4, 255.255.255.255 and 169.254.0.0/16. Routes to one port do not apply to multicast and broadcast, and link-local
+ * packets must not leave the link (RFC 3927 section 2.7, RFC 4291 section 2.5.6).
  */
 function isLocalIpv4(address: number): boolean {
   return address >>> 28 === 0xe || address === -1 || address >>> 16 === 0xa9fe;
 }
 
-/** ff00::/8 and fe80::/10: of neighbour discovery for one, which is IPv6's ARP. */
+/** ff00::/8 and fe80::/10: these include neighbour discovery, IPv6's ARP. */
 function isLocalIpv6(first: number, second: number): boolean {
   return first === 0xff || (first === 0xfe && (second & 0xc0) === 0x80);
 }

@@ -1,4 +1,4 @@
-/** The jobs of all lcores: launched, listened to, counted and stopped. */
+/** The jobs of all lcores: launches and stops them, handles their messages, reads their counters. */
 import type { VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../../driver/eal/eal.js';
 import type { Port } from '../../driver/port/port.js';
@@ -18,14 +18,14 @@ const STOP_TIMEOUT_MS = 5000;
 
 export interface ForwardingPlan {
   readonly eal: Eal;
-  /** The enabled ones, started. */
+  /** The enabled ports, started. */
   readonly ports: readonly Port[];
   readonly options: L3fwdOptions;
   readonly mode: Mode;
   readonly lcores: readonly LcoreQueues[];
   readonly routes: Routes;
   readonly tellSleeps: boolean;
-  /** The sample's log lines. */
+  /** Prints log lines of the sample. */
   readonly info: (text: string) => void;
 }
 
@@ -67,7 +67,7 @@ export class Forwarding {
     };
   }
 
-  /** Forwards until `signal`. @throws VirtioPmdError of an lcore that fails, after the others are stopped */
+  /** Forwards until `signal` is aborted. @throws VirtioPmdError of an lcore that fails, after the others are stopped */
   async run(signal: AbortSignal): Promise<void> {
     const { lcores } = this.plan.eal;
     lcores.onMessage = (lcoreId, news) => this.tell(lcoreId, news as L3fwdNews);
@@ -83,7 +83,7 @@ export class Forwarding {
   private tell(lcoreId: number, news: L3fwdNews): void {
     const { info, mode } = this.plan;
     if (news.kind === 'entered') {
-      // as in the sample, all modes that poll are one loop
+      // as in the sample, all polling modes have the same name
       info(`entering main ${mode === 'interrupt-only' ? 'interrupt' : 'telemetry'} loop on lcore ${lcoreId}`);
       for (const { portId, queueId } of this.running.find((lcore) => lcore.lcoreId === lcoreId)!.job.rx) {
         info(` -- lcoreid=${lcoreId} portid=${portId} rxqueueid=${queueId}`);
@@ -101,7 +101,7 @@ export class Forwarding {
     return statisticsText(this.work());
   }
 
-  /** --telemetry's line, about the time since the last one. */
+  /** The line of --telemetry, for the time since the last one. */
   telemetry(): string {
     const now = this.work();
     const line = telemetryLine(now, this.before);

@@ -1,27 +1,27 @@
-/** When an lcore polls on, when it lingers and when it sleeps: the sample's numbers. Pure. */
+/** When an lcore polls, when it pauses and when it sleeps, with the sample's numbers. Pure. */
 
-/** MIN_ZERO_POLL_COUNT: so many empty polls in a row mean nothing yet. */
+/** MIN_ZERO_POLL_COUNT: up to so many empty polls in a row have no effect. */
 export const MIN_ZERO_POLL_COUNT = 10;
 /** MINIMUM_SLEEP_TIME, in microseconds. */
 export const MINIMUM_SLEEP_TIME = 1;
-/** SUSPEND_THRESHOLD: as many empty polls in a row, and as many microseconds worth sleeping for. */
+/** SUSPEND_THRESHOLD: number of empty polls in a row, and number of microseconds, from which an lcore sleeps. */
 export const SUSPEND_THRESHOLD = 300;
 
 const MAX_COUNT = 0xffffffff;
 
-/** The empty polls in a row of a queue, after one that found `received` packets. */
+/** The number of empty polls in a row of a queue, after a poll with `received` packets. */
 export function countEmptyPolls(count: number, received: number): number {
   if (received > 0) return 0;
   return count < MAX_COUNT ? count + 1 : MAX_COUNT;
 }
 
-/** For how many microseconds a queue seems to need nobody (power_idle_heuristic). */
+/** For how many microseconds a queue will probably be idle (power_idle_heuristic). */
 export function idleHint(emptyPolls: number): number {
   if (emptyPolls <= MIN_ZERO_POLL_COUNT) return 0;
   return emptyPolls < SUSPEND_THRESHOLD ? MINIMUM_SLEEP_TIME : SUSPEND_THRESHOLD;
 }
 
-/** The smallest hint of all queues of an lcore: 0 polls on, less than SUSPEND_THRESHOLD is a delay, the rest a sleep. */
+/** The smallest hint of an lcore's queues: 0: poll; below SUSPEND_THRESHOLD: a delay; else sleep. */
 export function lcoreHint(emptyPolls: ArrayLike<number>): number {
   let least = SUSPEND_THRESHOLD;
   for (let i = 0; i < emptyPolls.length; i++) {

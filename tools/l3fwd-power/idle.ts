@@ -1,4 +1,4 @@
-/** What an lcore does in a turn that found no packet: it polls on, lingers, pauses, or sleeps until an interrupt. */
+/** What an lcore does in a turn without packets: it polls, delays, pauses, or sleeps until an interrupt. */
 import type { RxInterrupts } from '../../driver/eal/rx-interrupt.js';
 import { openRxMonitor } from '../../paths/guest/monitor.js';
 import { isVirtqueue, type PortQueueSpec, type RxQueue } from '../../driver/port/queue.js';
@@ -9,18 +9,18 @@ import type { Router } from './router.js';
 
 export type Idle = () => void;
 
-/** What happens to a sleeping lcore. */
+/** Events of a sleeping lcore. */
 export interface SleepEvents {
   asleep(): void;
-  /** After its first turn, so that telling of it costs no packet time. */
+  /** After its first turn, so that reporting it delays no packet. */
   awake(queues: readonly RxQueue[]): void;
 }
 
 export const pollOn: Idle = () => {};
 
 /**
- * Interrupt-only mode. A sleep that ends without packets, because the lcore was wanted, goes on silently; one that never began,
- * because the last look found packets, counts like the others.
+ * Interrupt-only mode. A sleep that ends without packets, because the lcore was woken, continues without a message. A sleep
+ * that never began, because the last check found packets, counts like the others.
  */
 export function sleepUntilInterrupt(
   router: Router,
@@ -54,7 +54,7 @@ export function sleepUntilInterrupt(
   };
 }
 
-/** --pmd-mgmt=pause. The CPU is free for others meanwhile; the kernel's timers add 50 to 100 us to each pause. */
+/** --pmd-mgmt=pause. Other threads can use the CPU meanwhile; the kernel's timers add 50 to 100 us to each pause. */
 export function pause(router: Router, maxEmptyPolls: number, durationUs: number): Idle {
   const nobody = new Int32Array(new SharedArrayBuffer(4));
   return () => {
@@ -62,7 +62,7 @@ export function pause(router: Router, maxEmptyPolls: number, durationUs: number)
   };
 }
 
-/** --pmd-mgmt=monitor, of one queue. */
+/** --pmd-mgmt=monitor, for one queue. */
 export function monitor(router: Router, rx: RxQueue, maxEmptyPolls: number): Idle {
   if (!isVirtqueue(rx.spec)) throw noMonitor(rx.spec);
   const sleep = openRxMonitor(rx.spec);
@@ -78,7 +78,7 @@ function noMonitor({ portId, queueId }: PortQueueSpec): VirtioPmdError {
   );
 }
 
-/** Too short for the kernel (rte_delay_us). */
+/** A busy wait, for times too short for the kernel (rte_delay_us). */
 function delay(us: number): void {
   const end = performance.now() + us / 1000;
   while (performance.now() < end);

@@ -1,4 +1,4 @@
-/** The lcore job: opens its queues and forwards until it is told to stop. Everything it needs comes as plain data. */
+/** The lcore job: opens its queues and forwards until it is stopped. Its input is plain data. */
 import { loadQueues, openRx, openTx, type PortQueueSpec, type RxQueue } from '../../driver/port/queue.js';
 import type { LcoreContext } from '../../driver/eal/types.js';
 import { openForwarder } from './forward-packet.js';
@@ -9,10 +9,10 @@ import { Lpm6 } from './lpm6.js';
 import type { Mode, PmdMgmt } from './options.js';
 import { Router } from './router.js';
 
-/** An enabled port, as an lcore sends on it. */
+/** An enabled port, for sending. */
 export interface TxPort {
   readonly tx: PortQueueSpec;
-  /** Source and destination of what is sent. */
+  /** Source and destination MAC address of sent packets. */
   readonly mac: Uint8Array;
   readonly destination: Uint8Array;
 }
@@ -31,11 +31,11 @@ export interface L3fwdJob {
   /** createForwardCounters and createLcoreCounters, for `ports` in their order. */
   readonly forwardCounters: SharedArrayBuffer;
   readonly lcoreCounters: SharedArrayBuffer;
-  /** Post when the lcore falls asleep and wakes up. */
+  /** Post messages when the lcore falls asleep and wakes up. */
   readonly tellSleeps: boolean;
 }
 
-/** What the job posts: it runs; it sleeps; packets of a queue have ended its sleep. */
+/** Messages of the job: it runs; it sleeps; packets of a queue have ended its sleep. */
 export type L3fwdNews =
   | { readonly kind: 'entered' }
   | { readonly kind: 'asleep' }

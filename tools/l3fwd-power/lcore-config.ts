@@ -1,4 +1,4 @@
-/** --config="(port,queue,lcore)[,(port,queue,lcore)]": who polls what. Pure, with the sample's words where there are some. */
+/** --config="(port,queue,lcore)[,(port,queue,lcore)]": which lcore polls which queue. Pure, with the sample's error texts. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { formatList } from '../../driver/eal/lcore-list.js';
 import { parseUnsigned } from '../common/values.js';
@@ -25,7 +25,7 @@ const MAX_FIELD = 255;
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', `l3fwd-power: ${sentence}`);
 
-/** @throws VirtioPmdError EOPTION when it cannot be read, or is wrong whatever ports and lcores there are */
+/** Parses --config. @throws VirtioPmdError EOPTION when it is invalid for any set of ports and lcores */
 export function parseConfig(text: string): readonly RxAssignment[] {
   const item = String.raw`\(\s*\w+\s*,\s*\w+\s*,\s*\w+\s*\)`;
   const malformed = fail(
@@ -60,7 +60,7 @@ export function parseConfig(text: string): readonly RxAssignment[] {
   return config;
 }
 
-/** By lcore id, ascending. */
+/** The queues by lcore, with ascending lcore ids. */
 export function byLcore(config: readonly RxAssignment[]): readonly LcoreQueues[] {
   const ids = [...new Set(config.map(({ lcore }) => lcore))].sort((a, b) => a - b);
   return ids.map((lcoreId) => ({ lcoreId, queues: config.filter(({ lcore }) => lcore === lcoreId) }));
@@ -71,8 +71,9 @@ export function rxQueuesOf(config: readonly RxAssignment[], port: number): numbe
 }
 
 /**
+ * Checks --config with the other options.
  * @param enabled ports of the mask
- * @param lcores those of -l, -c or --lcores
+ * @param lcores the lcores of -l, -c or --lcores
  * @throws VirtioPmdError EOPTION
  */
 export function checkConfig(
@@ -92,7 +93,7 @@ export function checkConfig(
   }
 }
 
-/** @throws VirtioPmdError EOPTION */
+/** Checks that all ports exist. @throws VirtioPmdError EOPTION */
 export function checkPresent(config: readonly RxAssignment[], ports: readonly number[]): void {
   const absent = config.find(({ port }) => !ports.includes(port));
   if (absent === undefined) return;
@@ -100,7 +101,7 @@ export function checkPresent(config: readonly RxAssignment[], ports: readonly nu
   throw fail(`port ${absent.port} is not present on the board: ${there} (--vdev, -a)`);
 }
 
-/** --pmd-mgmt=monitor. @param why this CPU cannot, or ''. @throws VirtioPmdError EOPTION */
+/** Checks --pmd-mgmt=monitor. @param why this CPU cannot do it, or ''. @throws VirtioPmdError EOPTION */
 export function checkMonitor(lcores: readonly LcoreQueues[], why: string): void {
   if (why !== '') throw fail(`--pmd-mgmt=monitor: ${why}; use --pmd-mgmt=pause`);
   const several = lcores.find(({ queues }) => queues.length > 1);

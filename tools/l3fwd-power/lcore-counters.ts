@@ -1,27 +1,27 @@
-/** What an lcore says of its work: a Float64Array in shared memory, written by that lcore alone. Ports count in a block each. */
+/** Counters of an lcore: a Float64Array in shared memory, written only by that lcore. It has a block for each port. */
 
 export const POLLS = 0;
 export const EMPTY_POLLS = 1;
-/** Polls that found as many packets as a burst holds. */
+/** Polls that received a full burst. */
 export const FULL_POLLS = 2;
-/** As the log tells of them: one more than wake-ups while the lcore sleeps. */
+/** Sleeps, as in the log: one more than wake-ups while the lcore sleeps. */
 export const SLEEPS = 3;
 export const WAKEUPS = 4;
 /** Interrupts without packets. */
 export const SPURIOUS = 5;
-/** Wake-ups without an interrupt: the device forgot it, and the packets were found by looking now and then. */
+/** Wake-ups without an interrupt: the device omitted it, and a periodic check found the packets. */
 export const MISSED = 6;
 /** Milliseconds in turns that found packets, up to BUSY_SINCE. */
 export const BUSY_MS = 7;
-/** 0, or when the turns with packets began that are still going on. */
+/** 0, or the time when the current series of turns with packets began. */
 export const BUSY_SINCE = 8;
-/** When the lcore began, by `wallMs`. */
+/** When the lcore started, in time of `wallMs`. */
 export const STARTED_AT = 9;
 const LCORE_WORDS = 16;
 
-/** By port that is sent on. */
+/** Packets sent, in the block of the output port. */
 export const TX_PACKETS = 0;
-/** Packets that there was no room for. */
+/** Packets without room in the Tx ring. */
 export const TX_DROPPED = 1;
 const PORT_WORDS = 2;
 
@@ -29,12 +29,12 @@ export function createLcoreCounters(ports: number): SharedArrayBuffer {
   return new SharedArrayBuffer((LCORE_WORDS + ports * PORT_WORDS) * 8);
 }
 
-/** Where the counters of the `slot`-th port begin. */
+/** Index of the first counter of the `slot`-th port. */
 export function portBlock(slot: number): number {
   return LCORE_WORDS + slot * PORT_WORDS;
 }
 
-/** Milliseconds, by a clock that all threads share. */
+/** Milliseconds of a clock that all threads share. */
 export function wallMs(): number {
   return performance.timeOrigin + performance.now();
 }
@@ -48,11 +48,11 @@ export interface LcoreCounts {
   readonly spurious: number;
   readonly missed: number;
   readonly busyMs: number;
-  /** Since the lcore began. */
+  /** Time since the lcore started. */
   readonly elapsedMs: number;
 }
 
-/** @param now of `wallMs` */
+/** Reads the counters. @param now time of `wallMs` */
 export function readLcoreCounters(counters: Float64Array, now: number): LcoreCounts {
   const since = counters[BUSY_SINCE]!;
   const startedAt = counters[STARTED_AT]!;

@@ -1,11 +1,12 @@
 /**
- * IPv4 longest prefix match, DIR-24-8 as rte_lpm's: a table of 2^24 entries for the first three bytes of the address, and a group of
- * 256 for each /24 with longer prefixes in it. One or two loads a lookup. It lies in shared memory, built once for all lcores.
+ * IPv4 longest prefix match, DIR-24-8 as in rte_lpm: a table of 2^24 entries for the first three bytes of the address, and a
+ * group of 256 for each /24 with longer prefixes in it. A lookup takes one or two loads. It is in shared memory, built once
+ * for all lcores.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Route4 } from './routes.js';
 
-// An entry: 0 no route; EXTENDED and the number of a group; or 1 more than the port.
+// An entry: 0: no route; EXTENDED with the number of a group; otherwise the port + 1.
 const EXTENDED = 0x8000;
 const GROUP_MASK = EXTENDED - 1;
 const MAX_GROUPS = EXTENDED;
@@ -19,7 +20,7 @@ export class Lpm4 {
     this.entries = new Uint16Array(shared);
   }
 
-  /** The tables, to post to lcores. Of two routes of the same prefix the later one counts. @throws VirtioPmdError EMEMORY */
+  /** Builds the tables for all lcores. Of two routes with the same prefix the later counts. @throws VirtioPmdError EMEMORY */
   static build(routes: readonly Route4[]): SharedArrayBuffer {
     const deep = new Set(routes.filter(({ depth }) => depth > 24).map(({ address }) => address >>> 8));
     if (deep.size > MAX_GROUPS) {
@@ -31,7 +32,7 @@ export class Lpm4 {
     const shared = new SharedArrayBuffer((TABLE24 + deep.size * GROUP) * 2);
     const entries = new Uint16Array(shared);
     let groups = 0;
-    // the shorter prefixes first: what is written later is the better match
+    // shorter prefixes first: later writes are better matches
     for (const { address, depth, port } of [...routes].sort((a, b) => a.depth - b.depth)) {
       const high = address >>> 8;
       if (depth <= 24) {
@@ -53,7 +54,7 @@ export class Lpm4 {
     return shared;
   }
 
-  /** The port of the longest prefix that `address`, a number of 32 bits with or without sign, lies in; -1 without one. */
+  /** The port of the longest prefix of `address`, a signed or unsigned 32-bit number; -1 without one. */
   lookup(address: number): number {
     const { entries } = this;
     const entry = entries[address >>> 8]!;

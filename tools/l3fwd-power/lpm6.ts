@@ -1,6 +1,7 @@
 /**
- * IPv6 longest prefix match: a trie as rte_lpm6's, whose root looks at the first 16 bits of the address, and every node below at 8 more.
- * A lookup takes as many loads as the longest prefix nearby needs. It lies in shared memory, built once for all lcores.
+ * IPv6 longest prefix match: a trie as in rte_lpm6. The root is indexed by the first 16 bits of the address, every other node
+ * by the next 8. The number of loads in a lookup depends on the longest prefix nearby. It is in shared memory, built once for
+ * all lcores.
  */
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Route6 } from './routes.js';
@@ -8,18 +9,18 @@ import type { Route6 } from './routes.js';
 const ROOT = 1 << 16;
 const NODE = 256;
 const ROOT_BITS = 16;
-/** 256 MiB. */
+/** Limit of nodes: 256 MiB. */
 const MAX_NODES = 1 << 18;
 
 export class Lpm6 {
-  /** 0 no route; the complement of the number of a node; or 1 more than the port. The root first, the nodes behind. */
+  /** 0: no route; the complement of a node's number; or the port + 1. The root comes first, then the nodes. */
   private readonly entries: Int32Array;
 
   constructor(shared: SharedArrayBuffer) {
     this.entries = new Int32Array(shared);
   }
 
-  /** The trie, to post to lcores. Of two routes of the same prefix the later one counts. @throws VirtioPmdError EMEMORY */
+  /** Builds the trie for all lcores. Of two routes with the same prefix the later counts. @throws VirtioPmdError EMEMORY */
   static build(routes: readonly Route6[]): SharedArrayBuffer {
     const count = countNodes(routes);
     if (count > MAX_NODES) {
@@ -31,7 +32,7 @@ export class Lpm6 {
     const shared = new SharedArrayBuffer((ROOT + count * NODE) * 4);
     const entries = new Int32Array(shared);
     let nodes = 0;
-    // the shorter prefixes first: what is written later is the better match, and no node lies below what is written
+    // shorter prefixes first: later writes are better matches, and there is no node below the entries that are written
     for (const { address, depth, port } of [...routes].sort((a, b) => a.depth - b.depth)) {
       let node = 0;
       let index = (address[0]! << 8) | address[1]!;
@@ -53,7 +54,7 @@ export class Lpm6 {
     return shared;
   }
 
-  /** The port of the longest prefix that the 16 bytes at `at` lie in; -1 without one. */
+  /** The port of the longest prefix of the address in the 16 bytes at `at`; -1 without one. */
   lookup(u8: Uint8Array, at: number): number {
     const { entries } = this;
     let entry = entries[(u8[at]! << 8) | u8[at + 1]!]!;
@@ -62,7 +63,7 @@ export class Lpm6 {
   }
 }
 
-/** One node for each distinct beginning, of two or more whole bytes, that a route goes on behind. */
+/** Counts the nodes: one for each distinct beginning, of two or more whole bytes, of a longer route. */
 function countNodes(routes: readonly Route6[]): number {
   const beginnings = new Set<string>();
   for (const { address, depth } of routes) {

@@ -20,8 +20,8 @@ const TELEMETRY_MS = 1000;
 const info = (text: string) => complain(`L3FWD_POWER: ${text}`);
 
 /**
- * The sample's main lcore forwards like the others. Here the main thread looks after ports and signals, so that it gets an lcore
- * id of its own, on the same CPUs.
+ * The sample's main lcore forwards like the others. Here the main thread handles ports and signals, so it gets an additional
+ * lcore id, on the same CPUs.
  */
 function withMainLcore(asked: LcoreMap | undefined, mainLcore: number | undefined): { map: LcoreMap; main: number } {
   const map = asked ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
@@ -54,7 +54,7 @@ function readRules(option: string, path: string): Routes {
   }
 }
 
-/** Each of the two files has the routes of its family; without one they are the sample's. */
+/** The routes: each of the two files has those of its family; without a file they are the sample's. */
 function chooseRoutes({ ruleIpv4, ruleIpv6 }: L3fwdOptions): Routes {
   const ipv4 = ruleIpv4 === undefined ? defaultRoutes() : readRules('rule_ipv4', ruleIpv4);
   const ipv6 = ruleIpv6 === undefined ? defaultRoutes() : readRules('rule_ipv6', ruleIpv6);
@@ -69,7 +69,7 @@ function chooseRoutes({ ruleIpv4, ruleIpv6 }: L3fwdOptions): Routes {
 
 const idsOf = (ports: readonly Port[]) => ports.map((port) => port.id);
 
-/** Until a signal, or until an lcore fails. */
+/** Forwards until a signal, or until an lcore fails. */
 async function forward(forwarding: Forwarding, mode: Mode, signal: AbortSignal): Promise<void> {
   const show = () => print(forwarding.statistics());
   process.on('SIGUSR1', show);
@@ -84,7 +84,7 @@ async function forward(forwarding: Forwarding, mode: Mode, signal: AbortSignal):
 }
 
 async function run(eal: Eal, args: EalArguments, options: L3fwdOptions, signal: AbortSignal): Promise<void> {
-  process.on('SIGUSR1', () => {}); // with nobody listening, Node would open its debugger
+  process.on('SIGUSR1', () => {}); // without a listener, Node would start its debugger
   const output: Output = { print, complain, log: logOf(args) };
   const lcores = byLcore(options.config);
   checkConfig(options.config, options.ports, eal.lcores.workers);

@@ -14,7 +14,7 @@ import { all, has, last, parseArgs, table, type Values } from '../common/parse.j
 import { parseMask, parseUnsigned, U16_MAX, U32_MAX } from '../common/values.js';
 import { parseConfig, type RxAssignment } from './lcore-config.js';
 
-/** By the names that the sample prints. */
+/** Modes with the names that the sample prints. */
 export type Mode = 'interrupt-only' | 'telemetry' | 'pmd mgmt';
 export type PmdMgmt = 'baseline' | 'pause' | 'monitor';
 
@@ -24,7 +24,7 @@ export interface L3fwdOptions {
   readonly promiscuous: boolean;
   readonly config: readonly RxAssignment[];
   readonly parsePtype: boolean;
-  /** Undefined: none was given. */
+  /** Undefined: no mode was given. */
   readonly mode: Mode | undefined;
   readonly pmdMgmt: PmdMgmt;
   readonly maxEmptyPolls: number;
@@ -35,7 +35,7 @@ export interface L3fwdOptions {
   readonly ruleIpv4: string | undefined;
   readonly ruleIpv6: string | undefined;
   readonly help: boolean;
-  /** Lines to tell the user about options without effect. */
+  /** Lines about options without effect, to print. */
   readonly notes: readonly string[];
 }
 
@@ -48,7 +48,7 @@ const MAX_PACKET_LENGTH = 9600;
 
 const frequency = 'changes CPU frequencies, which this program leaves to the kernel';
 const uncore = 'changes uncore frequencies, which this program leaves to the kernel';
-/** Options of the sample that cannot be served, without dashes, and why. */
+/** Options of the sample that are not supported, without dashes, and why. */
 const refused: Readonly<Record<string, string>> = {
   legacy: frequency,
   u: uncore,
@@ -72,7 +72,7 @@ const values = [
 ]; // prettier-ignore
 export const l3fwdTable = table(flags, values, ['eth-dest'], { h: 'help' }, ignored);
 
-/** Options that choose a mode, and what the sample calls it when there are two. */
+/** Options that select a mode, and its name in the sample's error for two modes. */
 const modeOptions: Readonly<Record<string, string>> = {
   legacy: 'legacy',
   telemetry: 'telemetry',

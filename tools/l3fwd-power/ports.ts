@@ -1,4 +1,4 @@
-/** The ports of l3fwd-power: attached, set up as --config wants them, and their links told. */
+/** The ports of l3fwd-power: attaches them, sets them up as in --config, and prints their links. */
 import { isVirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../../driver/eal/eal.js';
 import { attach } from '../../driver/port/attach.js';
@@ -13,7 +13,7 @@ import type { L3fwdOptions, Mode } from './options.js';
 import { BURST } from './router.js';
 
 const CACHE_SIZE = 250;
-/** NB_MBUF is never less. */
+/** The minimum of NB_MBUF. */
 const MIN_MBUFS = 8192;
 const HEADROOM = 128;
 const DATA_ROOM = 2048;
@@ -24,7 +24,7 @@ export interface Output {
   readonly log: PortEvents['log'];
 }
 
-/** What the ports are set up with. */
+/** Input for setting up the ports. */
 export interface SetUp {
   readonly eal: Eal;
   readonly options: L3fwdOptions;
@@ -34,15 +34,15 @@ export interface SetUp {
   readonly output: Output;
 }
 
-/** Attaches the devices into `ports`, one after the other: those of before a failure are there to be closed. */
+/** Attaches the devices and adds them to `ports`, one after the other: after a failure the caller can close these. */
 export async function attachAll(eal: Eal, ports: Port[], args: EalArguments, signal: AbortSignal, { log }: Output) {
   for (const device of devicesOf(args, log)) ports.push(await attach(eal, device, { signal, log }));
 }
 
-/** Room for the longest packet in one mbuf. */
+/** Data room of an mbuf for the longest packet. */
 const dataRoomOf = ({ maxPacketLength = 0 }: L3fwdOptions) => Math.max(DATA_ROOM, Math.ceil(maxPacketLength / 64) * 64);
 
-/** The sample's NB_MBUF: every ring full, a burst under way from each lcore to each port, every lcore's cache full. */
+/** Makes a mempool of the sample's NB_MBUF: for full rings, a burst from each lcore to each port, and full lcore caches. */
 function createPool(ports: readonly Port[], { eal, options, lcores }: SetUp): MempoolSpec {
   const count = ports.reduce(
     (sum, port) => {
@@ -60,7 +60,7 @@ function createPool(ports: readonly Port[], { eal, options, lcores }: SetUp): Me
   });
 }
 
-/** @throws VirtioPmdError ECONFIG when the port has not the queues or interrupts, or another limit */
+/** Configures a port. @throws VirtioPmdError ECONFIG when it does not have the queues or interrupts, or has another limit */
 function initialise(port: Port, mempool: MempoolSpec, setUp: SetUp): void {
   const { options, mode, lcores, maxSimdBitwidth } = setUp;
   const { print, complain } = setUp.output;
@@ -85,7 +85,7 @@ function initialise(port: Port, mempool: MempoolSpec, setUp: SetUp): void {
   );
 }
 
-/** As in the sample, the length counts what the device puts in front of packets, too. */
+/** As in the sample, the length includes the header that the device puts in front of packets. */
 function mtuOf(port: Port, { maxPacketLength }: L3fwdOptions): { mtu: number } | undefined {
   if (maxPacketLength === undefined) return undefined;
   const { maxRxPktLen, maxMtu } = port.info();
@@ -126,8 +126,8 @@ export function setUpPorts(attached: readonly Port[], setUp: SetUp): readonly Po
 }
 
 /**
- * Says how the links are, and from now on how they change. The sample waits up to 9 s for those that are down; here the lcores
- * begin at once. @returns what ends the telling
+ * Prints the links, and from now on their changes. The sample waits up to 9 s for links that are down; here the lcores start
+ * at once. @returns a function that ends the messages
  */
 export function watchLinks(ports: readonly Port[], { print }: Output): () => void {
   let watching = true;

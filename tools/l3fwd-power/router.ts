@@ -1,4 +1,4 @@
-/** One lcore's share of the router: it polls its Rx queues, and has a Tx queue of its own on every port. */
+/** The router on one lcore: it polls the lcore's Rx queues, and has its own Tx queue on every port. */
 import type { RxQueue, TxQueue } from '../../driver/port/queue.js';
 import type { Mempool } from '../../paths/mempool.js';
 import type { Forward } from './forward-packet.js';
@@ -18,7 +18,7 @@ import {
 /** MAX_PKT_BURST */
 export const BURST = 32;
 
-/** Packets on their way to a port (rte_eth_tx_buffer). What there is no room for is dropped and counted. */
+/** Buffers packets for a port (rte_eth_tx_buffer). Packets without room in the ring are dropped and counted. */
 class TxBuffer {
   private readonly pkts = new Uint32Array(BURST);
   private count = 0;
@@ -52,11 +52,11 @@ export class Router {
   readonly emptyPolls: Uint32Array;
   private readonly pkts = new Uint32Array(BURST);
   private readonly outputs: TxBuffer[];
-  /** The same by port id. */
+  /** The Tx buffers by port id. */
   private readonly outputOf: TxBuffer[] = [];
   private busy = false;
 
-  /** @param tx the lcore's queue on every enabled port. @param counters as lcore-counters.ts says, its ports in the order of `tx` */
+  /** @param tx the lcore's queue on every enabled port. @param counters see lcore-counters.ts; ports in the order of `tx` */
   constructor(
     private readonly rx: readonly RxQueue[],
     tx: readonly TxQueue[],
@@ -69,7 +69,7 @@ export class Router {
     tx.forEach((path, slot) => (this.outputOf[path.spec.portId] = this.outputs[slot]!));
   }
 
-  /** A burst from every queue; nothing of it is held back afterwards. @returns packets received */
+  /** Receives a burst from every queue, and sends all of it before it returns. @returns packets received */
   turn(): number {
     const { rx, pkts, counters, emptyPolls, outputs } = this;
     let received = 0;
@@ -101,7 +101,7 @@ export class Router {
     }
   }
 
-  /** Looks at the clock only where packets begin and end to come. */
+  /** Reads the clock only when packets begin and stop to arrive. */
   private toggleBusy(): void {
     const { counters } = this;
     const now = wallMs();

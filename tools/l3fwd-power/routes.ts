@@ -1,9 +1,9 @@
-/** Routes of l3fwd-power: the sample's own, and files of them as l3fwd's --rule_ipv4 and --rule_ipv6 take. */
+/** Routes of l3fwd-power: the sample's own, and files in the format of l3fwd's --rule_ipv4 and --rule_ipv6. */
 import { isIPv6 } from 'node:net';
 import { VirtioPmdError } from '../../native/errors.js';
 import { parseIpv4, parseUnsigned } from '../common/values.js';
 
-/** Bits of `address` behind the first `depth` do not matter. */
+/** Bits of `address` after the first `depth` are ignored. */
 export interface Route4 {
   /** The address as a number, its first byte in the highest bits. */
   readonly address: number;
@@ -23,12 +23,12 @@ export interface Routes {
   readonly ipv6: readonly Route6[];
 }
 
-/** if_out is a byte in the sample. */
+/** Highest port: if_out is a byte in the sample. */
 const MAX_PORT = 255;
 
 /**
- * IPv4: the sample's ipv4_l3fwd_route_array, 1.1.1.0/24 to 8.1.1.0/24 for ports 0 to 7. The sample drops IPv6 when it looks up by LPM; the rows
- * here are those that l3fwd had beside the same IPv4 rows: 101:101:101::/48 to 801:101:101::/48.
+ * IPv4: the sample's ipv4_l3fwd_route_array, 1.1.1.0/24 to 8.1.1.0/24 for ports 0 to 7. With LPM the sample drops IPv6; the
+ * IPv6 routes here are those that l3fwd had with the same IPv4 routes: 101:101:101::/48 to 801:101:101::/48.
  */
 export function defaultRoutes(): Routes {
   const rows = [1, 2, 3, 4, 5, 6, 7, 8];
@@ -38,7 +38,7 @@ export function defaultRoutes(): Routes {
   };
 }
 
-/** Those that lead to one of `ports`. */
+/** The routes to one of `ports`. */
 export function enabledRoutes(routes: Routes, ports: Iterable<number>): Routes {
   const enabled = new Set(ports);
   return {
@@ -47,7 +47,7 @@ export function enabledRoutes(routes: Routes, ports: Iterable<number>): Routes {
   };
 }
 
-/** What the sample prints for each route that it adds. */
+/** The lines that the sample prints for the routes that it adds. */
 export function routeLines(routes: Routes): string[] {
   const line = (prefix: string, { depth, port }: Route4 | Route6) => `LPM: Adding route ${prefix} / ${depth} (${port})`;
   return [
@@ -63,7 +63,7 @@ function ipv6Text(address: Uint8Array): string {
     .replace(/(....)(?!$)/g, '$1:');
 }
 
-/** Routes, one a line: `R10.0.0.0/24 1`, the R as in l3fwd's files or left out. @throws VirtioPmdError EOPTION with the line */
+/** Parses routes, one a line: `R10.0.0.0/24 1`; l3fwd's R is optional. @throws VirtioPmdError EOPTION with the line */
 export function parseRoutes(text: string, file: string): Routes {
   const ipv4: Route4[] = [];
   const ipv6: Route6[] = [];
@@ -93,7 +93,7 @@ export function parseRoutes(text: string, file: string): Routes {
 /** "2001:db8::1" as 16 bytes. */
 export function parseIpv6(text: string): Uint8Array | undefined {
   if (!isIPv6(text) || text.includes('%')) return undefined;
-  // an IPv4 address at the end is two groups
+  // an IPv4 address at the end stands for two groups
   const groups = text.replace(/[\d.]+$/, (tail) => {
     const v4 = parseIpv4(tail);
     return v4 === undefined ? tail : `${(v4 >>> 16).toString(16)}:${(v4 & 0xffff).toString(16)}`;

@@ -1,9 +1,9 @@
-/** What is shown of an l3fwd-power's work: tables, and --telemetry's line. Pure. */
+/** Statistics of l3fwd-power: tables, and the line of --telemetry. Pure. */
 import { formatTable } from '../common/table.js';
 import { droppedOf, FORWARD_COUNTERS, type ForwardCounts } from './forward-counters.js';
 import type { LcoreCounts } from './lcore-counters.js';
 
-/** What an lcore did with the packets of a port, and sent on it. */
+/** An lcore's counters for a port: packets received from it, and sent on it. */
 export interface PortWork {
   readonly portId: number;
   readonly forward: ForwardCounts;
@@ -30,7 +30,7 @@ const NO_COUNTS: LcoreCounts = {
   elapsedMs: 0,
 };
 
-/** Of the time between two looks, how much went to turns that found packets: 0 to 100. */
+/** Percentage of the time between two readings that was spent in turns with packets: 0 to 100. */
 export function busyPercent(now: LcoreCounts, before: LcoreCounts = NO_COUNTS): number {
   const elapsed = now.elapsedMs - before.elapsedMs;
   if (elapsed <= 0) return 0;
@@ -55,7 +55,7 @@ export function statisticsText(lcores: readonly LcoreWork[]): string {
   return ['', formatTable(lcoreHead, lcoreRows), '', formatTable(portHead, portRows), ''].join('\n');
 }
 
-/** The sample's telemetry values over all lcores, with ours by lcore. `busy` is since the look before, the rest since the start. */
+/** The sample's telemetry values over all lcores, and ours by lcore. `busy` is since `before`, the rest since the start. */
 export function telemetryLine(now: readonly LcoreWork[], before: readonly LcoreWork[]): string {
   const lcores = now.map(({ lcoreId, counts }) => {
     const { polls, emptyPolls, fullPolls, sleeps, wakeups, spurious, missed } = counts;

@@ -1,4 +1,4 @@
-/** Packets whose every byte can be checked: an Ethernet header, a sequence number, and bytes that follow from it. */
+/** Packets in which every byte can be checked: an Ethernet header, a sequence number, and bytes derived from it. */
 import type { Mempool } from '../../paths/mempool.js';
 import { resetMbuf } from '../../paths/mbuf.js';
 
@@ -7,7 +7,7 @@ const HEADER = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5] as const;
 const SEQUENCE = HEADER.length;
 const BODY = SEQUENCE + 4;
 
-/** A byte that depends on both numbers, so that a packet of another sequence or shifted by some bytes is noticed. */
+/** A byte that depends on both numbers, so that a wrong sequence number or shifted bytes are detected. */
 const bodyByte = (sequence: number, at: number) =>
   (Math.imul(sequence, 167) + Math.imul(at, 31) + (sequence >> 8)) & 0xff;
 
@@ -23,7 +23,7 @@ export function writePacket(pool: Mempool, m: number, length: number, sequence: 
   for (let i = BODY; i < length; i++) u8[start + i] = bodyByte(sequence, i);
 }
 
-/** The sequence number of packet `m` of `length` bytes, or -1 when one byte of it, or its length, is not as written. */
+/** The sequence number of packet `m`, or -1 when its length is not `length` or any byte differs from writePacket's. */
 export function readPacket(pool: Mempool, m: number, length: number): number {
   if (pool.pktLen[m] !== length || pool.dataLen[m] !== length || pool.nbSegs[m] !== 1) return -1;
   const { u8 } = pool;

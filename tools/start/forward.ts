@@ -1,6 +1,6 @@
 /**
- * The job of the port's lcore: sends packets that it can recognise, takes them back from the looping back-end, and
- * forwards them round and round, looking closely at a sample.
+ * The job of the port's lcore: sends packets with known content, receives them from the loopback back-end, and forwards
+ * them again and again. It checks a sample of them.
  */
 import type { LcoreContext } from '../../driver/eal/types.js';
 import type { PortSpec } from '../../driver/port/types.js';
@@ -11,11 +11,11 @@ import { readPacket, writePacket } from './content.js';
 export interface ForwardData {
   readonly port: PortSpec;
   readonly mempool: MempoolSpec;
-  /** PROGRESS_BYTES, read by the main thread meanwhile. */
+  /** PROGRESS_BYTES bytes, which the main thread reads meanwhile. */
   readonly progress: SharedArrayBuffer;
 }
 
-/** Entries of the progress array, Float64. */
+/** Indices in the progress array, a Float64Array. */
 export const FORWARDED = 0;
 export const VERIFIED = 1;
 export const CORRUPT = 2;
@@ -26,16 +26,16 @@ const SIZES = [64, 128, 256, 512, 1024, 1518];
 const PACKET = 64;
 const IN_FLIGHT = 192;
 const BURST = 32;
-/** One packet of this many bursts is checked and gets a new content. */
+/** In one of so many bursts, one packet is checked and gets new content. */
 const SAMPLE = 64;
-/** Patience with a back-end that may share our CPU with many others. */
+/** Time limit for the back-end, which may share our CPU with many processes. */
 const PATIENCE_MS = 60_000;
-/** Turns in vain before the CPU is left to others for a moment. */
+/** Turns without progress before the thread sleeps for a moment. */
 const SPINS = 1000;
 
 const sleeper = new Int32Array(new SharedArrayBuffer(4));
 
-/** A job that does nothing: an lcore that has run it has its thread and this module. */
+/** A job that does nothing: it makes the lcore start its thread and load this module. */
 export function load(): void {}
 
 export function forwardAndVerify(context: LcoreContext, { port, mempool, progress }: ForwardData): void {
@@ -48,7 +48,7 @@ export function forwardAndVerify(context: LcoreContext, { port, mempool, progres
   ring.forward();
 }
 
-/** The way round: our Tx queue, the back-end, our Rx queue. It keeps the order of packets. */
+/** The loop of our Tx queue, the back-end and our Rx queue. It keeps the order of packets. */
 class Ring {
   private readonly pkts = new Uint32Array(BURST);
   private sequence = 0;
@@ -77,7 +77,7 @@ class Ring {
     });
   }
 
-  /** Forwards until the lcore is told to stop, then takes the packets home. */
+  /** Forwards until the lcore has to stop, then receives and frees all packets. */
   forward(): void {
     const { context, pool, rx, tx, pkts, counts } = this;
     this.inject(IN_FLIGHT, PACKET);
@@ -133,7 +133,7 @@ class Ring {
     }
   }
 
-  /** Receives `count` packets, shows each burst in `pkts` to `look`, and frees it. */
+  /** Receives `count` packets, calls `look` for each burst in `pkts`, and frees it. */
   private collect(count: number, look: (n: number) => void): void {
     const { rx, pkts, pool } = this;
     const deadline = performance.now() + PATIENCE_MS;
@@ -147,7 +147,7 @@ class Ring {
     this.counts[LOST]! += count;
   }
 
-  /** Sleeps a little when nothing has moved for a while. */
+  /** Sleeps a little after many turns without progress. */
   private giveWay(moved: number): void {
     this.idle = moved > 0 ? 0 : this.idle + 1;
     if (this.idle >= SPINS) Atomics.wait(sleeper, 0, 0, 1);

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm start`: packets through each of the eleven path recipes, against our own back-end, and a table at the end. */
+/** `npm start`: forwards packets with each of the eleven path recipes and our own back-end, and prints a table. */
 import { featureName } from '../../driver/wire/virtio-features.js';
 import { bitsOf } from '../../driver/virtio/features.js';
 import { Ending } from '../common/ending.js';

@@ -1,4 +1,4 @@
-/** One row of the table: an embedded back-end on one lcore, a virtio_user port on another, packets going round. */
+/** One row of the table: an embedded back-end on one lcore, a virtio_user port on another, packets in a loop. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,16 +18,16 @@ export interface Row {
   readonly tx: string;
   /** Feature bits. */
   readonly acknowledged: bigint;
-  /** Packets per microsecond, over the time after the compiler's warm-up. */
+  /** Packets per microsecond, after the warm-up. */
   readonly mpps: number;
   readonly packets: number;
   /** Packets of which every byte was compared. */
   readonly verified: number;
-  /** What was not right, in words; empty when the row is good. */
+  /** Descriptions of errors; empty when the row is good. */
   readonly errors: readonly string[];
 }
 
-/** Packets so far, and packets per microsecond of late. */
+/** Called with the packets so far, and the current packets per microsecond. */
 export type Watch = (packets: number, mpps: number) => void;
 
 const BACKEND_LCORE = 1;
@@ -35,13 +35,13 @@ const PORT_LCORE = 2;
 const FORWARD = new URL('./forward.js', import.meta.url);
 /** A busy machine compiles slowly. */
 const START_TIMEOUT_MS = 120_000;
-/** Without a packet for so long, something hangs; on a busy machine, threads wait seconds for a CPU. */
+/** Time without a packet after which a row fails. On a busy machine, threads wait seconds for a CPU. */
 const HANG_MS = 60_000;
 const DURATION_MS = 2000;
 const WARM_UP_MS = 500;
 const STEP_MS = 100;
 
-/** Runs `recipe` for about two seconds. `log` gets what the environment has to say. @throws VirtioPmdError */
+/** Runs `recipe` for about two seconds. @param log gets log lines of the environment. @throws VirtioPmdError */
 export async function runRecipe(
   recipe: Recipe,
   watch: Watch,
@@ -56,10 +56,10 @@ export async function runRecipe(
   ]);
   const directory = mkdtempSync(join(tmpdir(), 'virtio-pmd-'));
   const eal = createEal({ lcores, mainLcore: 0, log });
-  eal.lcores.onFailure = () => {}; // `wait` throws it, and it is asked for after every launch
+  eal.lcores.onFailure = () => {}; // `wait` throws the error, and is called after every launch
   try {
     const socket = join(directory, 'vhost.sock');
-    eal.lcores.launch(PORT_LCORE, FORWARD, 'load', undefined); // its thread starts while the back-end's does
+    eal.lcores.launch(PORT_LCORE, FORWARD, 'load', undefined); // its thread starts in parallel with the back-end's
     await startBackend(eal, socket);
     const port = await attach(eal, `net_virtio_user0,path=${socket},queues=1,${recipe.devargs}`, {
       log: () => {},
@@ -133,7 +133,7 @@ async function forward(eal: Eal, port: Port, recipe: Recipe, watch: Watch, signa
   };
 }
 
-/** Watches the counters for the time of a row. @returns packets per microsecond after the warm-up. */
+/** Reads the counters for the time of a row. @returns packets per microsecond after the warm-up. */
 async function measure(eal: Eal, counts: Float64Array, watch: Watch, signal: AbortSignal): Promise<number> {
   const isRunning = () => eal.lcores.state(PORT_LCORE) === 'running';
   const launched = performance.now();
@@ -144,7 +144,7 @@ async function measure(eal: Eal, counts: Float64Array, watch: Watch, signal: Abo
   const rateSince = (time: number, packets: number) =>
     (counts[FORWARDED]! - packets) / (performance.now() - time) / 1000;
   let warm: { readonly time: number; readonly packets: number } | undefined;
-  // this thread waits for a CPU as well: the time of a row is over when packets were seen in it
+  // this thread may wait for a CPU, too: a row ends only after it has seen packets
   const isMeasured = (now: number) =>
     now - begin >= DURATION_MS && warm !== undefined && counts[FORWARDED]! > warm.packets;
   for (let now = begin; !isMeasured(now) && now - begin < HANG_MS && isRunning(); now = performance.now()) {

@@ -1,6 +1,5 @@
 /**
- * The lcore job: opens the queues of its streams and forwards until it is told to stop. Everything it needs comes as
- * plain data.
+ * The lcore job: opens the queues of its streams and forwards until it is stopped. Its input is plain data.
  */
 import { loadQueues, openRx, openTx, type PortQueueSpec } from '../../driver/port/queue.js';
 import { ForwardStream } from '../../driver/port/stream.js';
@@ -17,7 +16,7 @@ import { BurstDump } from './engines/verbose.js';
 export interface StreamPlan {
   readonly rx: PortQueueSpec;
   readonly tx: PortQueueSpec;
-  /** Its place among all streams: the counters'. */
+  /** Index among all streams, as in the counters. */
   readonly index: number;
   readonly settings: StreamSettings;
   readonly txSettings: TxSettings;
@@ -27,29 +26,29 @@ export interface ForwardJob {
   readonly mode: Mode;
   readonly streams: readonly StreamPlan[];
   readonly packets: PacketPlan;
-  /** Throw away what waits in the Rx queues before forwarding begins. */
+  /** Drop waiting packets in the Rx queues before forwarding begins. */
   readonly flush: boolean;
   /** Bursts of txonly packets to send before forwarding begins. */
   readonly txFirst: number;
-  /** Lcores that run this job. */
+  /** Number of lcores that run this job. */
   readonly lcoreCount: number;
   /** streamCountersBytes(all streams) bytes. */
   readonly counters: SharedArrayBuffer;
-  /** A number for each of all streams: packets of the csum mode whose L4 checksum was bad. */
+  /** Float64 for each stream: packets of the csum mode with a bad L4 checksum. */
   readonly badL4: SharedArrayBuffer;
   /** CONTROL_WORDS words. */
   readonly control: SharedArrayBuffer;
 }
 
-/** Words of ForwardJob.control. */
+/** Indices of words in ForwardJob.control. */
 export const VERBOSE = 0;
-/** How many lcores have opened and emptied their queues. */
+/** How many lcores have opened and flushed their queues. */
 export const FLUSHED = 1;
 /** How many lcores have sent their first packets and forward now. */
 export const FORWARDING = 2;
 export const CONTROL_WORDS = 3;
 
-/** A peer that sends without pause must not keep us flushing for ever. */
+/** Most bursts to flush: a peer that sends without a pause must not block the start. */
 const FLUSH_BURSTS = 4096;
 const FLUSH_ROUNDS = 2;
 const FLUSH_PAUSE_MS = 10;
@@ -100,7 +99,7 @@ async function open(context: LcoreContext, job: ForwardJob, plan: StreamPlan, co
   return { stream, engine };
 }
 
-/** Frees what waits in the Rx queues. A packet that is on its way when we look gets a second chance to be thrown away. */
+/** Frees waiting packets in the Rx queues. A second pass catches packets that were in flight during the first. */
 function flush(context: LcoreContext, running: readonly Running[]): void {
   const pause = new Int32Array(new SharedArrayBuffer(4));
   for (let round = 0; round < FLUSH_ROUNDS; round++) {
@@ -120,7 +119,7 @@ function count(control: Int32Array, word: number): void {
   Atomics.notify(control, word);
 }
 
-/** No lcore sends while another still flushes: the packets might be the ones it throws away. */
+/** Waits until all lcores have flushed: another lcore could still drop the packets that this one sends. */
 function waitForAll(context: LcoreContext, control: Int32Array, lcores: number): void {
   count(control, FLUSHED);
   for (;;) {

@@ -1,4 +1,4 @@
-/** `start` and `stop`: puts the forwarding job on lcores and takes it off again. */
+/** `start` and `stop`: launches the forwarding jobs on lcores and stops them. */
 import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import { recoverMbufs } from '../../driver/eal/lost-mbufs.js';
 import { macBytes } from '../../driver/wire/mac.js';
@@ -19,15 +19,15 @@ const START_TIMEOUT_MS = 120_000;
 interface Run {
   readonly mode: Mode;
   readonly plan: ForwardingPlan;
-  /** Lcores whose job has failed while it ran, which was said then. */
+  /** Lcores whose job failed while it ran; the error was printed then. */
   readonly failed: Set<number>;
   readonly counters: SharedArrayBuffer;
-  /** ForwardJob.badL4; read by the csum mode's summary alone. */
+  /** ForwardJob.badL4; only the summary of the csum mode reads it. */
   readonly badL4: Float64Array;
-  /** Statistics from which the summary counts: at the start, or when they were cleared. */
+  /** Baseline for the summary: the statistics at the start, or when they were cleared. */
   readonly portBase: Map<number, PortStats>;
   streamBase: readonly CountsWithBad[];
-  /** What `stop` found. From then on the ports may be reconfigured or closed, and count from 0. */
+  /** The statistics at `stop`. Afterwards the ports may be reconfigured or closed, and count from 0. */
   result: ForwardStats | undefined;
 }
 
@@ -43,13 +43,13 @@ interface ForwardStats {
 const noStats: ForwardStats = { ports: [], streams: [] };
 
 export class Forwarding {
-  /** The run that is on, or the last one. */
+  /** The current run, or the last one. */
   private run: Run | undefined;
   private control = new Int32Array(new SharedArrayBuffer(CONTROL_WORDS * 4));
   private active = false;
 
   private resolveEnded = () => {};
-  /** Resolves when the jobs of all lcores have failed: nothing is forwarded any more. */
+  /** Resolves when the jobs of all lcores have failed, and nothing is forwarded any more. */
   readonly ended = new Promise<void>((resolve) => (this.resolveEnded = resolve));
 
   constructor(private readonly session: Session) {
@@ -102,7 +102,7 @@ export class Forwarding {
     session.print('\nDone.');
   }
 
-  /** A job has failed: says so at once. At the start it is `start` that says it. */
+  /** Prints at once that a job has failed. During the start, `start` prints it. */
   private failed(lcoreId: number, error: VirtioPmdError): void {
     const { run } = this;
     if (!this.active || !run!.plan.lcores.some((lcore) => lcore.lcoreId === lcoreId)) return;
@@ -112,11 +112,11 @@ export class Forwarding {
     if (run!.failed.size === run!.plan.lcores.length) this.resolveEnded();
   }
 
-  /** What a mode of the user's has left lying about. */
+  /** Frees the mbufs that a user's mode has leaked. */
   private recoverMbufs(mode: string): void {
     const { session } = this;
     const { lcores } = session.eal;
-    if (lcores.workers.some((id) => lcores.state(id) === 'running')) return; // it may hold them still
+    if (lcores.workers.some((id) => lcores.state(id) === 'running')) return; // it may still hold them
     const ports = session.select('all').filter(({ port }) => port.configured);
     const queues = ports.map(({ port }) => port.spec()).flatMap(({ rx, tx }) => [...rx, ...tx]);
     const found = recoverMbufs(session.eal.mempool(session.mempool), queues);
@@ -153,7 +153,7 @@ export class Forwarding {
     return { ports: portStats, streams };
   }
 
-  /** `clear fwd stats all`: the lcores keep counting, we only forget what was. */
+  /** `clear fwd stats all`: the counters continue, only the baseline changes. */
   clear(): void {
     const { run } = this;
     if (!run) return;
@@ -162,7 +162,7 @@ export class Forwarding {
     if (run.result) run.result = clearedStats(run.result);
   }
 
-  /** A port's own statistics were cleared: count on from there. */
+  /** Resets a port's baseline, after its own statistics were cleared. */
   rebase(portId: number): void {
     const entry = this.session.ports.get(portId);
     if (entry && this.run?.portBase.has(portId)) this.run.portBase.set(portId, entry.port.stats());
@@ -172,14 +172,14 @@ export class Forwarding {
     this.control[VERBOSE] = level;
   }
 
-  /** Stops all lcores and waits for them. @throws VirtioPmdError: the failures that nobody has heard of yet. */
+  /** Stops all lcores and waits for them. @throws VirtioPmdError for failures that were not printed yet. */
   private halt(): void {
     const { lcores } = this.session.eal;
     const { plan, mode, failed } = this.run!;
     const ids = plan.lcores.map(({ lcoreId }) => lcoreId);
     for (const id of ids) lcores.stop(id);
     const errors: VirtioPmdError[] = [];
-    let isLate = false; // then the others have had their time too
+    let isLate = false; // after one time-out, the others have had their time too
     for (const id of ids) {
       try {
         lcores.wait(id, isLate ? 0 : STOP_TIMEOUT_MS);
@@ -210,7 +210,7 @@ export class Forwarding {
     this.awaitLcores(plan);
   }
 
-  /** Returns once every lcore forwards, its first packets sent: what comes after `start` finds packets moving. */
+  /** Waits until every lcore has sent its first packets and forwards: commands after `start` find packets in motion. */
   private awaitLcores(plan: ForwardingPlan): void {
     const { control } = this;
     const { lcores } = this.session.eal;

@@ -23,7 +23,7 @@ import { Testpmd } from './testpmd.js';
 import { usage } from './options/usage.js';
 import { parseMac } from '../../driver/wire/mac.js';
 
-/** A single lcore would leave none to forward: a second one shares its CPUs. */
+/** Adds an lcore on the same CPUs when there is only one, so that one can forward. */
 function withForwardingLcore(asked: LcoreMap | undefined): LcoreMap {
   const map = asked ?? new Map(processCpus().map((cpu) => [cpu, [cpu]]));
   if (map.size > 1) return map;
@@ -50,7 +50,7 @@ async function probe(eal: Eal, args: EalArguments, signal: AbortSignal, log: Por
   return ports;
 }
 
-/** Before memory is made for queues that no port has, in dpdk-testpmd's words. */
+/** Checks the number of queues before any memory is made, with dpdk-testpmd's error text. */
 function checkQueues(ports: readonly Port[], app: AppArguments): void {
   const check = (direction: 'rx' | 'tx', count: number, most: (port: Port) => number) => {
     const port = ports.find((candidate) => most(candidate) < count);
@@ -90,7 +90,7 @@ function makeSession(eal: Eal, ports: readonly Port[], args: EalArguments, app: 
   return new Session(eal, app, settings, mempool, args.maxSimdBitwidth, { print, complain }, log);
 }
 
-/** What can be checked only once ports and lcores are there. */
+/** Checks that need ports and lcores. */
 function checkForwarding(session: Session): void {
   const { app, eal, settings } = session;
   const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
@@ -122,7 +122,7 @@ async function readPeers({ settings }: Session, path: string, signal: AbortSigna
   }
 }
 
-/** dpdk-testpmd begins with every port promiscuous, and does not mind when a device cannot be. */
+/** As in dpdk-testpmd, every port starts promiscuous; it is no error when a device cannot. */
 function enablePromiscuous(session: Session): void {
   for (const { port } of session.select('all')) {
     if (!port.started) continue;
@@ -144,7 +144,7 @@ const aborted = (signal: AbortSignal) =>
 
 /**
  * Without -i: forwards until enter is pressed, or (with --stats-period) until a signal.
- * @throws VirtioPmdError ELCORE when nothing is forwarded, or no lcore is left that does.
+ * @throws VirtioPmdError ELCORE when nothing is forwarded, or all lcores have failed.
  */
 async function runUnattended(testpmd: Testpmd, signal: AbortSignal): Promise<void> {
   const { app } = testpmd.session;
@@ -162,7 +162,7 @@ async function untilDone({ session }: Testpmd, end: Promise<void>): Promise<void
   const { app } = session;
   if (app.statsPeriod > 0) {
     const timer = setInterval(() => {
-      // a new screen on a terminal, one report below the other elsewhere
+      // clears the screen on a terminal
       const clear = understandsEscapes() ? '\x1b[2J\x1b[1;1H' : '';
       const texts = session.forwardingPorts.map((id) => portStatsText(session.ports.get(id)!));
       print(`${clear}\nPort statistics ====================================${texts.join('\n')}`);
@@ -191,7 +191,7 @@ async function runInteractive(testpmd: Testpmd): Promise<void> {
 }
 
 async function run(eal: Eal, args: EalArguments, app: AppArguments, signal: AbortSignal): Promise<void> {
-  if (isUserMode(app.mode)) await loadMode(app.mode); // better now than at `start`
+  if (isUserMode(app.mode)) await loadMode(app.mode); // reports errors before `start`
   const log = logOf(args);
   const ports = await probe(eal, args, signal, log);
   const interactive = app.interactive || app.autoStart;

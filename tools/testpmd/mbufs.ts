@@ -1,11 +1,11 @@
-/** How many mbufs to make when --total-num-mbufs does not say. */
+/** The number of mbufs without --total-num-mbufs. */
 import { MAX_REGION_SIZE } from '../../native/region.js';
 import { mempoolStride } from '../../paths/mempool.js';
 
 /** Enough for ports that are attached later, with rings of usual sizes. */
 const MINIMUM = 16384;
 const SPARE_PORTS = 2;
-/** What a file of packet memory that is as large as can be keeps for rings. */
+/** Bytes for rings in packet memory of the maximum size. */
 const RINGS = 64 * 1024 * 1024;
 
 export interface MbufNeeds {
@@ -21,9 +21,9 @@ export interface MbufNeeds {
 }
 
 /**
- * Every ring full in both directions, a burst in flight per queue, and every lcore's cache (which holds twice its
- * size) full; dpdk-testpmd counts the same for 32 ports with rings of 2048, whatever number of queues they have. Never more
- * than packet memory holds: with rings that many and that large, not all of them can be full.
+ * Mbufs for full rings in both directions, a burst in flight per queue, and every lcore's cache full (which holds twice its
+ * size). dpdk-testpmd uses the same formula for 32 ports with rings of 2048, for any number of queues. At most as many as
+ * packet memory holds: with very many large rings, not all of them can be full.
  */
 export function mbufsNeeded(needs: MbufNeeds): number {
   const { queueSizes, queues, burst, lcores, cacheSize, headroom, dataRoom } = needs;

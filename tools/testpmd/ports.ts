@@ -11,13 +11,13 @@ import { formatLink } from '../common/link.js';
 
 type Which = number | 'all';
 
-/** How long `port attach` keeps the prompt, in milliseconds; after that it goes on beside the commands that follow. */
+/** How long `port attach` blocks the prompt, in milliseconds; then it continues in the background. */
 const ATTACH_PATIENCE_MS = 5000;
 
 export class Ports {
-  /** True while a port is started or stopped: link changes are no news then. */
+  /** True while a port is started or stopped: link changes are not reported then. */
   private operating = false;
-  /** Ends what `port attach` still waits for. */
+  /** Ends a wait of `port attach`. */
   private readonly leaving = new AbortController();
 
   constructor(
@@ -33,13 +33,13 @@ export class Ports {
     });
     port.on('removed', () => {
       session.print(`\nPort ${port.id}: device removal event`);
-      // afterwards: the port is in the middle of telling
+      // later: the port is in the middle of emitting the event
       if (session.app.hotPlug) setImmediate(() => this.remove(port));
     });
     port.on('reconnect', () => setImmediate(() => this.startAgain(port)));
   }
 
-  /** A port that its last back-end did not let start is started with the new one. */
+  /** Starts a port with its new back-end when the start with the previous one failed. */
   private startAgain(port: Port): void {
     const { session } = this;
     const entry = session.ports.get(port.id);
@@ -48,7 +48,7 @@ export class Ports {
     if (!this.start(port.id)) session.complain('Start ports failed');
   }
 
-  /** What the options ask for. --enable-rx-cksum and --enable-hw-vlan stand for several offloads: for those that there are. */
+  /** The Rx offloads of the options. --enable-rx-cksum and --enable-hw-vlan stand for those of several that the port has. */
   private firstRxOffloads(port: Port): number {
     const { rxOffloads, rxOffloadWishes } = this.session.app;
     const { rxOffloadCapa } = port.info();
@@ -57,7 +57,7 @@ export class Ports {
     return rxOffloads | (rxOffloadWishes & rxOffloadCapa);
   }
 
-  /** --hot-plug: the other ports go on forwarding without this one. */
+  /** --hot-plug: removes a port; the others continue to forward. */
   private remove(port: Port): void {
     const { session, forwarding } = this;
     if (session.quitting || session.ports.get(port.id)?.port !== port) return;
@@ -106,7 +106,7 @@ export class Ports {
     return session.attempt(() => port.start());
   }
 
-  /** The packet types that testpmd spreads by, where the device can; a refusal leaves what the driver chose. */
+  /** Sets testpmd's packet types for RSS, where the device supports them; after a refusal the driver's stay. */
   private spread(port: Port): void {
     if (port.lacks('rss') !== undefined || !port.rss.usesRss) return;
     const hf = this.session.app.rssHf & port.rss.rssInfo.flowTypes;
@@ -134,7 +134,7 @@ export class Ports {
     };
   }
 
-  /** With --no-lsc-interrupt or --tx-first dpdk-testpmd polls the links and says what it finds. */
+  /** Prints the links, as dpdk-testpmd does with --no-lsc-interrupt or --tx-first. */
   private checkLinks(): void {
     const { session } = this;
     const { app } = session;
@@ -183,7 +183,7 @@ export class Ports {
     session.print(`Port ${port.id} is closed`);
   }
 
-  /** A port that packets are being forwarded on must not be touched; says so. */
+  /** True, with a message, for a port in use by forwarding: it must not be changed. */
   private isInUse(portId: number): boolean {
     if (!this.forwarding.isForwarding(portId)) return false;
     this.session.complain(`Please remove port ${portId} from forwarding configuration.`);
@@ -204,8 +204,8 @@ export class Ports {
   }
 
   /**
-   * Resolves when the port is attached or has failed to; or when that takes long: then it goes on by itself.
-   * @param signal ends it
+   * Attaches a port. Resolves when that is done or has failed; when it takes long, earlier, and it continues.
+   * @param signal cancels it
    */
   async attach(devargs: string, signal: AbortSignal): Promise<void> {
     const { session } = this;
@@ -223,7 +223,7 @@ export class Ports {
     );
   }
 
-  /** A fault of ours, from where nobody waits for it any more. */
+  /** Throws an internal error from work in the background. */
   private fail(error: unknown): never {
     throw error;
   }

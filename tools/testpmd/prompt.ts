@@ -1,4 +1,4 @@
-/** Where commands come from: a terminal, a pipe, or a file. Commands run strictly one after the other. */
+/** Reads commands from a terminal, a pipe, or a file. Commands run strictly one after the other. */
 import { clearScreenDown, createInterface, cursorTo, moveCursor } from 'node:readline';
 import { VirtioPmdError } from '../../native/errors.js';
 import { complain, keepTyped } from '../common/eal-program.js';
@@ -10,10 +10,10 @@ import type { Testpmd } from './testpmd.js';
 
 const PROMPT = 'testpmd> ';
 
-/** Lines that wait for a command to end; a terminal's owner who has pasted more than that waits, too. */
+/** Most lines that wait for a command to end; when more are pasted, reading stops. */
 const MOST_WAITING = 64;
 
-/** Characters, as in the kernel's own line editor; readline takes time with the square of them. */
+/** Characters, the limit of the kernel's line editor; readline's time grows with the square of the length. */
 const LONGEST_TYPED = 4096;
 
 const leftOut = (most: number) => complain(`testpmd: a line of more than ${most} characters is left out`);
@@ -38,14 +38,14 @@ export async function prompt(testpmd: Testpmd): Promise<void> {
   } catch (error) {
     const { code, syscall, message } = error as NodeJS.ErrnoException;
     if (syscall === undefined) throw error;
-    // EIO: the terminal is gone, and SIGHUP is on its way
+    // EIO: the terminal is gone, and SIGHUP will follow
     if (code !== 'EIO') throw new VirtioPmdError('ESYSTEM', `cannot read commands from stdin: ${message}`);
   } finally {
     process.stdin.destroy();
   }
 }
 
-/** From a pipe, a file, or a terminal that takes no escape codes: nothing is edited. */
+/** Reads from a pipe, a file, or a terminal without escape codes, without line editing. */
 async function readLines(testpmd: Testpmd): Promise<void> {
   const { session, interrupted } = testpmd;
   const ask = () => void process.stdout.write(PROMPT);
@@ -61,7 +61,7 @@ async function readLines(testpmd: Testpmd): Promise<void> {
   }
 }
 
-/** The words that may stand next; port ids are those that are there now. */
+/** The words that may come next, with the current port ids. */
 function complete({ session }: Testpmd, line: string): [string[], string] {
   const ids = session.portIds.map(String);
   const words = grammar.complete(line, ({ name, type }) => {
@@ -81,11 +81,11 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
     prompt: PROMPT,
     completer: (line: string) => complete(testpmd, line),
   });
-  // readline takes a TAB for text when more was read along with it: two TABs at once, or a slow terminal
+  // readline treats a TAB as text when it was read together with other characters: two TABs, or a slow terminal
   Object.defineProperty(lines, 'isCompletionEnabled', { get: () => true, set: () => {} });
   const waiting: string[] = [];
   let busy = false;
-  // what was typed ahead stays
+  // keeps text that was typed ahead
   const ask = () => lines.prompt(true);
   // prevRows: readline goes up by as many before it draws
   const forget = () => void Object.assign(lines, { line: '', cursor: 0, prevRows: 0 });
@@ -101,7 +101,7 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
   };
   keepTyped({ hide, show });
   const resumed = () => {
-    // the shell has had the terminal, and libuv sets only a mode that it believes to be another
+    // the shell may have changed the terminal's mode, and libuv does not set a mode that it believes to be set
     stdin.setRawMode(false);
     stdin.setRawMode(true);
     show();
@@ -122,7 +122,7 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
         else lines.resume();
       };
       const step = () => drain().catch(reject);
-      // in the middle of a line that is left out
+      // in the middle of a line that is dropped
       let skipping = false;
       const skip = () => {
         hide();
@@ -149,7 +149,7 @@ async function readTerminal(testpmd: Testpmd): Promise<void> {
         void step();
       });
       lines.on('error', reject);
-      // ^C in raw mode, of which nobody else hears: it takes back a half-typed line, and while a command runs it ends the program
+      // ^C in raw mode is no signal: it clears a partly typed line, and while a command runs it ends the program
       lines.on('SIGINT', () => {
         if (busy) return void process.kill(process.pid, 'SIGINT');
         stdout.write('\n');

@@ -1,4 +1,4 @@
-/** One running testpmd: its ports, its settings, and where its text goes. */
+/** One running testpmd: its ports, its settings, and its output. */
 import { isVirtioPmdError } from '../../native/errors.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import type { Eal } from '../../driver/eal/eal.js';
@@ -10,33 +10,33 @@ import { planForwarding, type ForwardingPlan } from './topology.js';
 import { shapeOf } from './engines/modes.js';
 import { defaultPeer } from '../common/values.js';
 
-/** Where text goes. dpdk-testpmd writes answers to stdout and complaints to stderr, and scripts may read only one. */
+/** Output. dpdk-testpmd writes answers to stdout and errors to stderr, and scripts may read only one. */
 export interface Console {
   print(text: string): void;
   complain(text: string): void;
 }
 
-/** A port and what testpmd remembers of it. */
+/** A port and testpmd's state for it. */
 export interface PortEntry {
   readonly port: Port;
   /** Queue numbers or sizes changed since it was configured. */
   reconfigure: boolean;
-  /** Its last start failed, and nobody has stopped it since. */
+  /** Its last start failed, and it was not stopped since. */
   startFailed: boolean;
   /** MTU set on the prompt, kept through reconfiguration. */
   mtu: number | undefined;
-  /** Offloads that it is configured with from its next start on. */
+  /** Offloads for its configuration from the next start on. */
   rxOffloads: number;
   txOffloads: number;
-  /** `tso set`: bytes of TCP payload in a segment; 0: TCP packets are not cut. */
+  /** `tso set`: bytes of TCP payload in a segment; 0: no segmentation. */
   tsoSegsz: number;
-  /** `tx_vlan set`: the tag that packets get which testpmd makes or rewrites. */
+  /** `tx_vlan set`: the VLAN tag for packets that testpmd generates or changes. */
   txVlan: number | undefined;
   /** `csum mac-swap`: the csum mode writes MAC addresses. */
   macSwap: boolean;
   /** `csum parse-tunnel`. */
   parseTunnel: boolean;
-  /** Statistics when they were shown last, for rates, and when that was (ms). */
+  /** Statistics at the last display, for rates, and its time in ms. */
   shown: { readonly stats: PortStats; readonly at: number } | undefined;
 }
 
@@ -57,7 +57,7 @@ export function newEntry(port: Port, rxOffloads: number, txOffloads: number): Po
 }
 
 export class Session {
-  /** By port id. */
+  /** Ports by id. */
   readonly ports = new Map<number, PortEntry>();
   quitting = false;
 
@@ -80,7 +80,7 @@ export class Session {
     this.console.complain(text);
   }
 
-  /** Runs `action`; says the sentence of an error of ours. @returns whether it went well. */
+  /** Runs `action`, and prints the message of a VirtioPmdError. @returns whether it succeeded. */
   attempt(action: () => void): boolean {
     try {
       action();
@@ -97,7 +97,7 @@ export class Session {
     return [...this.ports.keys()].sort((a, b) => a - b);
   }
 
-  /** The ports that a command means; says so when there is no such port. */
+  /** The ports of a command. Prints an error when there is no such port. */
   select(which: number | 'all'): PortEntry[] {
     if (which === 'all') return this.portIds.map((id) => this.ports.get(id)!);
     const entry = this.ports.get(which);
@@ -106,7 +106,7 @@ export class Session {
     return [];
   }
 
-  /** Lcores that may forward: all but the main one, or those chosen. */
+  /** Lcores that may forward: all but the main one, or the selected ones. */
   get coreCandidates(): readonly number[] {
     return this.settings.coreList ?? this.eal.lcores.workers;
   }
@@ -123,7 +123,7 @@ export class Session {
     return this.portCandidates.slice(0, this.settings.portCount);
   }
 
-  /** How packets would go if forwarding started now. */
+  /** The forwarding plan for a start now. */
   plan(): ForwardingPlan {
     const { settings } = this;
     return planForwarding({

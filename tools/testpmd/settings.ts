@@ -1,4 +1,4 @@
-/** What the prompt can change and `start` uses. */
+/** Settings that commands change and `start` uses. */
 import type { AppArguments } from './options/app-options.js';
 import type { PacketPlan } from './engines/txonly.js';
 import type { Mode } from './engines/modes.js';
@@ -12,7 +12,7 @@ export interface Settings {
   burst: number;
   topology: Topology;
   flushRx: boolean;
-  /** Ports to forward between, in order; undefined: all there are. */
+  /** Ports to forward between, in order; undefined: all ports. */
   portList: readonly number[] | undefined;
   /** How many of those; undefined: all. */
   portCount: number | undefined;
@@ -20,7 +20,7 @@ export interface Settings {
   coreList: readonly number[] | undefined;
   coreCount: number;
   packets: PacketPlan;
-  /** Peer MAC addresses that were set, by port. */
+  /** Configured peer MAC addresses, by port. */
   readonly ethPeers: Map<number, string>;
   rxQueues: number;
   txQueues: number;

@@ -1,4 +1,4 @@
-/** The program's parts, as commands see them. */
+/** The parts of the program, for commands. */
 import { Forwarding } from './forwarding.js';
 import { Ports } from './ports.js';
 import type { Session } from './session.js';
@@ -7,7 +7,7 @@ export class Testpmd {
   readonly forwarding: Forwarding;
   readonly ports: Ports;
 
-  /** @param interrupted aborts when the user wants to leave. */
+  /** @param interrupted aborted when the user ends the program. */
   constructor(
     readonly session: Session,
     readonly interrupted: AbortSignal,

@@ -1,12 +1,12 @@
 /**
- * Which packets go where: ports, queues and lcores to streams. A stream is one Rx queue whose packets one lcore sends
- * to one Tx queue. Every queue belongs to at most one stream, so queues need no locks.
+ * Makes streams from ports, queues and lcores. In a stream one lcore sends the packets of one Rx queue to one Tx queue.
+ * Every queue belongs to at most one stream, so queues need no locks.
  */
 
 export type Topology = 'paired' | 'chained' | 'loop';
 export const topologies: readonly Topology[] = ['paired', 'chained', 'loop'];
 
-/** What limits the number of streams per port, and whether packets go back where they came from. */
+/** Determines the number of streams per port, and whether packets go back to their input port. */
 export type StreamShape = 'forward' | 'receive' | 'transmit' | 'reply';
 
 export interface Stream {
@@ -74,7 +74,7 @@ function streamsOf(request: TopologyRequest): Stream[] {
   return streams;
 }
 
-/** Deals the streams out to the lcores in order; when they do not divide evenly, the last lcores take one more. */
+/** Assigns the streams to the lcores in order; when they do not divide evenly, the last lcores get one more. */
 export function planForwarding(request: TopologyRequest): ForwardingPlan {
   const { ports, topology, shape } = request;
   const streams = streamsOf(request);

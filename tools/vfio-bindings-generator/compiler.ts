@@ -1,4 +1,4 @@
-/** Runs the C compiler, and what it makes. */
+/** Runs the C compiler and the compiled program. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,11 +7,11 @@ import { VirtioPmdError } from '../../native/errors.js';
 
 export interface Compiler {
   readonly command: string;
-  /** Folders in which headers are looked for before those of the system. */
+  /** Include directories that are searched before those of the system. */
   readonly includes: readonly string[];
 }
 
-/** No compiler needs so long, however busy the machine. */
+/** Time limit of the compiler, long enough for a busy machine. */
 const TIMEOUT_MS = 300_000;
 
 interface Outcome {
@@ -20,7 +20,7 @@ interface Outcome {
   readonly stderr: string;
 }
 
-/** @throws VirtioPmdError ESYSTEM, the sentence within what `absent` makes of it when there is no such command */
+/** Runs a command. @throws VirtioPmdError ESYSTEM. @param absent makes the message when the command does not exist */
 function run(command: string, args: readonly string[], input = '', absent = (why: string) => why): Outcome {
   const { status, signal, stdout, stderr, error } = spawnSync(command, args, {
     input,
@@ -28,14 +28,14 @@ function run(command: string, args: readonly string[], input = '', absent = (why
     maxBuffer: 1 << 26,
     timeout: TIMEOUT_MS,
     killSignal: 'SIGKILL',
-    env: { ...process.env, LC_ALL: 'C' }, // complaints in English, with plain quotes
+    env: { ...process.env, LC_ALL: 'C' }, // error messages in English, with plain quotes
   });
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (signal !== null) {
     const why = code === 'ETIMEDOUT' ? `: it did not end within ${TIMEOUT_MS / 1000} s` : '';
     throw new VirtioPmdError('ESYSTEM', `${command} was ended by ${signal}${why}`);
   }
-  // EPIPE: it ended before it had read everything, and has said why
+  // EPIPE: it ended before it had read all input, and has printed why
   if (error !== undefined && code !== 'EPIPE') {
     throw new VirtioPmdError('ESYSTEM', absent(`${command} cannot be run [${code ?? error.message}]`));
   }
@@ -50,12 +50,12 @@ function compile({ command, includes }: Compiler, args: readonly string[], sourc
   });
 }
 
-/** @returns what the preprocessor makes of the header, its macros included, or its complaint. */
+/** Runs the preprocessor. @returns its output for the header, including macros, or its error message. */
 export function preprocess(compiler: Compiler, header: string): Outcome {
   return compile(compiler, ['-E', '-dD'], `#include <${header}>\n`);
 }
 
-/** Compiles a program and runs it. @returns what it prints, or the compiler's complaint. */
+/** Compiles a program and runs it. @returns its output, or the compiler's error message. */
 export function ask(compiler: Compiler, source: string): Outcome {
   const scratch = mkdtempSync(join(tmpdir(), 'vpmd-bindings-'));
   try {

@@ -1,16 +1,16 @@
-/** What a configuration asks for: JSON, checked to the last word. README.md describes it. */
+/** Parses a configuration: JSON, which is checked completely. README.md describes it. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
 import { FIELDS_MODULE } from './fields-module.js';
 import { expressionProblem, isFieldName, isPattern, nameProblem } from './names.js';
 
-/** Every macro of the header whose name the pattern matches, or one constant: a name, or any expression under a name of its own. */
+/** All macros of the header whose names match a pattern, or one constant: a name and an expression for its value. */
 export type ConstantWish = { readonly pattern: string } | { readonly name: string; readonly expression: string };
 
 export interface FieldWish {
-  /** As C would write it behind the name of the struct: `flags`, `csum.start`. */
+  /** As in C after the name of the struct: `flags`, `csum.start`. */
   readonly path: string;
-  /** Written `areas[]`: an array, of which element 0 is looked at; flexible array members have no size to ask for. */
+  /** Written `areas[]`: an array. The probe examines element 0, because flexible array members have no size. */
   readonly array: boolean;
 }
 
@@ -27,12 +27,12 @@ export interface HeaderWish {
   /** Name of the TypeScript file: linux/virtio_net.h gives virtio-net.ts. */
   readonly module: string;
   readonly constants: readonly ConstantWish[];
-  /** Patterns of macros that no pattern means. */
+  /** Patterns of macros to exclude. */
   readonly without: readonly string[];
   readonly structs: readonly StructWish[];
 }
 
-/** Of one text, in characters. */
+/** Most characters of one text. */
 const LONGEST_TEXT = 2000;
 
 const wrong = (where: string, what: string) => new VirtioPmdError('EOPTION', `${where}: ${what}`);
@@ -47,7 +47,7 @@ function record(value: unknown, where: string, keys?: readonly string[]): Record
 }
 
 function text(value: unknown, where: string): string {
-  // line breaks as JavaScript has them, and what else moves a cursor
+  // refuses the line breaks of JavaScript and other control characters
   if (typeof value === 'string' && value !== '' && !/[\0-\x1f\x7f-\x9f\u2028\u2029]/.test(value)) {
     if (value.length <= LONGEST_TEXT) return value;
     throw wrong(where, `at most ${LONGEST_TEXT} characters are expected, found ${value.length}`);
@@ -124,7 +124,7 @@ function header(value: unknown, where: string): HeaderWish {
 
 /**
  * Reads a configuration.
- * @param file its name, for the sentences
+ * @param file its name, for error messages
  * @throws VirtioPmdError EOPTION
  */
 export function parseConfig(json: string, file: string): readonly HeaderWish[] {

@@ -1,13 +1,13 @@
-/** The text of a module, laid out as Prettier would. */
+/** Makes the text of a module, in Prettier's format. */
 import type { FieldWish, HeaderWish, StructWish } from './config.js';
 import type { Constant } from './macros.js';
 import { commentText } from './names.js';
 import type { Answer, FieldAnswer } from './probe.js';
 
-/** A call that makes a field, as in fields.ts, or an inner struct's fields. */
+/** A call that makes a field (see fields.ts), or the fields of an inner struct. */
 type Node = string | Map<string, Node>;
 
-/** A number as TypeScript: hexadecimal where the header computes or says so, a bigint where a number would not be exact. */
+/** A number as TypeScript: hexadecimal where the header has that or an expression, a bigint where a number is not exact. */
 export function literal(value: bigint, body: string): string {
   if (value < 0n) return `-${literal(-value, body)}`;
   const hexadecimal = /0x|<<|[|~]|\b_IO/i.test(body);
@@ -15,7 +15,7 @@ export function literal(value: bigint, body: string): string {
   return (hexadecimal ? `0x${value.toString(16)}` : value.toString()) + suffix;
 }
 
-/** What a macro stands for, where that says more than its value. */
+/** A comment with the body of a macro, where that says more than the value. */
 function remark(body: string): string {
   const words = body.replace(/\b(0x[\da-f]+|\d+)[ul]*\b/gi, '');
   return /[A-Za-z_']/.test(words) && !body.includes('*/') ? `/** ${body} */\n` : '';
@@ -25,7 +25,7 @@ function emitConstant({ name, body = '' }: Constant, value: bigint): string {
   return `${remark(body)}export const ${name} = ${literal(value, body)};\n`;
 }
 
-/** The call that makes a field. @param used gets the functions that it takes */
+/** The call that makes a field. @param used gets the functions that it uses */
 function maker({ array }: FieldWish, { offset, size, kind }: FieldAnswer, used: Set<string>): string {
   const call = (name: string, ...args: readonly (string | number)[]) => {
     used.add(name);
@@ -60,7 +60,7 @@ function emitStruct(struct: StructWish, size: number, answers: readonly FieldAns
     for (const name of names) {
       const inner = at.get(name) ?? new Map<string, Node>();
       at.set(name, inner);
-      at = inner as Map<string, Node>; // no field is listed beside its parts: config.ts
+      at = inner as Map<string, Node>; // config.ts refuses a field together with its parts
     }
     at.set(last, maker(field, answers[i]!, used));
   }

@@ -1,13 +1,13 @@
-/** The module that every generated one imports: a copy of fields.ts, as TypeScript. */
+/** The module that every generated module imports: a copy of fields.ts. */
 import { readFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../native/errors.js';
 
 export const FIELDS_MODULE = 'fields.ts';
 
-/** Beside this file; from dist, where there is only what was compiled, in the folder that it was compiled from. */
+/** Places of fields.ts: beside this file; from dist, which has only compiled files, in the source folder. */
 const places = ['./fields.ts', '../../../tools/vfio-bindings-generator/fields.ts'];
 
-/** @throws VirtioPmdError ESYSTEM when the package lacks it */
+/** @throws VirtioPmdError ESYSTEM when the package does not contain it */
 export function fieldsModule(): string {
   for (const place of places) {
     let text: string;
@@ -16,7 +16,7 @@ export function fieldsModule(): string {
     } catch {
       continue;
     }
-    return text.replace('\n */', '\n * Written by vfio-bindings-generator; do not edit.\n */'); // its first comment
+    return text.replace('\n */', '\n * Written by vfio-bindings-generator; do not edit.\n */'); // in its first comment
   }
   const [, built] = places;
   throw new VirtioPmdError(

@@ -1,4 +1,4 @@
-/** From a configuration to TypeScript: one module for each header, and one that all of them use. */
+/** Generates TypeScript from a configuration: one module for each header, and one that all of them import. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { ask, preprocess, type Compiler } from './compiler.js';
 import type { HeaderWish } from './config.js';
@@ -7,7 +7,7 @@ import { FIELDS_MODULE, fieldsModule } from './fields-module.js';
 import { macrosOf, selectConstants } from './macros.js';
 import { explain, parseAnswer, program, questions } from './probe.js';
 
-/** Names of files, and what belongs in them. */
+/** Contents of files by name. */
 export type Files = ReadonlyMap<string, string>;
 
 const refuse = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
@@ -26,7 +26,7 @@ function generateModule(wish: HeaderWish, compiler: Compiler): string {
   throw refuse(`<${wish.header}>: ${pointer.subject} is a pointer, not an array: write it without []`);
 }
 
-/** @throws VirtioPmdError EOPTION when a header lacks something; ESYSTEM when there is no compiler, or part of the package is missing */
+/** @throws VirtioPmdError EOPTION when a header lacks something; ESYSTEM without a compiler or part of the package */
 export function generate(wishes: readonly HeaderWish[], compiler: Compiler): Files {
   const files = new Map<string, string>();
   for (const wish of wishes) files.set(wish.module, generateModule(wish, compiler));

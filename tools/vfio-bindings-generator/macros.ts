@@ -1,4 +1,4 @@
-/** Which constants of a header are meant: its macros, in their order, as the preprocessor tells them. */
+/** Selects the constants of a header from its macros, in the order of the preprocessor's output. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { didYouMean } from '../../native/nearest.js';
 import type { HeaderWish } from './config.js';
@@ -6,21 +6,21 @@ import { matches, nameProblem } from './names.js';
 
 export interface Macro {
   readonly name: string;
-  /** What it stands for, as the header has it. */
+  /** Its replacement text in the header. */
   readonly body: string;
 }
 
 export interface Constant {
   readonly name: string;
-  /** What the compiler is asked for. */
+  /** The expression that the compiler evaluates. */
   readonly expression: string;
-  /** The macro's body, unless it is no macro of the header itself. */
+  /** The macro's body; undefined when it is not a macro of the header itself. */
   readonly body: string | undefined;
 }
 
 /**
- * The macros that `header` itself defines, without those that take arguments or stand for nothing.
- * @param text what `cc -E -dD` writes: lines `# 1 "FILE"` say where the lines behind them come from
+ * The macros that `header` itself defines, without those with arguments or an empty body.
+ * @param text output of `cc -E -dD`: lines `# 1 "FILE"` give the origin of the lines after them
  */
 export function macrosOf(text: string, header: string): readonly Macro[] {
   const found = new Map<string, Macro>();
@@ -37,7 +37,7 @@ export function macrosOf(text: string, header: string): readonly Macro[] {
   return [...found.values()];
 }
 
-/** The constants that a configuration means, each once. @throws VirtioPmdError EOPTION when a pattern means none */
+/** The constants that a configuration selects, each once. @throws VirtioPmdError EOPTION when a pattern matches none */
 export function selectConstants(wish: HeaderWish, macros: readonly Macro[]): readonly Constant[] {
   const selected = new Map<string, Constant>();
   const add = (constant: Constant) => {

@@ -10,7 +10,7 @@ import { generate } from './generate.js';
 import { parseOptions, type GeneratorOptions } from './options.js';
 import { difference, touching, writeFiles } from './output.js';
 
-/** Bytes of a configuration: what has no end (/dev/zero) is not read to it. */
+/** Most bytes of a configuration: endless files such as /dev/zero must not be read for ever. */
 const LONGEST_CONFIG = 4 << 20;
 
 function readConfig(path: string): string {
@@ -49,4 +49,4 @@ function main(): number {
 }
 
 const ending = new Ending('shell');
-await runMain(() => ending.during(main)); // its scratch folder goes, too
+await runMain(() => ending.during(main)); // `during`: its temporary folder is removed after a signal, too

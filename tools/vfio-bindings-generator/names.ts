@@ -1,7 +1,7 @@
-/** What may become a name in TypeScript and in the C program, and which names a pattern means. */
+/** Checks of names for TypeScript and for the C program, and matching of patterns. */
 import * as fields from './fields.js';
 
-/** Words that no constant of a module can be called, and names that objects have already. */
+/** Words that cannot be the name of a module's constant, and inherited names of objects. */
 const reserved = new Set(
   (
     'arguments await break case catch class const constructor continue debugger default delete do else enum eval export ' +
@@ -11,19 +11,19 @@ const reserved = new Set(
   ).split(' '),
 );
 
-/** As a field, every word is good but these, which objects have already. */
+/** Names that a field cannot have, because objects have them already. */
 const inherited = new Set(['__proto__', 'constructor', 'prototype', 'sizeof']);
 
-/** Modules import them. */
+/** The functions of fields.ts, which modules import. */
 export const FIELD_FUNCTIONS: readonly string[] = Object.keys(fields);
 
 const LONGEST = 128;
 
-/** A name in C. Those of the C program that asks (probe.ts) begin with vbg_. */
+/** Whether a word is a valid name in C. Names that begin with vbg_ are reserved for the C program of probe.ts. */
 const isIdentifier = (word: string): boolean =>
   /^[A-Za-z_]\w*$/.test(word) && word.length <= LONGEST && !/^vbg_/i.test(word);
 
-/** Why `name` cannot be that of a constant or of a struct's object, or undefined. */
+/** Why `name` cannot be the name of a constant or of a struct's object; undefined when it can. */
 export function nameProblem(name: string): string | undefined {
   if (!isIdentifier(name)) return 'it is no name';
   if (reserved.has(name)) return 'TypeScript has that word for itself';
@@ -35,12 +35,12 @@ export const isFieldName = (word: string): boolean => isIdentifier(word) && !inh
 export const isPattern = (word: string): boolean => /^[\w*]+$/.test(word) && word.length <= LONGEST;
 
 /**
- * Whether `pattern`, in which * means anything, means `name`. At most as many steps as one length times the other, which no
- * regular expression with several stars promises.
+ * Whether `pattern`, in which * stands for any text, matches `name`. The number of steps is at most the product of the
+ * lengths, which a regular expression with several stars does not guarantee.
  */
 export function matches(pattern: string, name: string): boolean {
   let p = 0;
-  let star = -1; // the last one so far, and how far what it stands for goes
+  let star = -1; // position of the last star, and the end of the text that it matches
   let end = 0;
   for (let n = 0; n < name.length;) {
     if (pattern[p] === '*') {
@@ -59,8 +59,8 @@ export function matches(pattern: string, name: string): boolean {
 }
 
 /**
- * Why `expression` is no constant expression that may go into the C program, or undefined: without braces, semicolons, quotes and
- * directives it cannot be anything but an expression, and it ends where it should.
+ * Why `expression` must not go into the C program; undefined when it may. Without braces, semicolons, quotes and directives
+ * it can only be an expression, and cannot end early.
  */
 export function expressionProblem(expression: string): string | undefined {
   const stray = /[^\w\s()[\]+\-*/%<>=!&|^~?:,.]/.exec(expression)?.[0];
@@ -75,5 +75,5 @@ export function expressionProblem(expression: string): string | undefined {
   return depth === 0 ? undefined : 'its brackets do not match';
 }
 
-/** Text for the inside of a comment: it does not end it. */
+/** Escapes text for a comment, so that it does not end the comment. */
 export const commentText = (text: string): string => text.replaceAll('*/', '*\\/');

@@ -28,7 +28,7 @@ Made for linux/vfio.h, whence its name; it takes any header that the C compiler 
 
 const spec = table(['check', 'help', 'version'], ['config', 'out', 'cc'], ['I'], { h: 'help', v: 'version' });
 
-/** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION */
+/** @returns options, or a text that is all there is to print. @throws VirtioPmdError EOPTION */
 export function parseOptions(argv: readonly string[], environment: NodeJS.ProcessEnv): GeneratorOptions | string {
   const values = parseArgs('vfio-bindings-generator', spec, argv);
   if (has(values, 'help')) return usage;

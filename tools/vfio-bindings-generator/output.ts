@@ -1,10 +1,10 @@
-/** The generated files on disk: written, or compared with what is there. */
+/** Writes the generated files, or compares them with those on disk. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Files } from './generate.js';
 
-/** Does what touches files. @throws VirtioPmdError ESYSTEM with `what` went wrong */
+/** Runs `work`, which accesses files. @throws VirtioPmdError ESYSTEM; the message begins with `what` */
 export function touching<T>(what: string, work: () => T): T {
   try {
     return work();
@@ -13,7 +13,7 @@ export function touching<T>(what: string, work: () => T): T {
   }
 }
 
-/** Makes `directory` if need be. @throws VirtioPmdError ESYSTEM */
+/** Writes the files, and makes `directory` if necessary. @throws VirtioPmdError ESYSTEM */
 export function writeFiles(directory: string, files: Files): void {
   touching(`--out ${directory} cannot be written`, () => {
     mkdirSync(directory, { recursive: true });
@@ -24,7 +24,7 @@ export function writeFiles(directory: string, files: Files): void {
 const quoted = (line: string | undefined) => (line === undefined ? 'nothing' : `'${line}'`);
 
 /**
- * The first difference between what is in `directory` and what belongs there, and what to do; undefined when there is none.
+ * The first difference between `directory` and the generated files, and what to do; undefined when there is none.
  * @throws VirtioPmdError ESYSTEM
  */
 export function difference(directory: string, files: Files): string | undefined {

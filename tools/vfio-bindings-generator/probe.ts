@@ -1,23 +1,23 @@
 /**
- * The C program that asks the compiler: tables of constants, sizes and fields, which it prints as JSON. Nothing is
- * parsed but the answer. Each question is a line of its own, with a name (#line) by which the compiler complains of it.
+ * The C program that finds the values: tables of constants, sizes and fields, which it prints as JSON. Only this output is
+ * parsed. Each question is on a separate line, with a name (#line) that appears in the compiler's error messages.
  */
 import type { StructWish } from './config.js';
 import type { Constant } from './macros.js';
 
-/** What can be asked: `text` is the question in C, `subject` what a sentence calls it. */
+/** A question: `text` in C, and `subject` for error messages. */
 export interface Question {
   readonly table: 'constants' | 'sizes' | 'fields';
   readonly subject: string;
   readonly text: string;
 }
 
-/** u8 ... s64, be16 ...: a number; u8[] ...: an array of them; pointer: one asked for as an array; bytes: anything else. */
+/** u8 ... s64, be16 ...: a number; u8[] ...: an array of them; pointer: one requested as an array; bytes: anything else. */
 export type Kind = string;
 
 export interface FieldAnswer {
   readonly offset: number;
-  /** Of the field; of an array's element where the array was asked for as one. */
+  /** Bytes of the field; of an element where the field was requested as an array. */
   readonly size: number;
   readonly kind: Kind;
 }
@@ -50,8 +50,9 @@ export function questions(constants: readonly Constant[], structs: readonly Stru
   ];
 }
 
-// Big-endian types become structs, which the compiler can tell from other numbers of their width; headers that compute
-// with them come first. The address of an array of unknown length fits that of any array, even one of a struct's end.
+// Big-endian types become structs, so that the compiler can distinguish them from other numbers of the same width; headers
+// that compute with them come first. A pointer to an array of unknown length is compatible with one to any array, even a
+// flexible array member.
 const prelude = `
 #include <stddef.h>
 #include <stdio.h>
@@ -104,13 +105,13 @@ int main(void) {
 }
 `;
 
-/** The program that asks all `questions` about `header`. */
+/** The program with all questions about `header`. */
 export function program(header: string, asked: readonly Question[]): string {
   const rows = (table: Question['table'], type: string) => {
     const lines = asked.map((question, i) =>
       question.table === table ? `#line 1 "vbg-question-${i}"\n${question.text},\n` : '',
     );
-    // the last row, which is not printed, keeps the table from being empty
+    // the last row is not printed: it avoids an empty table
     return `static const ${type} vbg_${table}[] = {\n${lines.join('')}#line 1 "vbg-end"\n{ 0 }\n};\n`;
   };
   return [
@@ -127,7 +128,7 @@ export function parseAnswer(json: string): Answer {
   return { ...answer, constants: answer.constants.map(BigInt) };
 }
 
-/** What the compiler complained of, as a sentence. */
+/** The compiler's error as a sentence. */
 export function explain(complaint: string, header: string, asked: readonly Question[]): string {
   const why = /(?:^|\s)(?:fatal )?error: (.*)$/m.exec(complaint)?.[1] ?? complaint.trim().split('\n')[0]!;
   const number = /vbg-question-(\d+)/.exec(complaint)?.[1];

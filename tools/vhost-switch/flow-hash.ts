@@ -1,4 +1,4 @@
-/** Which of a guest's Rx queues a packet goes to: all packets of one flow to the same, so that they stay in order. */
+/** Selects a guest's Rx queue for a packet: all packets of a flow get the same one, so that they stay in order. */
 import { ETHER_HDR_LEN } from '../../paths/layout.js';
 import {
   ETHER_TYPE_IPV4,
@@ -8,7 +8,7 @@ import {
   IPPROTO_UDP,
 } from '../../paths/packet-headers.js';
 
-/** Where the EtherType is, in a frame without a tag. */
+/** Offset of the EtherType in a frame without a tag. */
 const TYPE_OFFSET = 12;
 const IPV4_FRAGMENT = 0x3fff; // offset, and "more fragments"
 
@@ -21,9 +21,9 @@ function mix(hash: number, u8: Uint8Array, at: number, bytes: number): number {
 }
 
 /**
- * A hash of addresses and, for TCP and UDP, ports; of MAC addresses where there is no IP, and of IP addresses alone for
- * fragments. One VLAN tag may come before.
- * @param at first byte of the frame. @param length bytes of it that lie there; what is cut off is not looked at.
+ * A hash of addresses and, for TCP and UDP, ports; of MAC addresses for other protocols than IP, and of IP addresses alone
+ * for fragments. There may be one VLAN tag.
+ * @param at offset of the frame. @param length bytes of the frame in this segment; the others are ignored.
  * @returns a number from 0 to 2^32 - 1.
  */
 export function flowHash(u8: Uint8Array, at: number, length: number): number {

@@ -1,7 +1,7 @@
 /**
- * A bridge's forwarding database: which port a MAC address was last seen on. 8192 entries at most, forgotten after 300 seconds of
- * silence (IEEE 802.1D's ageing time). Eight-way sets in typed arrays: no allocation, and a flood of addresses only pushes out
- * its neighbours.
+ * A bridge's forwarding database: the port on which a MAC address was last seen. It has at most 8192 entries, which expire
+ * after 300 seconds (IEEE 802.1D's ageing time). Eight-way sets in typed arrays need no allocation, and a flood of addresses
+ * only replaces entries of the same set.
  */
 const WAYS = 8;
 const SETS = 1024;
@@ -20,8 +20,8 @@ export class ForwardingTable {
   }
 
   /**
-   * Notes that `high:low` (16 and 32 bits of the address) sent from `port` at second `now`. Group addresses are never a source.
-   * A full set gives up its oldest entry.
+   * Records that `high:low` (16 and 32 bits of the address) sent from `port` at second `now`. Group addresses are ignored. In
+   * a full set the oldest entry is replaced.
    */
   learn(high: number, low: number, port: number, now: number): void {
     if (high & 0x0100) return;
@@ -55,7 +55,7 @@ export class ForwardingTable {
     return -1;
   }
 
-  /** Forgets everything about a port: its guest has gone. */
+  /** Removes all entries of a port, when its guest is gone. */
   forget(port: number): void {
     for (let i = 0; i < TABLE_SIZE; i++) if (this.port[i] === port) this.high[i] = 0;
   }

@@ -14,9 +14,9 @@ import { parseOptions, type SwitchOptions } from './options.js';
 import { statsScreen } from './stats-screen.js';
 import { Switch } from './switch.js';
 
-/** Turns of the switch between two visits of Node's event loop, which delivers signals. */
+/** Turns of the switch between two turns of Node's event loop, which delivers signals. */
 const TURNS = 256;
-/** Without traffic for this many rounds, the loop sleeps a little between them. */
+/** After so many rounds without traffic, the loop sleeps a little between them. */
 const IDLE_ROUNDS = 64;
 const HEADROOM = 128;
 const DATA_ROOM = 2048;
@@ -42,7 +42,7 @@ function run(options: SwitchOptions, ending: Ending): void {
     0,
   );
   const fabric = new Switch(pool, options.socketFiles.length === 1);
-  // guests that come and go can cause these without end
+  // guests that connect and disconnect can cause any number of these lines
   const { log: say } = new LogLimit<'info'>((_level, line) => print(line), 'info');
   const callbacks: VhostCallbacks = {
     newDevice: (device) => {
@@ -98,7 +98,7 @@ function run(options: SwitchOptions, ending: Ending): void {
   round();
 }
 
-/** Nobody may read it: the switch goes on, and its memory stays as it is. */
+/** If no one reads the output, the switch continues and its memory does not grow. */
 const output = new Output(process.stdout);
 const print = output.line;
 

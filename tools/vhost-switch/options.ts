@@ -13,7 +13,7 @@ export interface SwitchOptions {
   /** CPU to run on, or undefined for any. */
   readonly cpu: number | undefined;
   readonly mbufs: number;
-  /** Guest memory in files of any file system. */
+  /** Accept guest memory in files of any file system. */
   readonly anyMemoryFile: boolean;
   readonly verbose: boolean;
 }
@@ -45,7 +45,7 @@ export const switchTable = table(
 
 const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
-/** @returns options, or a text to print and be done. @throws VirtioPmdError EOPTION with one sentence. */
+/** @returns options, or a text that is all there is to print. @throws VirtioPmdError EOPTION with one sentence. */
 export function parseOptions(argv: readonly string[]): SwitchOptions | string {
   const given = parseArgs('', switchTable, argv);
   if (has(given, 'help')) return usage;

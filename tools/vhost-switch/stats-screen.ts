@@ -1,7 +1,7 @@
 /** The statistics of vhost-switch, in dpdk-vhost's form, as plain lines. */
 import type { SwitchPort } from './switch.js';
 
-/** Packets of a device's Tx rings (1) or Rx rings (0) that were dropped for what the guest had written. */
+/** Packets of a device's Tx rings (1) or Rx rings (0) that were dropped because the guest wrote invalid descriptors. */
 function refused({ device }: SwitchPort, parity: 0 | 1): number {
   let sum = 0;
   for (let ring = parity; ring < device.rings.length; ring += 2) sum += device.dropped(ring);
@@ -11,7 +11,7 @@ function refused({ device }: SwitchPort, parity: 0 | 1): number {
 export function statsScreen(ports: readonly SwitchPort[]): string {
   const lines = ['Device statistics ===================================='];
   for (const port of ports) {
-    // chains that were no packets have never been taken; packets that no buffers of a guest can hold have been, for nothing
+    // invalid chains are not in txTotal yet; packets that are too long for a guest's buffers are in rxTotal already
     const txDropped = port.txDropped + refused(port, 1);
     const txTotal = port.txTotal + refused(port, 1);
     const rxDropped = port.rxDropped + refused(port, 0);

@@ -8,29 +8,29 @@ import { flowHash } from './flow-hash.js';
 import { ForwardingTable } from './forwarding-table.js';
 
 const BURST = 32;
-/** Destination "everybody else". */
+/** Destination: all other ports. */
 const FLOOD = -1;
 
-/** Packets on their way to one Rx ring of a guest. */
+/** Packets for one Rx ring of a guest. */
 interface Lane {
   /** Virtqueue index. */
   readonly ring: number;
   readonly pkts: Uint32Array;
-  /** By packet: its place in the sender's burst. */
+  /** By packet: its index in the sender's burst. */
   readonly places: Uint8Array;
   count: number;
 }
 
-/** One guest. The numbers are packets; "tx" is what the guest sends, "rx" what it is sent (dpdk-vhost's point of view). */
+/** One guest. The numbers are packets; "tx" is from the guest, "rx" is to the guest, as in dpdk-vhost. */
 export interface SwitchPort {
   readonly id: number;
   readonly device: VhostDevice;
-  /** Taken from the guest, and those of them that nobody got: each counts once, however many it was for. */
+  /** Packets from the guest, and those that no guest received. Each counts once, for any number of destinations. */
   txTotal: number;
   txDropped: number;
   rxTotal: number;
   rxDropped: number;
-  /** By running virtqueue pair. */
+  /** Lanes by running virtqueue pair. */
   lanes: Lane[];
   /** The pair of `lanes` that is served next. */
   nextPair: number;
@@ -40,7 +40,7 @@ export class Switch {
   readonly ports: SwitchPort[] = [];
   private readonly table = new ForwardingTable();
   private readonly pkts = new Uint32Array(BURST);
-  /** By packet of the burst: 1 when somebody has got it. */
+  /** By packet of the burst: 1 when a guest has received it. */
   private readonly reached = new Uint8Array(BURST);
   private readonly isLoopback: boolean;
 
@@ -78,7 +78,7 @@ export class Switch {
     this.ports.splice(at, 1);
   }
 
-  /** After rings of a device have started or stopped. */
+  /** Call it after rings of a device have started or stopped. */
   refresh(device: VhostDevice): void {
     const port = this.ports.find((candidate) => candidate.device === device);
     if (port === undefined) return;
@@ -112,7 +112,7 @@ export class Switch {
     return taken;
   }
 
-  /** Puts the burst's packets where they are to go. */
+  /** Distributes the burst's packets to their destinations. */
   private distribute(from: SwitchPort, n: number, now: number): void {
     const { ports, pool, table, pkts } = this;
     const { u8, dataLen } = pool;
@@ -123,7 +123,7 @@ export class Switch {
       const to = table.lookup(high(u8, at), low(u8, at), now);
       for (let p = 0; p < ports.length; p++) {
         const port = ports[p]!;
-        // a packet for its own port has arrived already (802.1D filtering)
+        // no forwarding to the port from which the packet came (802.1D filtering)
         if (port === from || (to !== FLOOD && port.id !== to)) continue;
         const { lanes } = port;
         const lane = lanes.length > 1 ? lanes[flowHash(u8, at, dataLen[m]!) % lanes.length] : lanes[0];

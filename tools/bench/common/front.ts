@@ -1,19 +1,19 @@
-/** The front-end under test: our testpmd or DPDK's with virtio_user ports, on equal terms. */
+/** The front-end under test: our testpmd or DPDK's, with virtio_user ports and the same settings. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { usingLines } from '../../../paths/select.js';
 import { RECIPES } from '../../common/recipes.js';
 import type { Side } from './measurement.js';
 import { dpdkCommand, ourCommand, ourCpu, peerCpu, type OurProgram } from './testpmd.js';
 
-/** Of a dpdk-testpmd: enough for MBUFS. */
+/** Memory of a dpdk-testpmd in MiB: enough for MBUFS. */
 export const MEMORY_MIB = 64;
 const MBUFS = 8192;
 
 export interface FrontOptions {
   readonly vdevs: readonly string[];
-  /** Which of our testpmds: the built one, or the sources. */
+  /** How to run our testpmd: built, or from source. */
   readonly program: OurProgram;
-  /** The CPU has AVX-512: packed vectorized paths of DPDK then have to be allowed to use it. */
+  /** The CPU has AVX-512: DPDK's packed vectorized paths need an option to use it. */
   readonly avx512: boolean;
   /** Default: the prompt on the peers' CPU, one forwarding lcore on our CPU. */
   readonly lcores?: string;
@@ -31,10 +31,10 @@ export function frontCommand(side: Side, options: FrontOptions): [string, string
   const ealArgs = ['--log-level=pmd.net.virtio.*:info', ...width];
   if (side === 'dpdk') return dpdkCommand({ vdevs, lcores, ealArgs, memoryMiB, mbufs, args });
   const ours = { vdevs, lcores, program, nodeArgs: ['--trace-gc'], args: [`--total-num-mbufs=${mbufs}`, ...args] };
-  return ourCommand({ ...ours, ealArgs: [...ealArgs, '--no-huge'] }); // dpdkCommand has it, too
+  return ourCommand({ ...ours, ealArgs: [...ealArgs, '--no-huge'] }); // dpdkCommand adds it itself
 }
 
-/** Rx and Tx path by the line that both drivers log when they choose it. */
+/** Rx and Tx path by the log line of both drivers for it. */
 const pathOfLine = new Map(
   RECIPES.flatMap(({ rx, tx }) => {
     const [rxLine, txLine] = usingLines({ rx, tx }, 0);
@@ -52,7 +52,7 @@ export interface Paths {
   readonly isa?: string;
 }
 
-/** The paths that a front-end says it uses. @throws VirtioPmdError EPEER when it does not say. */
+/** The paths in a front-end's log. @throws VirtioPmdError EPEER when it has no such line. */
 export function pathsFromLog(log: string): Paths {
   const said = [...log.matchAll(/virtio: using .* path on port 0/g)].map(([line]) => pathOfLine.get(line));
   const rx = said.findLast((path) => path?.startsWith('virtio_recv'));

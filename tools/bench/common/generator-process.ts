@@ -1,4 +1,4 @@
-/** What the processes of the generators have in common: a back-end of ours for one front-end, and a result as a line of JSON. */
+/** Shared by the generator processes: our back-end for one front-end, and the result as a line of JSON. */
 import { pinThread } from '../../../native/cpu.js';
 import { VirtioPmdError } from '../../../native/errors.js';
 import { createEal } from '../../../driver/eal/eal.js';
@@ -6,11 +6,11 @@ import { VhostDriver, type VhostDevice } from '../../../driver/vhost/index.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { peerCpu } from './testpmd.js';
 
-/** For a front-end to connect, and to send its first packet back. */
+/** Time limit for a front-end to connect, and to send its first packet back. */
 export const START_MS = 60_000;
 const POLL_MS = 100;
 
-/** The guest, as VhostDevice shows it: virtqueue 0 receives there, virtqueue 1 transmits. */
+/** The guest, through a VhostDevice: virtqueue 0 is its Rx queue, virtqueue 1 its Tx queue. */
 export interface Guest {
   enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
   dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number;
@@ -20,9 +20,9 @@ export interface Guest {
 export interface FrontEnd {
   readonly guest: VhostDevice;
   readonly pool: Mempool;
-  /** Milliseconds, from anywhere on. */
+  /** Milliseconds, from an arbitrary start. */
   readonly clock: () => number;
-  /** Looks after the connection now and then. @throws VirtioPmdError EPEER when the front-end has gone away */
+  /** Call it now and then: it serves the connection. @throws VirtioPmdError EPEER when the front-end is gone */
   readonly lookAfter: (now: number) => void;
 }
 
@@ -60,7 +60,7 @@ function serve<Job extends { readonly socket: string }>(job: Job, mbufs: number,
 
 type Generate<Job> = (job: Job, frontEnd: FrontEnd) => unknown;
 
-/** The program: its job is an argument in JSON. Prints `listening`, and what `generate` returns; else one sentence, and leaves with 1. */
+/** The program. Its argument is the job as JSON. Prints `listening` and the result of `generate`; exits with 1 on errors. */
 export function runGenerator<Job extends { readonly socket: string }>(mbufs: number, generate: Generate<Job>): void {
   try {
     const result = serve(JSON.parse(process.argv[2]!) as Job, mbufs, generate);

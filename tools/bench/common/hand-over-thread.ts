@@ -1,4 +1,4 @@
-/** One of the two threads that throw a cache line to and fro: see hand-over.ts. */
+/** One of the two threads that pass a cache line to each other: see hand-over.ts. */
 import { workerData } from 'node:worker_threads';
 import { pinThread } from '../../../native/cpu.js';
 import { BALL, DONE, RESULT, TURN, type HandOverData } from './hand-over.js';
@@ -6,13 +6,13 @@ import { median } from './statistics.js';
 
 const ROUNDS = 10_000;
 const TRIES = 5;
-/** The compiler has seen the loop by then. */
+/** Warm-up rounds: V8 has compiled the loop after them. */
 const WARM_UP = 3;
 
 const { shared, cpu, player } = workerData as HandOverData;
 const words = new Int32Array(shared);
 
-/** Player 0 makes the ball odd, player 1 even again. */
+/** Player 0 makes the word odd, player 1 makes it even again. */
 function play(from: number): void {
   for (let i = 0; i < ROUNDS; i++) {
     const mine = from + 2 * i + player;

@@ -1,17 +1,17 @@
 /**
- * How near the two CPUs are to each other: the time that a cache line takes to the other one and back. The host of a
- * virtual machine moves its CPUs about; on ours the answer is some 150 ns or some 550, and throughput follows it. So pairs of
- * measurements are compared only when both saw the same distance.
+ * Measures the distance of the two CPUs: the time that a cache line takes to the other one and back. The host of a virtual
+ * machine may move its CPUs; on ours the result is some 150 ns or some 550, and throughput depends on it. So pairs of
+ * measurements are compared only when both had the same distance.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
-/** Words of the shared memory, on a line each. */
+/** Indices of words in the shared memory, on a cache line each. */
 export const BALL = 0;
 export const RESULT = 16;
-/** How many measurements have been asked for; negative: end. */
+/** How many measurements have been requested; negative: end the threads. */
 export const TURN = 32;
-/** How many threads have done the last one. */
+/** How many threads have finished the last measurement. */
 export const DONE = 48;
 const WORDS = 64;
 
@@ -22,7 +22,7 @@ export interface HandOverData {
   readonly player: 0 | 1;
 }
 
-/** Two threads, asleep between measurements. */
+/** Two threads, which sleep between measurements. */
 export class HandOver {
   private readonly words = new Int32Array(new SharedArrayBuffer(WORDS * 4));
   private readonly players: readonly Worker[];
@@ -35,7 +35,7 @@ export class HandOver {
     this.players = cpus[0] === cpus[1] ? [] : [start(cpus[0], 0), start(cpus[1], 1)];
   }
 
-  /** Nanoseconds for a line to go to the other CPU and back, a median. The CPUs must be idle. 0 when there is but one CPU. */
+  /** Median of the nanoseconds for a line to the other CPU and back. The CPUs must be idle. 0 with only one CPU. */
   async measure(): Promise<number> {
     const { words, players } = this;
     if (players.length === 0) return 0;
@@ -53,7 +53,7 @@ export class HandOver {
   }
 }
 
-/** Above this a round trip leaves the cluster of cores that share a cache: between the two groups of values that are seen. */
+/** Above this a round trip leaves the cores that share a cache. It lies between the two groups of values that occur. */
 const FAR_NS = 280;
 
 /** `mixed`: the CPUs moved while the runs were measured. */

@@ -1,21 +1,20 @@
 /**
- * How often which duration occurred: a logarithmic histogram in the manner of HdrHistogram. Everything is allocated at
- * the start; values below 128 are exact, larger ones to less than one part in 128. No value is lost: those beyond 2^31 - 1
- * count as that.
+ * A logarithmic histogram of durations, similar to HdrHistogram. All memory is allocated at the start. Values below 128 are
+ * exact; larger ones have an error of less than one part in 128. Values above 2^31 - 1 count as 2^31 - 1.
  */
 
 const SUB_BITS = 7;
 const SUB = 1 << SUB_BITS;
 const MAX_VALUE = 0x7fffffff;
 
-/** Bucket of a whole number from 0 to 2^31 - 1. */
+/** The bucket of a whole number from 0 to 2^31 - 1. */
 function bucketOf(value: number): number {
   if (value < SUB) return value;
   const shift = 31 - SUB_BITS - Math.clz32(value);
   return shift * SUB + (value >>> shift);
 }
 
-/** The largest value that falls into a bucket. */
+/** The largest value of a bucket. */
 function highestOf(bucket: number): number {
   if (bucket < 2 * SUB) return bucket;
   const shift = Math.floor(bucket / SUB) - 1;
@@ -51,12 +50,12 @@ export class Histogram {
     return this.total === 0 ? 0 : this.sum / this.total;
   }
 
-  /** Exact. */
+  /** The largest value, exact. */
   get max(): number {
     return this.largest;
   }
 
-  /** A value that at least the fraction `q` of all values does not exceed: the upper end of its bucket. 0 of none. */
+  /** A value that at least the fraction `q` of all values does not exceed: the upper end of its bucket. 0 without values. */
   quantile(q: number): number {
     const rank = Math.max(1, Math.ceil(q * this.total));
     let seen = 0;

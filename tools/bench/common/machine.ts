@@ -1,4 +1,4 @@
-/** What a result depends on besides the code: CPU, kernel, Node, DPDK, and which commit it was. */
+/** The environment of a result: CPU, kernel, Node, DPDK, and the commit. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
@@ -8,11 +8,11 @@ export interface Machine {
   readonly cpu: string;
   readonly cpus: number;
   readonly arch: string;
-  /** The CPU's flags that matter to vectorized paths, by the kernel's names. */
+  /** The CPU flags that matter for vectorized paths, with the kernel's names. */
   readonly flags: readonly string[];
   readonly kernel: string;
   readonly node: string;
-  /** 'not installed' where it is not. */
+  /** The version of DPDK, or 'not installed'. */
   readonly dpdk: string;
   /** Abbreviated; ends in '+changes' when the working tree differs from it. 'unknown' outside a clone. */
   readonly commit: string;
@@ -59,7 +59,7 @@ export function describeMachine(): Machine {
   };
 }
 
-/** One line for captions and heads of tables. */
+/** One line for captions and table headings. */
 export function machineLine(machine: Machine): string {
   const { cpu, cpus: count, flags, kernel, node, dpdk } = machine;
   const avx512 = flags.includes('avx512f') || machine.arch !== 'x64' ? '' : ', no AVX-512';

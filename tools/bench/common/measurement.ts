@@ -1,4 +1,4 @@
-/** What every measurement is given, what its result says, and how it goes on until it is done or interrupted. */
+/** Shared by all measurements: input, result, and running until they are done or interrupted. */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { machineLine, type Machine } from './machine.js';
@@ -7,18 +7,18 @@ import type { OurProgram } from './testpmd.js';
 export const SIDES = ['ours', 'dpdk'] as const;
 export type Side = (typeof SIDES)[number];
 
-/** What a measurement is given besides its options. */
+/** Input of a measurement besides its options. */
 export interface Context {
   readonly program: OurProgram;
-  /** Where the result goes, after every step. */
+  /** File for the result, which is written after every step. */
   readonly json: string;
   readonly machine: Machine;
   readonly print: (line: string) => void;
-  /** Ends it early: what has been measured is kept. */
+  /** Ends the measurement early; the results so far are kept. */
   readonly signal: AbortSignal;
 }
 
-/** What every result says. */
+/** Contents of every result. */
 export interface Result<Kind extends string, Options> {
   readonly kind: Kind;
   /** ISO 8601. */
@@ -29,8 +29,8 @@ export interface Result<Kind extends string, Options> {
 
 /**
  * Prints the machine, then runs `steps`.
- * @param measured what the steps add to: part of the result
- * @param steps calls `keep` after each step, which writes the result so far to the file
+ * @param measured the part of the result that the steps extend
+ * @param steps must call `keep` after each step, which writes the result so far to the file
  */
 export async function measure<Kind extends string, Options, Measured extends object>(
   kind: Kind,
@@ -45,7 +45,7 @@ export async function measure<Kind extends string, Options, Measured extends obj
   return result;
 }
 
-/** Runs `steps`; that they were interrupted is no error. */
+/** Runs `steps`. An interruption is no error. */
 export async function untilInterrupted(signal: AbortSignal, steps: () => Promise<void>): Promise<void> {
   try {
     await steps();
@@ -54,7 +54,7 @@ export async function untilInterrupted(signal: AbortSignal, steps: () => Promise
   }
 }
 
-/** Writes JSON so that the file is whole at every moment. */
+/** Writes JSON atomically: the file is always complete. */
 export function saveJson(file: string, value: unknown): void {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(`${file}.new`, `${JSON.stringify(value, undefined, 1)}\n`);

@@ -1,20 +1,20 @@
-/** Programs with a prompt, such as a testpmd, as child processes: commands in, patterns waited for in what comes out. */
+/** Programs with a prompt, such as testpmd, as child processes: sends commands, and waits for patterns in the output. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { VirtioPmdError, type ErrorCode } from '../../../native/errors.js';
 
-/** The clone; every child begins there. */
+/** Root of the repository: working directory of every child. */
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** However this process ends, its children end with it: they poll, and nobody would be there to stop them. */
+/** The running children. They end with this process, however it ends: they poll, and would never stop by themselves. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
 /** A child process whose stdin takes commands and whose output is kept. */
 export class Peer {
-  /** All that it wrote, stdout and stderr as they came. */
+  /** All output so far, stdout and stderr in the order of arrival. */
   output = '';
-  /** Where `waitFor` looks from: behind the last match. */
+  /** Where `waitFor` begins to search: behind the last match. */
   private cursor = 0;
   private readonly child: ChildProcess;
   private readonly exited: Promise<string>;
@@ -29,7 +29,7 @@ export class Peer {
   ) {
     this.child = spawn(command, args, { cwd: root, env, stdio: ['pipe', 'pipe', 'pipe'] });
     running.add(this.child);
-    this.child.stdin!.on('error', () => {}); // it has ended: `waitFor` says so
+    this.child.stdin!.on('error', () => {}); // the process has ended: `waitFor` reports it
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.output += text;
       this.wake();
@@ -50,7 +50,7 @@ export class Peer {
     });
   }
 
-  /** In front of a line that stdout has begun: a complaint may fall in the middle of "testpmd> ". */
+  /** Inserts stderr before a line that stdout has begun: it may arrive in the middle of "testpmd> ". */
   private insertErrors(text: string): void {
     const at = Math.max(this.cursor, this.output.lastIndexOf('\n') + 1);
     this.output = this.output.slice(0, at) + text + this.output.slice(at);
@@ -64,28 +64,28 @@ export class Peer {
     return this.child.pid!;
   }
 
-  /** How it ended, or undefined while it runs. */
+  /** How the process ended; undefined while it runs. */
   get ended(): string | undefined {
     return this.status;
   }
 
-  /** Types one line. */
+  /** Sends one line. */
   send(command: string): void {
     this.type(`${command}\n`);
   }
 
-  /** Types keys, as they are. */
+  /** Sends characters without a newline. */
   type(keys: string): void {
     this.child.stdin!.write(keys);
   }
 
-  /** Ends its input, as Ctrl-D does. */
+  /** Closes its input, like Ctrl-D. */
   endInput(): void {
     this.child.stdin!.end();
   }
 
   /**
-   * Waits for `pattern` in what came since the last match.
+   * Waits for `pattern` in the output since the last match.
    * @throws VirtioPmdError with the end of its output: ETIMEOUT after `ms` milliseconds, EPEER when the process ends first.
    */
   waitFor(pattern: RegExp, ms = 20_000): Promise<RegExpExecArray> {
@@ -116,7 +116,7 @@ export class Peer {
     });
   }
 
-  /** Types a command and waits for its answer. */
+  /** Sends a command and waits for its answer. */
   ask(command: string, pattern: RegExp, ms?: number): Promise<RegExpExecArray> {
     this.cursor = this.output.length;
     this.send(command);
@@ -128,13 +128,13 @@ export class Peer {
     return this.exited;
   }
 
-  /** SIGKILL: no farewell to the other side. */
+  /** Sends SIGKILL: the process cannot close its connections properly. */
   async kill(): Promise<void> {
     this.child.kill('SIGKILL');
     await this.exited;
   }
 
-  /** `quit`; SIGTERM after 5 s, SIGKILL after 10. Resolves with how it ended. */
+  /** Sends `quit`; SIGTERM after 5 s, SIGKILL after 10. Resolves with how it ended. */
   async stop(): Promise<string> {
     if (this.status !== undefined) return this.status;
     this.send('quit');

@@ -1,16 +1,16 @@
-/** A measurement's processes and files: gone when it is over, however it went. */
+/** A measurement's processes and files, which are removed at its end, also after an error. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Peer } from './peer.js';
 
-/** What a testpmd says when it has a prompt, has started forwarding, has stopped. */
+/** Output of testpmd when it has a prompt, has started forwarding, has stopped. */
 export const PROMPT = /testpmd> /;
 export const START = /packet forwarding - ports=[^]*testpmd> /;
 export const STOP = /Accumulated forward statistics[^]*Done\./;
 
 export interface Scope {
-  /** For sockets; the path is short. */
+  /** Directory for sockets; its path is short. */
   readonly directory: string;
   readonly signal: AbortSignal;
   /** Starts a process. */
@@ -19,7 +19,7 @@ export interface Scope {
   testpmd(name: string, command: readonly [string, readonly string[]]): Promise<Peer>;
 }
 
-/** Runs `body`. What it has started is asked to quit at its end, or killed at once when `signal` fires. */
+/** Runs `body`. Its processes are asked to quit at the end, or killed at once when `signal` fires. */
 export async function withScope<T>(signal: AbortSignal, body: (scope: Scope) => Promise<T>): Promise<T> {
   signal.throwIfAborted();
   const directory = mkdtempSync(join(tmpdir(), 'vpmd-bench-'));

@@ -1,15 +1,15 @@
 /**
- * The command lines of the two testpmds, DPDK's and ours, and what their prompts answer.
+ * The command lines of the two testpmds, DPDK's and ours, and their answers at the prompt.
  *
- * CPUs: peers share CPU 0, ours runs on CPU 1 where there is one (`--lcores '0@0,1@1'`: the main lcore sleeps on its prompt).
+ * CPUs: peers share CPU 0, ours runs on CPU 1 where there is one (`--lcores '0@0,1@1'`: the main lcore sleeps at its prompt).
  */
 import { availableCpus } from '../../../native/cpu.js';
 import { hasKoffi } from '../../../native/koffi.js';
 import type { Peer } from './peer.js';
 
 /**
- * CPU of the peers and CPU of our forwarding lcore. The same one on a machine that has but one. Asked for here, before threads
- * pin themselves; without koffi nothing can be measured, and whoever tries is told.
+ * CPU of the peers and CPU of our forwarding lcore; the same on a machine with one CPU. Read here, before threads pin
+ * themselves. Without koffi nothing can be measured: the benchmarks report that later.
  */
 export const [peerCpu = 0, ourCpu = peerCpu] = hasKoffi ? availableCpus() : [];
 
@@ -41,12 +41,12 @@ function dpdkArguments(options: DpdkOptions): string[] {
   ];
 }
 
-/** Program and arguments of a dpdk-testpmd. With a pipe for a terminal it would hold back its output, hence stdbuf. */
+/** Program and arguments of a dpdk-testpmd. It would buffer its output to a pipe, hence stdbuf. */
 export function dpdkCommand(options: DpdkOptions): [string, string[]] {
   return ['stdbuf', ['-oL', 'dpdk-testpmd', ...dpdkArguments(options)]];
 }
 
-/** From source, through ts-node, or as `npm run build` left it: that starts in a fraction of the time. */
+/** From source, through ts-node, or as built by `npm run build`, which starts in a fraction of the time. */
 export type OurProgram = 'source' | 'dist';
 
 /** Options of our testpmd. */
@@ -60,7 +60,7 @@ export interface OurOptions {
   readonly nodeArgs?: readonly string[];
 }
 
-/** Node's arguments for a program of ours. */
+/** Node's arguments for one of our programs. */
 export function programArguments(name: 'testpmd' | 'l3fwd-power', program: OurProgram): string[] {
   if (program === 'dist') return [`dist/tools/${name}/main.js`];
   return ['--import', './tools/ts.mjs', `tools/${name}/main.ts`];
@@ -87,7 +87,7 @@ export function ourCommand(options: OurOptions): [string, string[]] {
   ];
 }
 
-/** The row of `show port stats N`. */
+/** The counters of `show port stats N`. */
 export interface PortCounters {
   readonly rxPackets: number;
   readonly rxBytes: number;

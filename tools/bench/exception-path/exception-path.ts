@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- exception-path`: packets per second through /dev/vhost-net and a tap, our virtio_user and DPDK's in turn,
- * with the same device string. Everything is in a network namespace of the measurement's own, and gone with it.
+ * with the same device string. Everything is in a separate network namespace, which is removed at the end.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backendTypeOf } from '../../../driver/virtio/user/backend-type.js';
@@ -55,12 +55,12 @@ export interface ExceptionPathResult extends Result<'exception-path', ExceptionP
 const INTERFACE = 'vpmd0';
 const QUEUE_SIZE = 1024;
 
-/** The device of either side: the guide's. */
+/** The device string of both sides, as in DPDK's guide. */
 export function deviceString(path: string): string {
   return `virtio_user0,path=${path},queues=1,queue_size=${QUEUE_SIZE},iface=${INTERFACE}`;
 }
 
-/** Whether this machine has what is needed. @throws VirtioPmdError ESOCKET, ECONFIG, ESYSTEM: one sentence */
+/** Checks that this machine has what the benchmark needs. @throws VirtioPmdError ESOCKET, ECONFIG, ESYSTEM */
 export function checkExceptionPath(path: string): void {
   const type = backendTypeOf(path);
   if (type !== 'VHOST_NET') {
@@ -104,7 +104,7 @@ function measureSide(options: ExceptionPathOptions, context: Context, step: Step
     await front.ask('start', START);
     const senders = direction === 'to-kernel' ? [] : await startSenders(scope, front, size, options.senders);
     await sleep(options.warmUpSeconds * 1000, undefined, { signal: scope.signal });
-    const paths = pathsFromLog(front.output); // by now: the log may come in behind the prompt
+    const paths = pathsFromLog(front.output); // only now: the log may arrive after the prompt
 
     const windows: number[] = [];
     const before = await look(front, direction);
@@ -130,14 +130,14 @@ function frontOptions({ path }: ExceptionPathOptions, { program, machine }: Cont
   };
 }
 
-/** What the receiver has had so far: the tap, or the port. */
+/** Counters of the receiver so far: the tap, or the port. */
 async function look(front: Peer, direction: Direction): Promise<{ at: number; packets: number; dropped: number }> {
   const fromPort = direction === 'from-kernel' ? (await portStats(front)).rxPackets : undefined;
   const { rxPackets, txDropped } = interfaceCounters(front.pid, INTERFACE);
   return { at: performance.now(), packets: fromPort ?? rxPackets, dropped: txDropped };
 }
 
-/** Programs in the namespace of the tap that send as fast as they can. */
+/** Starts programs in the namespace of the tap that send as fast as they can. */
 async function startSenders(scope: Scope, front: Peer, size: number, count: number): Promise<Peer[]> {
   const command = inNamespaceOf(front.pid, floodCommand(size));
   const senders = Array.from({ length: count }, (_, i) => scope.start(`sender ${i}`, command));

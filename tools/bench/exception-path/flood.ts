@@ -1,18 +1,18 @@
-/** Sends UDP packets as fast as a Node can, until its input ends or says something: `flood.ts JOB`. */
+/** Sends UDP packets as fast as Node can, until its input ends or contains anything: `flood.ts JOB`. */
 import { createSocket } from 'node:dgram';
 
-/** Plain data, as JSON. */
+/** The job, as JSON. */
 export interface FloodJob {
   /** The interface's own address. */
   readonly address: string;
-  /** A multicast group, or an address that somebody has. */
+  /** A multicast group, or the address of a host. */
   readonly target: string;
   readonly port: number;
   /** Bytes of a packet behind its headers. */
   readonly bytes: number;
 }
 
-/** Packets between two looks at the event loop, and packets that may wait for room. */
+/** Packets between two turns of the event loop, and packets that may wait for room. */
 const BURST = 64;
 
 const { address, target, port, bytes } = JSON.parse(process.argv[2]!) as FloodJob;
@@ -23,7 +23,7 @@ const fail = ({ message }: Error) => {
   process.exit(1);
 };
 
-/** A queue that is full for now is what a flood is about; nobody listens where the packets go. */
+/** Expected errors: the queue is full under a flood, and no process listens on the destination port. */
 const passing = new Set(['ENOBUFS', 'EAGAIN', 'ECONNREFUSED']);
 let waiting = 0;
 const sent = (error: NodeJS.ErrnoException | null) => {

@@ -1,4 +1,4 @@
-/** What the exception-path benchmark asks of the system: a network namespace, its interface, counters, senders. */
+/** The system's part in the exception-path benchmark: a network namespace, its interface, counters, senders. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
@@ -8,31 +8,31 @@ import type { FloodJob } from './flood.js';
 
 type Command = [string, string[]];
 
-/** From the range for documentation; nobody outside of the namespace sees it. */
+/** From the range for documentation; not visible outside the namespace. */
 const ADDRESS = '192.0.2.1';
-/** A group: no neighbour has to be asked for. */
+/** A multicast group: it needs no ARP. */
 const TARGET = '239.0.0.1';
-/** Ethernet, IPv4 and UDP headers. */
+/** Bytes of Ethernet, IPv4 and UDP headers. */
 const HEADERS = 14 + 20 + 8;
 
-/** Runs a program that does nothing. @throws VirtioPmdError ECONFIG when it cannot be run */
+/** Runs a program as a check. @throws VirtioPmdError ECONFIG, with `remedy`, when it cannot be run */
 export function tool(program: string, args: readonly string[], remedy: string): void {
   const { status, error } = spawnSync(program, args, { stdio: 'ignore' });
   if (error === undefined && status === 0) return;
   throw new VirtioPmdError('ECONFIG', `${[program, ...args].join(' ')} does not work: ${remedy}`);
 }
 
-/** In a network namespace of its own. Neither this nor the next keeps a process of its own, so that the child is the program. */
+/** Runs a command in a new network namespace. Neither this nor the next adds a process: the child is the program itself. */
 export function namespaced([program, args]: Command): Command {
   return ['unshare', ['-n', program, ...args]];
 }
 
-/** In the network namespace of a process. */
+/** Runs a command in the network namespace of a process. */
 export function inNamespaceOf(pid: number, [program, args]: Command): Command {
   return ['nsenter', ['-t', String(pid), '-n', program, ...args]];
 }
 
-/** Gives the interface an address, and switches it on. @throws VirtioPmdError ESYSTEM */
+/** Gives the interface an address, and sets it up. @throws VirtioPmdError ESYSTEM */
 export function setUp(pid: number, name: string): void {
   for (const words of [`addr add ${ADDRESS}/24 dev ${name}`, `link set ${name} up`]) {
     const [program, args] = inNamespaceOf(pid, ['ip', words.split(' ')]);
@@ -48,7 +48,7 @@ export interface InterfaceCounters {
   readonly txDropped: number;
 }
 
-/** `text` is /proc/PID/net/dev. @throws VirtioPmdError EPEER when the interface has gone */
+/** `text` is /proc/PID/net/dev. @throws VirtioPmdError EPEER when the interface is gone */
 export function parseInterface(text: string, name: string): InterfaceCounters {
   const line = text.split('\n').find((row) => row.trimStart().startsWith(`${name}:`));
   const fields = line
@@ -64,7 +64,7 @@ export function interfaceCounters(pid: number, name: string): InterfaceCounters 
   return parseInterface(readFileSync(`/proc/${pid}/net/dev`, 'utf8'), name);
 }
 
-/** A process of flood.ts: as this one, from source or built. */
+/** The command for flood.ts: from source or built, like this process. */
 export function floodCommand(size: number, address = ADDRESS, target = TARGET, port = 9): Command {
   const script = fileURLToPath(new URL(`./flood${extname(import.meta.url)}`, import.meta.url));
   const job: FloodJob = { address, target, port, bytes: size - HEADERS };

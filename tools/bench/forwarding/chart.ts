@@ -7,7 +7,7 @@ const WIDTH = 1040;
 const MARGIN = 20;
 const COLUMN_GAP = 30;
 const NAMES = 200;
-/** Room behind the longest bar. */
+/** Pixels for the number after the longest bar. */
 const NUMBERS = 120;
 const BAR = 8;
 const ROW = 24;
@@ -16,7 +16,7 @@ const PANEL_GAP = 14;
 const LINE = 16;
 const HEAD = 64;
 
-/** Colours that can be told apart, also by the colour-blind, on white and on black; text follows the reader's scheme. */
+/** Colours that are distinct on white and on black, also for the colour-blind; text follows the reader's colour scheme. */
 const style = `
   text { font: 12px system-ui, sans-serif; fill: #1f2328; }
   .title { font-weight: 600; font-size: 13px; }

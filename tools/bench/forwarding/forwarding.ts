@@ -1,4 +1,4 @@
-/** `npm run bench`: measures pair after pair, says how it goes, and keeps everything in a file. */
+/** `npm run bench`: measures pair after pair, prints progress, and saves everything in a file. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { svgChart } from './chart.js';
@@ -31,14 +31,14 @@ export function newResult(options: ForwardingOptions, machine: Machine): Forward
   return { kind: 'forwarding', started: now, updated: now, machine, pages: PAGES, options, runs: [], failures: [] };
 }
 
-/** What has been measured in `file`, for going on. @throws VirtioPmdError EOPTION, ECONFIG */
+/** Loads the result in `file`, to continue it. @throws VirtioPmdError EOPTION, ECONFIG */
 export function resumeResult(file: string, machine: Machine): ForwardingResult {
   const result = loadResult(file);
   checkSameMachine(file, result.machine, machine);
   return wholePairs(result);
 }
 
-/** Measures what is missing in `result`, which knows the machine. Failures are noted and do not end it. */
+/** Measures what is missing in `result`. Failures are recorded and do not stop it. */
 export async function runForwarding(
   result: ForwardingResult,
   context: Omit<Context, 'machine'>,
@@ -79,10 +79,10 @@ export async function runForwarding(
   return result;
 }
 
-/** How often a pair is measured at most. */
+/** Maximum number of attempts to measure a pair. */
 const ATTEMPTS = 4;
 
-/** A pair during which the CPUs stayed as near to each other as they were; the last attempt counts as it is. */
+/** Measures a pair until the distance of the CPUs stays the same; the last attempt counts in any case. */
 async function steadyPair(step: Step, options: PairOptions): Promise<Run[]> {
   for (let attempt = 1; ; attempt++) {
     const runs: Run[] = [];
@@ -108,7 +108,7 @@ function describeLeft(ms: number): string {
   return ms < 90_000 ? `${Math.round(ms / 1000)} s left` : `${Math.round(ms / 60_000)} min left`;
 }
 
-/** Prints the table and writes the chart, when one is wanted. */
+/** Prints the table and writes the chart, if `svg` names a file. */
 export function publish(result: ForwardingResult, svg: string | undefined, print: (text: string) => void): void {
   print(`\n${textReport(result)}`);
   if (svg === undefined) return;

@@ -25,15 +25,15 @@ export interface PairOptions extends Pick<FrontOptions, 'program' | 'avx512'> {
 }
 
 const TOTALS = /Accumulated forward statistics[^]*?TX-dropped: (\d+)[^]*?\+{60}/;
-/** Not those marked (reduce): V8 shrinks the heap of a thread that has gone idle, the prompt's for example. */
+/** Matches garbage collections, but not those marked (reduce): with these V8 shrinks the heap of an idle thread. */
 const GC_LINE = /\b(Scavenge|Mark-Compact(?! \(reduce\)))/g;
-/** Packets that came in anew need this long to be spread over both rings. */
+/** Milliseconds until new packets are spread over both rings. */
 const SETTLE_MS = 200;
 
-/** What the vhost side does while the front-end is in `mode`. */
+/** Mode of the vhost side for each mode of the front-end. */
 const opposite: Readonly<Record<Mode, Mode>> = { io: 'io', rxonly: 'txonly', txonly: 'rxonly' };
 
-/** Everything a side needs to be measured. */
+/** Everything for the measurement of one side. */
 interface Bench {
   readonly step: Step;
   readonly options: PairOptions;
@@ -42,7 +42,7 @@ interface Bench {
   readonly front: FrontOptions;
 }
 
-/** @throws Error of a process that ended, or did not answer; whatever the end of `signal` leads to. */
+/** Measures a pair. @throws Error when a process ended or did not answer, also because of `signal` */
 export function measurePair(step: Step, options: PairOptions, onRun: (run: Run) => void): Promise<void> {
   return withScope(options.signal, async (scope) => {
     const socket = join(scope.directory, 's');
@@ -62,9 +62,9 @@ async function measureSide(bench: Bench, side: Side): Promise<Run> {
   const handOverBefore = await options.handOver();
   const front = await scope.testpmd(side, frontCommand(side, bench.front));
   await warmUp(bench, front);
-  const paths = pathsFromLog(front.output); // by now: the log may come in behind the prompt
+  const paths = pathsFromLog(front.output); // only now: the log may arrive after the prompt
 
-  // what the receiver of the mode counts; in io both would do
+  // the receiver's counters; in io mode either side would do
   const receiver = step.mode === 'rxonly' ? front : vhost;
   const collectionsBefore = collections(front);
   const lostBefore = await lost(step.mode, vhost, front);
@@ -93,7 +93,7 @@ async function measureSide(bench: Bench, side: Side): Promise<Run> {
   };
 }
 
-/** Packets flow when this is done, and the compiler has seen enough of them. */
+/** Starts the packet flow, and runs it until V8 has compiled the paths. */
 async function warmUp({ step, options, vhost }: Bench, front: Peer): Promise<void> {
   const { mode, size } = step;
   const wait = (ms: number) => sleep(ms, undefined, { signal: options.signal });
@@ -110,7 +110,7 @@ async function warmUp({ step, options, vhost }: Bench, front: Peer): Promise<voi
     return;
   }
   await front.ask('start', START);
-  // the first packets only teach the compiler which paths are hot; the measured ones enter when it is done
+  // the first packets only warm up the compiler; those that are measured are sent afterwards
   await vhost.ask('start tx_first 32', START);
   await wait(options.warmUpSeconds * 1000 - SETTLE_MS);
   await vhost.ask('stop', STOP);
@@ -121,8 +121,8 @@ async function warmUp({ step, options, vhost }: Bench, front: Peer): Promise<voi
 const collections = (peer: Peer) => peer.output.match(GC_LINE)?.length ?? 0;
 
 /**
- * Packets lost so far. In io mode what an engine could not hand on (TX-dropped) is lost; a generator that finds the
- * ring full has merely not sent.
+ * Packets lost so far. In io mode a packet that an engine could not send (TX-dropped) is lost; a generator with a full ring
+ * has only not sent it.
  */
 async function lost(mode: Mode, ...peers: readonly Peer[]): Promise<number> {
   let count = 0;

@@ -18,7 +18,7 @@ interface Column {
   readonly cell: (row: Row) => string;
 }
 
-/** `cycles` and `pairs`: whether these columns have anything to say. */
+/** The columns. @param cycles, pairs whether to include these columns. */
 function columns(cycles: boolean, pairs: boolean): Column[] {
   const column = (title: string, cell: (row: Row) => string): Column => ({ title, cell });
   return [
@@ -72,13 +72,13 @@ function groups(rows: readonly Row[]): Map<string, Row[]> {
   return found;
 }
 
-/** Which SIMD code of ours ran. */
+/** Says which of our SIMD code ran. */
 function simdLine({ runs }: ForwardingResult): string[] {
   const isas = new Set(runs.flatMap(({ isa }) => isa ?? []));
   return isas.size === 0 ? [] : [`Our vectorized paths ran the SIMD code for ${[...isas].join(', ')}.`];
 }
 
-/** What the numbers are, in a few lines. */
+/** Explains the numbers in a few lines. */
 function legend(result: ForwardingResult): string[] {
   const { options, machine, pages, started } = result;
   const done = stepsOf(options).filter((step) => isDone(result, step)).length;
@@ -113,7 +113,7 @@ export function markdownReport(result: ForwardingResult): string {
 const BEGIN = '<!-- npm run bench: begin -->\n';
 const END = '<!-- npm run bench: end -->';
 
-/** `page` with what is between its two marks replaced by `report`; the report alone when it has no marks. */
+/** `page` with the text between its two marks replaced by `report`; only the report when it has no marks. */
 export function intoPage(page: string, report: string): string {
   const begin = page.indexOf(BEGIN);
   const end = page.indexOf(END, begin);

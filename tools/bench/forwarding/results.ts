@@ -1,15 +1,15 @@
-/** The result of the forwarding benchmark as it is kept in a JSON file, and what of it is still to be measured. */
+/** The result of the forwarding benchmark, as saved in a JSON file, and what is still missing. */
 import { readFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../../native/errors.js';
 import type { Machine } from '../common/machine.js';
 import { SIDES, type Result, type Side } from '../common/measurement.js';
 
-/** io: packets go round; rxonly: the front-end receives what the vhost side makes; txonly: the other way round. */
+/** io: packets circulate; rxonly: the front-end receives packets that the vhost side generates; txonly: the reverse. */
 export const MODES = ['io', 'rxonly', 'txonly'] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface ForwardingOptions {
-  /** Names. */
+  /** Names of recipes. */
   readonly recipes: readonly string[];
   /** Bytes of a packet. */
   readonly sizes: readonly number[];
@@ -36,7 +36,7 @@ export interface Run extends Step {
   readonly windows: readonly number[];
   /** Packets within the windows. */
   readonly packets: number;
-  /** Packets of them that were lost on the way. */
+  /** How many of these packets were lost. */
   readonly lost: number;
   /** Garbage collections within the windows; undefined for DPDK. */
   readonly collections?: number;
@@ -44,7 +44,7 @@ export interface Run extends Step {
   readonly cycles?: number;
   /** Nanoseconds for a cache line to the other CPU and back, before and after: see hand-over.ts. */
   readonly handOver: readonly number[];
-  /** The paths that ran, as the front-end's own log names them. */
+  /** The paths that ran, with the names in the front-end's log. */
   readonly rx: string;
   readonly tx: string;
   /** Instruction set of our vectorized paths. */
@@ -58,10 +58,10 @@ export interface Failure extends Step {
 export interface ForwardingResult extends Result<'forwarding', ForwardingOptions> {
   /** ISO 8601. */
   readonly updated: string;
-  /** Pages of the packet memory, the same on both sides. */
+  /** Kind of pages of the packet memory, the same on both sides. */
   readonly pages: string;
   readonly runs: readonly Run[];
-  /** Of the last attempt: they are measured again when the result is resumed. */
+  /** Failures of the last attempt: these are measured again when the result is resumed. */
   readonly failures: readonly Failure[];
 }
 
@@ -74,8 +74,8 @@ export function rowsOf({ modes, sizes, recipes }: ForwardingOptions): Omit<Step,
 }
 
 /**
- * All measurements in their order: the first pair of every row, then the second of every row. A slow phase of the
- * machine then falls on one pair of some rows and not on all pairs of one, and an interrupted run has every row.
+ * All measurements in order: the first pair of every row, then the second of every row. So a slow phase of the machine
+ * affects one pair of some rows and not all pairs of one row, and an interrupted run has every row.
  */
 export function stepsOf(options: ForwardingOptions): Step[] {
   const rows = rowsOf(options);
@@ -88,14 +88,14 @@ export function isDone(result: Pick<ForwardingResult, 'runs'>, step: Step): bool
   return SIDES.every((side) => of.some((run) => run.side === side));
 }
 
-/** The result without halves of pairs: alternating is the point, so a half is measured again with its other half. */
+/** The result without incomplete pairs: the sides must alternate, so both halves of a pair are measured again. */
 export function wholePairs(result: ForwardingResult): ForwardingResult {
   return { ...result, runs: result.runs.filter((run) => isDone(result, run)), failures: [] };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
-/** @throws VirtioPmdError EOPTION when the file cannot be read or is something else. */
+/** Loads a result. @throws VirtioPmdError EOPTION when the file cannot be read or is not a result. */
 export function loadResult(file: string): ForwardingResult {
   let value: unknown;
   try {
@@ -112,7 +112,7 @@ export function loadResult(file: string): ForwardingResult {
   throw new VirtioPmdError('EOPTION', `${file} is no result of npm run bench: one of the forwarding kind is expected`);
 }
 
-/** @throws VirtioPmdError ECONFIG when a result from elsewhere, or of other code, would be mixed with ours. */
+/** @throws VirtioPmdError ECONFIG when the result in the file is from another machine or another commit. */
 export function checkSameMachine(file: string, then: Machine, now: Machine): void {
   for (const key of ['cpu', 'cpus', 'kernel', 'node', 'dpdk', 'commit'] as const) {
     if (then[key] === now[key]) continue;

@@ -1,4 +1,4 @@
-/** From measurements to the rows of the table. */
+/** Makes the rows of the table from the measurements. */
 import { RECIPES } from '../../common/recipes.js';
 import { distanceOf, type Distance } from '../common/hand-over.js';
 import type { Side } from '../common/measurement.js';
@@ -13,7 +13,7 @@ export interface SideSummary {
   readonly median: number;
   /** Packets lost within the windows, per million. */
   readonly lostPpm: number;
-  /** Of the front-end, per packet; undefined where they were not counted. */
+  /** CPU cycles of the front-end per packet; undefined where they were not counted. */
   readonly cycles: number | undefined;
   /** Paths that ran. */
   readonly rx: string;
@@ -27,14 +27,14 @@ export interface Row {
   readonly pairs: number;
   readonly ours: SideSummary;
   readonly dpdk: SideSummary;
-  /** What is published: the median, over the pairs, of our best window divided by DPDK's. */
+  /** The published ratio: the median, over the pairs, of our best window divided by DPDK's. */
   readonly ratio: number;
-  /** Of the best windows of all pairs. */
+  /** Ratio of the best windows of all pairs. */
   readonly ratioOfBest: number;
   readonly ratioOfMedians: number;
   /** Our garbage collections within the windows. */
   readonly collections: number;
-  /** How many pairs were measured with the CPUs how near to each other: '3 near, 2 far'. */
+  /** How many pairs were measured at which distance of the CPUs: '3 near, 2 far'. */
   readonly distances: string;
 }
 
@@ -56,7 +56,7 @@ function countDistances(pairs: readonly Distance[]): string {
   return counts.flat().join(', ');
 }
 
-/** Rows of which at least one pair has been measured, in the order of the table. */
+/** The rows with at least one measured pair, in the order of the table. */
 export function summarise(result: ForwardingResult): Row[] {
   const { runs } = wholePairs(result);
   return rowsOf(result.options).flatMap((row) => {
@@ -75,17 +75,17 @@ export function summarise(result: ForwardingResult): Row[] {
   });
 }
 
-/** True when a side did not run the paths of the recipe, but some that it fell back to. */
+/** True when a side did not run the paths of the recipe, but fell back to others. */
 function fellBack(recipe: string, { rx, tx }: SideSummary): boolean {
   const wanted = RECIPES.find(({ name }) => name === recipe);
   return wanted !== undefined && (wanted.rx !== rx || wanted.tx !== tx);
 }
 
-/** Marks a row that a note belongs to. */
+/** Marks a row that has a note. */
 export const fallbackMark = (row: Row) =>
   fellBack(row.recipe, row.ours) || fellBack(row.recipe, row.dpdk) ? ' *' : '';
 
-/** One sentence for each recipe whose paths a side did not have. */
+/** One sentence for each recipe for which a side fell back to other paths. */
 export function fallbackNotes(rows: readonly Row[]): string[] {
   const notes = rows.flatMap(({ recipe, ours, dpdk }) =>
     Object.entries({ Ours: ours, DPDK: dpdk })

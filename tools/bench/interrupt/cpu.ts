@@ -3,9 +3,9 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { VirtioPmdError } from '../../../native/errors.js';
 import { sum } from '../common/statistics.js';
 
-/** What a process has used so far. */
+/** CPU time of a process so far. */
 export interface CpuTime {
-  /** Milliseconds, from anywhere on. */
+  /** Time of the reading in milliseconds, from an arbitrary start. */
   readonly at: number;
   /** Nanoseconds of the lcore, and of all threads together. */
   readonly lcoreNs: number;
@@ -14,15 +14,15 @@ export interface CpuTime {
   readonly sleeps: number;
 }
 
-/** Between two looks at the same process. */
+/** Difference of two readings of the same process. */
 export interface CpuShare {
-  /** Parts of a CPU: 1 is a thread that never slept. */
+  /** Fraction of a CPU: 1 for a thread that never slept. */
   readonly lcore: number;
   readonly process: number;
   readonly sleepsPerSecond: number;
 }
 
-/** Lcore 1 by the name of its thread: ours, and that of DPDK before and since 23.11. */
+/** Matches the thread name of lcore 1: ours, and those of DPDK before and since 23.11. */
 const LCORE = /^(lcore|rte|dpdk)-worker-?1$/;
 
 /** `text` is /proc/PID/task/TID/schedstat: time on a CPU, time waiting for one, time slices. */

@@ -1,4 +1,4 @@
-/** The programs that forward in the interrupt benchmark: our l3fwd-power asleep or polling, and DPDK's testpmd, which polls. */
+/** The front-ends of the interrupt benchmark: our l3fwd-power, with interrupts or polling, and DPDK's testpmd, polling. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { VirtioPmdError } from '../../../native/errors.js';
@@ -13,14 +13,14 @@ import { ourCpu, peerCpu, programArguments, type OurProgram } from '../common/te
 export const INTERRUPT_SIDES = ['interrupt', 'polling', 'dpdk'] as const;
 export type InterruptSide = (typeof INTERRUPT_SIDES)[number];
 
-/** Device arguments of the rings. Mergeable, as without any. */
+/** Device arguments of the rings. Mergeable, which is the default. */
 export const RINGS = { split: 'packed_vq=0,mrg_rxbuf=1,in_order=0', packed: 'packed_vq=1,mrg_rxbuf=1,in_order=0' };
 export type Ring = keyof typeof RINGS;
 
 export interface InterruptFrontOptions {
   readonly side: InterruptSide;
   readonly ring: Ring;
-  /** Of the back-end. */
+  /** Socket of the back-end. */
   readonly socket: string;
   readonly program: OurProgram;
   readonly machine: Machine;
@@ -28,7 +28,7 @@ export interface InterruptFrontOptions {
 
 const modes = { interrupt: '--interrupt-only', polling: '--pmd-mgmt=baseline' };
 
-/** @param routes a file. */
+/** @param routes path of a file with routes. */
 export function l3fwdCommand(options: InterruptFrontOptions, routes: string): [string, string[]] {
   const { side, ring, socket, program } = options;
   const eal = ['--lcores', `0@${peerCpu},1@${ourCpu}`, '--no-huge', '--no-pci', '--log-level=user1:notice'];
@@ -38,7 +38,7 @@ export function l3fwdCommand(options: InterruptFrontOptions, routes: string): [s
   return [process.execPath, [...programArguments('l3fwd-power', program), ...eal, ...vdev, '--', ...words, ...mode]];
 }
 
-/** Starts one. It forwards, or sleeps, when this is done. */
+/** Starts a front-end, and waits until it forwards or sleeps. */
 export async function startFront(scope: Scope, options: InterruptFrontOptions): Promise<Peer> {
   const { side, ring, socket, program, machine } = options;
   if (side === 'dpdk') {
@@ -55,7 +55,7 @@ export async function startFront(scope: Scope, options: InterruptFrontOptions): 
   return l3fwd;
 }
 
-/** Ends one. l3fwd-power has no prompt: it ends as a service does, with a table. @returns its row for lcore 1 */
+/** Ends a front-end. l3fwd-power has no prompt: it ends after a signal, with a table. @returns its row for lcore 1 */
 export async function stopFront(front: Peer, side: InterruptSide): Promise<LcoreRow | undefined> {
   if (side === 'dpdk') {
     await front.stop();
@@ -68,10 +68,10 @@ export async function stopFront(front: Peer, side: InterruptSide): Promise<Lcore
   return lcoreRow(front.output);
 }
 
-/** What l3fwd-power has counted, by the titles of its table. */
+/** Counters of l3fwd-power, by the titles of its table. */
 export type LcoreRow = Readonly<Record<string, number>>;
 
-/** The row of lcore 1 in the table that l3fwd-power ends with. @throws VirtioPmdError EPEER when it has not */
+/** The row of lcore 1 in the final table of l3fwd-power. @throws VirtioPmdError EPEER without such a row */
 export function lcoreRow(output: string): LcoreRow {
   const lines = output.split('\n');
   const head = lines.findLastIndex((line) => /^lcore +polls /.test(line));

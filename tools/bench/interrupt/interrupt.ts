@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- interrupt`: what an idle lcore costs, how long it takes to wake up, and what it forwards under load: our
- * l3fwd-power asleep, the same polling, and DPDK's testpmd, in turn.
+ * `npm run bench -- interrupt`: CPU time of an idle lcore, its wake-up time, and its throughput under load, for our
+ * l3fwd-power with interrupts, the same polling, and DPDK's testpmd, in turn.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -26,29 +26,29 @@ export interface InterruptOptions {
   readonly seconds: number;
   readonly warmUpSeconds: number;
   readonly idleSeconds: number;
-  /** Packets of which each finds the lcore asleep. */
+  /** Number of packets, of which each finds the lcore asleep. */
   readonly wakeUps: number;
 }
 
-/** One front-end with dpdk-testpmd's net_vhost behind it: load, then nothing. */
+/** One front-end with dpdk-testpmd's net_vhost as its back-end: load, then no traffic. */
 export interface LoadRun {
   readonly ring: Ring;
   readonly pair: number;
   readonly side: InterruptSide;
   /** Packets per second that came back, window by window. */
   readonly windows: readonly number[];
-  /** CPU time during the windows, and afterwards, when nothing came any more. */
+  /** CPU time during the windows, and afterwards without traffic. */
   readonly busy: CpuShare;
   readonly idle: CpuShare;
 }
 
-/** One front-end with our generator behind it: single packets. */
+/** One front-end with our generator as its back-end: single packets. */
 export interface WakeUpRun extends WakeUpResult {
   readonly ring: Ring;
   readonly side: InterruptSide;
   readonly cpu: CpuShare;
   readonly sleepsPerPacket: number;
-  /** Packets that l3fwd-power found without having been interrupted, by looking now and then. */
+  /** Packets that l3fwd-power found without an interrupt, through its periodic checks. */
   readonly missed?: number;
 }
 
@@ -57,11 +57,11 @@ export interface InterruptResult extends Result<'interrupt', InterruptOptions> {
   readonly wakeUps: readonly WakeUpRun[];
 }
 
-/** flowgen makes one packet and sends it so often again: it should not be what limits the others. */
+/** flowgen sends each packet that it makes so many more times, so that it is not the bottleneck. */
 const CLONES = '--flowgen-clones=31';
-/** Milliseconds between packets: an lcore that sleeps is asleep by then; one that polls need not be waited for. */
+/** Milliseconds between packets: long enough for an lcore to fall asleep; one that polls needs less. */
 const GAP = { asleep: [5, 20], polling: [1, 3] } as const;
-/** From the last packet until nothing is on its way any more. */
+/** Milliseconds from the last packet until none is in flight. */
 const SETTLE_MS = 200;
 
 export function runInterrupt(options: InterruptOptions, context: Context): Promise<InterruptResult> {
@@ -92,7 +92,7 @@ export function runInterrupt(options: InterruptOptions, context: Context): Promi
   });
 }
 
-/** All sides in turn; DPDK's, which is there for comparison with an idle lcore, only in the first pair. */
+/** Measures all sides in turn; DPDK's, the reference for an idle lcore, only in the first pair. */
 function measureLoads(
   options: InterruptOptions,
   context: Context,
@@ -120,7 +120,7 @@ async function measureLoad(
   front: Peer,
 ): Promise<Pick<LoadRun, 'windows' | 'busy' | 'idle'>> {
   const wait = (ms: number) => sleep(ms, undefined, { signal: scope.signal });
-  // flowgen sends, receives, and throws away: packets that went round would soon have no TTL left
+  // flowgen sends, receives and frees: the TTL of circulating packets would soon be 0
   await startMode(vhost, 'flowgen');
   await wait(options.warmUpSeconds * 1000);
   const windows: number[] = [];
@@ -133,7 +133,7 @@ async function measureLoad(
   const busy = cpuShare(before, cpuTime(front.pid));
   await vhost.ask('stop', STOP);
 
-  await startMode(vhost, 'rxonly'); // polls, and has nothing to do
+  await startMode(vhost, 'rxonly'); // polls without traffic
   await wait(SETTLE_MS);
   const quiet = cpuTime(front.pid);
   await wait(options.idleSeconds * 1000);

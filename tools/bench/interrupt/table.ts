@@ -1,4 +1,4 @@
-/** What `npm run bench -- interrupt` prints at its end. */
+/** The final tables of `npm run bench -- interrupt`. */
 import { formatTable } from '../../common/table.js';
 import type { InterruptResult, LoadRun } from './interrupt.js';
 import type { InterruptSide, Ring } from './front.js';
@@ -28,7 +28,7 @@ export function interruptTable(result: InterruptResult): string {
 
 type Row = { readonly ring: Ring; readonly side: InterruptSide };
 
-/** The largest share of all pairs: 1 % is a limit. */
+/** The idle table, with the largest share of all pairs: the limit is 1 %. */
 function idleTable({ loads }: InterruptResult, rows: readonly Row[]): string {
   const head = ['Ring', 'Program', 'Lcore % of a CPU', 'Process %', 'Sleeps/s'];
   const lines = rows.flatMap(({ ring, side }) => {
@@ -73,7 +73,7 @@ function loadTable({ loads, options }: InterruptResult): string {
   return formatTable([...head, ...more], lines);
 }
 
-/** `-` for what was not measured. */
+/** `-` for a value that was not measured. */
 function shown(value: number, digits: number): string {
   return Number.isNaN(value) ? '-' : value.toFixed(digits);
 }

@@ -1,9 +1,9 @@
 /**
- * The traffic of the wake-up benchmark: one packet at a time to a guest that has been left alone for a while, and the time
- * until it is back.
+ * The traffic of the wake-up benchmark: one packet at a time to a guest that has been idle for a while, and the time until it
+ * is back.
  *
- * Between the two time stamps: copying the packet into the guest's ring, signalling its eventfd if it asks for that, all that
- * the guest does until the packet is in its Tx ring, and copying it out of there. This side polls throughout.
+ * The time includes: copying the packet into the guest's ring, signalling its eventfd if it asks for that, the guest's work
+ * until the packet is in its Tx ring, and copying it out of there. This side polls all the time.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { fold, rawSum } from '../../../paths/checksum.js';
@@ -13,14 +13,14 @@ import { checkTime, START_MS, type Guest } from '../common/generator-process.js'
 
 export interface WakeUpOptions {
   readonly count: number;
-  /** Between one packet and the next, at random: milliseconds. */
+  /** Milliseconds between two packets, at random between minimum and maximum. */
   readonly minGapMs: number;
   readonly maxGapMs: number;
-  /** Milliseconds, from anywhere on. */
+  /** Milliseconds, from an arbitrary start. */
   readonly clock: () => number;
-  /** 0 to less than 1. */
+  /** A random number from 0 to less than 1. */
   readonly random: () => number;
-  /** Now and then, while nothing is on its way. */
+  /** Called now and then, while no packet is in flight. */
   readonly rest: () => void;
 }
 
@@ -37,24 +37,24 @@ export interface WakeUpResult {
   readonly sent: number;
   readonly received: number;
   readonly latency: Figures;
-  /** Packets during whose way this side stood still for a while: nobody knows how long they really took. */
+  /** Packets during whose round trip this side was stalled: their real times are unknown. */
   readonly tainted: Figures;
 }
 
 /** Bytes of a packet: Ethernet, IPv4, UDP, and 18 bytes of payload. */
 export const PACKET_BYTES = 60;
-/** Where packets go: within ROUTE. */
+/** Destination address, within ROUTE. */
 const DESTINATION = [10, 1, 0, 1];
-/** For a router with one port. Packets of testpmd's flowgen go there, too. */
+/** The route for a router with one port. It includes the destinations of testpmd's flowgen. */
 export const ROUTE = '10.0.0.0/8';
 const BURST = 32;
-/** A turn takes a microsecond or two; after this long somebody else had the CPU, or the garbage collector. */
+/** A turn takes one or two microseconds. A longer one means that another process or the garbage collector had the CPU. */
 const STALL_MS = 0.05;
 /** After this long a packet is lost. */
 const PATIENCE_MS = 1000;
-/** So many lost packets, one after the other, are the end of it. */
+/** The measurement ends after so many lost packets in a row. */
 const HOPELESS = 5;
-/** An IPv4 packet with everything in place that a router looks at. */
+/** An IPv4 packet with all fields that a router checks. */
 export function packet(): Uint8Array {
   const bytes = new Uint8Array(PACKET_BYTES);
   const l3 = 14;
@@ -67,7 +67,7 @@ export function packet(): Uint8Array {
   return bytes;
 }
 
-/** The value that at least the fraction `q` of all does not exceed; `sorted` is ascending. 0 of none. */
+/** The value that at least the fraction `q` of all does not exceed; `sorted` is ascending. 0 without values. */
 export function quantile(sorted: Float64Array, q: number): number {
   return sorted[Math.max(1, Math.ceil(q * sorted.length)) - 1] ?? 0;
 }
@@ -82,7 +82,7 @@ export function figures(values: Float64Array): Figures {
 export class WakeUps {
   private readonly out = new Uint32Array(1);
   private readonly back = new Uint32Array(BURST);
-  /** Whether something held this side up during the last round trip. */
+  /** Whether this side was stalled during the last round trip. */
   private stalled = false;
 
   constructor(
@@ -98,7 +98,7 @@ export class WakeUps {
     this.out[0] = m;
   }
 
-  /** Waits until packets come back, then makes round trips without a gap for `ms`, so that everybody's code is warm. */
+  /** Waits until packets come back, then makes round trips without a gap for `ms` milliseconds, to warm up both sides. */
   warmUp(ms: number): void {
     const { clock, rest } = this.options;
     const deadline = clock() + START_MS;
@@ -130,7 +130,7 @@ export class WakeUps {
     };
   }
 
-  /** Polls on, and throws away what comes late. */
+  /** Polls for `ms` milliseconds, and drops late packets. */
   private idle(ms: number): void {
     const { clock, rest } = this.options;
     rest();

@@ -1,6 +1,6 @@
 /**
- * `node generator-main.ts '{...}'`: a vhost-user back-end with a Generator behind it, for one front-end. Prints
- * `listening`, then, when it has measured, its result as one line of JSON.
+ * `node generator-main.ts '{...}'`: a vhost-user back-end with a Generator, for one front-end. Prints `listening` and, after
+ * the measurement, its result as one line of JSON.
  */
 import { Generator } from './generator.js';
 import { checkTime, runGenerator, START_MS, type FrontEnd } from '../common/generator-process.js';
@@ -9,7 +9,7 @@ import type { Histogram } from '../common/histogram.js';
 export interface GeneratorJob {
   readonly socket: string;
   readonly size: number;
-  /** 0: as many as the guest takes. */
+  /** Packets per second; 0: as many as the guest takes. */
   readonly pps: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
@@ -33,13 +33,13 @@ export interface GeneratorResult {
   /** Packets per second that came back. */
   readonly pps: number;
   readonly latency: Percentiles;
-  /** Packets that were on their way while the generator stood still. */
+  /** Packets that were in flight while the generator was stalled. */
   readonly tainted: Percentiles;
   readonly stalls: number;
   readonly longestStallNs: number;
 }
 
-/** Patience with packets on their way; those that are still missing then are lost. */
+/** How long to wait for packets in flight at the end; those still missing then are lost. */
 const DRAIN_MS = 1000;
 
 const percentiles = (histogram: Histogram): Percentiles => ({
@@ -55,7 +55,7 @@ function generate(job: GeneratorJob, { guest, pool, clock, lookAfter }: FrontEnd
   const perMs = job.pps === 0 ? Infinity : job.pps / 1000;
   const generator = new Generator(guest, pool, { size: job.size, perMs, clock });
 
-  /** Turns until `end`, or until `enough`. */
+  /** Runs turns until `end`, or until `enough` returns true. */
   const run = (end: number, making: boolean, enough = () => false) => {
     for (;;) {
       const now = generator.turn(making);

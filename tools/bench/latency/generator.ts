@@ -1,10 +1,10 @@
 /**
- * The traffic of the latency benchmark: packets go to a guest at a set rate, each with a number, and the time until each
- * comes back is recorded. No garbage but the clock's.
+ * The traffic of the latency benchmark: sends numbered packets to a guest at a fixed rate, and records the time until each
+ * comes back. Only the clock leaves garbage.
  *
- * A packet's time begins when it is due, not when the guest has room for it: a driver that stands still is not spared
- * the packets that pile up meanwhile. What the generator itself is late for is not sent at all; and packets on their way
- * while it stood still are counted apart, as nobody knows how long they really took.
+ * A packet's time begins when it is due, not when the guest has room for it: so a stalled driver also pays for the packets
+ * that pile up meanwhile. Packets for which the generator itself is late are not sent. Packets in flight while it was stalled
+ * are counted separately, as their real times are unknown.
  */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { resetMbuf } from '../../../paths/mbuf.js';
@@ -17,30 +17,30 @@ export interface GeneratorOptions {
   readonly size: number;
   /** Packets per millisecond; Infinity: as many as the guest takes, without times. */
   readonly perMs: number;
-  /** Milliseconds, from anywhere on. */
+  /** Milliseconds, from an arbitrary start. */
   readonly clock: () => number;
 }
 
 const BURST = 32;
-/** Behind the Ethernet header and two bytes to align it. */
+/** Offset of the sequence number: after the Ethernet header and two bytes of padding. */
 const SEQUENCE = 16;
-/** Packets due at once at most; what is missed beyond that was the generator's own fault. */
+/** Most packets due at once; when more are due, the generator itself was late. */
 const MAX_DUE = 64;
-/** Packets that may be on their way, or wait for room: their times are kept. A power of two. */
+/** Most packets in flight or waiting for room, whose times are kept. A power of two. */
 const WINDOW = 1 << 17;
-/** A turn takes a few microseconds; after this long somebody else had the CPU, or the garbage collector. */
+/** A turn takes a few microseconds. A longer one means that another process or the garbage collector had the CPU. */
 const STALL_MS = 0.05;
 
 export class Generator {
   /** Nanoseconds. */
   readonly latency = new Histogram();
-  /** Of packets that were on their way while the generator stood still. */
+  /** Times of packets that were in flight while the generator was stalled. */
   readonly tainted = new Histogram();
-  /** Packets made so far, and so the number of the next one. */
+  /** Packets made so far, which is the number of the next one. */
   made = 0;
   sent = 0;
   received = 0;
-  /** Packets not made because too many wait already: the guest takes none. */
+  /** Packets not made because too many wait already: the guest does not take them. */
   refused = 0;
   /** Packets not made because the generator was late. */
   skipped = 0;
@@ -51,7 +51,7 @@ export class Generator {
   private readonly out = new Uint32Array(BURST);
   private readonly back = new Uint32Array(BURST);
   private last: number;
-  /** Packets due up to `last`, with the fraction. */
+  /** Packets due up to `last`, with a fraction. */
   private due = 0;
   private stallEnd = -Infinity;
   /** Number of the next packet to send. */
@@ -72,7 +72,7 @@ export class Generator {
     this.last = options.clock();
   }
 
-  /** Forgets what was recorded; packets on their way go on. */
+  /** Clears the records; packets in flight are not affected. */
   restart(): void {
     this.latency.clear();
     this.tainted.clear();
@@ -84,7 +84,7 @@ export class Generator {
     return this.sent - this.received;
   }
 
-  /** One turn. @param making false: only take back what is on its way. @returns the time. */
+  /** One turn. @param making false: only receive packets in flight. @returns the time. */
   turn(making: boolean): number {
     const n = this.guest.dequeueBurst(1, this.pool, this.back, BURST);
     const now = this.options.clock();

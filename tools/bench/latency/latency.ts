@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- latency`: how long packets take from our generator through a front-end and back, at a steady rate:
- * ours and DPDK's virtio_user in turn.
+ * `npm run bench -- latency`: the time of packets from our generator through a front-end and back, at a steady rate: our
+ * virtio_user and DPDK's in turn.
  */
 import { join } from 'node:path';
 import { VirtioPmdError } from '../../../native/errors.js';
@@ -21,7 +21,7 @@ export interface LatencyOptions {
   readonly pairs: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
-  /** Packets per second; undefined: half of what the slower side of a recipe can do. */
+  /** Packets per second; undefined: half of the highest rate of a recipe's slower side. */
   readonly pps: number | undefined;
 }
 
@@ -29,12 +29,12 @@ export interface LatencyRun extends GeneratorResult, Paths {
   readonly recipe: string;
   readonly pair: number;
   readonly side: Side;
-  /** Packets per second that were to be sent; 0: as many as possible. */
+  /** Target rate in packets per second; 0: as many as possible. */
   readonly rate: number;
 }
 
 export interface LatencyResult extends Result<'latency', LatencyOptions> {
-  /** Of the search for the highest rate. */
+  /** Runs of the search for the highest rate. */
   readonly probes: readonly LatencyRun[];
   readonly runs: readonly LatencyRun[];
 }

@@ -1,6 +1,6 @@
 /**
- * A device in the driver's own thread that uses every buffer the moment it is asked to. It copies nothing and does as
- * little as the ring format allows: what is measured beside it is the driver.
+ * A device in the driver's own thread that uses all buffers when it is called. It copies nothing and does as little as the
+ * ring format allows, so that the measured time is that of the driver.
  */
 import { viewsOf } from '../../../native/region.js';
 import { VirtioPmdError } from '../../../native/errors.js';
@@ -10,7 +10,7 @@ import { DESC_F_AVAIL_USED, DESC_WORDS, EVENT_F_DISABLE, USED_F_NO_NOTIFY } from
 export interface InstantDevice {
   /** Uses all that the driver has made available. */
   use(): void;
-  /** @throws VirtioPmdError EPEER when what this device took for granted does not hold. */
+  /** Checks what this device assumes about the ring. @throws VirtioPmdError EPEER when it is not true. */
   check(): void;
 }
 
@@ -21,8 +21,8 @@ export function instantDevice(spec: QueueSpec, length: number): InstantDevice {
 }
 
 /**
- * Split: the ids of single-descriptor packets come round in the order of the ring, so the used ring is written once,
- * here, and using buffers is a store to its index.
+ * Split: the ids of single-descriptor packets repeat in the order of the ring. So the used ring is written once, here, and
+ * using buffers is a store to its index.
  */
 function splitDevice(spec: QueueSpec, length: number): InstantDevice {
   const { u16, u32 } = viewsOf(spec.mapping);
@@ -50,7 +50,7 @@ function splitDevice(spec: QueueSpec, length: number): InstantDevice {
   };
 }
 
-/** Packed: length, id and used mark into every descriptor, or with IN_ORDER on Tx into the first, for all up to that id. */
+/** Packed: writes length, id and used flags to every descriptor; with IN_ORDER on Tx to the first, for all up to that id. */
 function packedDevice(spec: QueueSpec, length: number): InstantDevice {
   const { i32 } = viewsOf(spec.mapping);
   const layout = layoutOf(spec);

@@ -1,6 +1,6 @@
 /**
- * `node run.ts '{...}'`: turns of the driver against a device in the same thread. One recipe per process: the
- * compiler must not know of another. Prints one line of JSON.
+ * `node run.ts '{...}'`: turns of the driver with a device in the same thread. One recipe per process, so that the compiler
+ * optimizes for that recipe alone. Prints one line of JSON.
  */
 import { pinThread } from '../../../native/cpu.js';
 import { VirtioPmdError } from '../../../native/errors.js';
@@ -36,7 +36,7 @@ export interface TurnJob {
   readonly warmUpSeconds: number;
 }
 
-/** What the process prints. */
+/** Output of the process. */
 export interface TurnResult {
   readonly rx: string;
   readonly tx: string;
@@ -48,7 +48,7 @@ export interface TurnResult {
 const RING = 256;
 const MBUFS = 8192;
 const FREE_THRESH = 32;
-/** Packets between two looks at the clock: about half a millisecond. */
+/** Packets between two readings of the clock: about half a millisecond. */
 const WINDOW_PACKETS = 32768;
 
 /** @throws VirtioPmdError EPEER when nothing is forwarded. */

@@ -1,4 +1,4 @@
-/** `npm run bench -- turn`: nanoseconds per packet of the driver alone. Every measurement is a process of its own. */
+/** `npm run bench -- turn`: nanoseconds per packet of the driver alone. Every measurement runs in a separate process. */
 import { VirtioPmdError } from '../../../native/errors.js';
 import { formatTable } from '../../common/table.js';
 import { jobCommand, RESULT_LINE } from '../common/jobs.js';
@@ -10,13 +10,13 @@ import type { TurnJob, TurnResult } from './run.js';
 
 export interface TurnOptions extends Omit<TurnJob, 'recipe'> {
   readonly recipes: readonly string[];
-  /** Processes for each recipe. */
+  /** Number of processes for each recipe. */
   readonly runs: number;
 }
 
 export interface TurnRun extends Omit<TurnResult, 'windows'> {
   readonly recipe: string;
-  /** Nanoseconds per packet of the best window, and of the one in the middle. */
+  /** Nanoseconds per packet in the best window, and the median of all windows. */
   readonly best: number;
   readonly median: number;
   readonly windows: number;
@@ -40,7 +40,7 @@ export async function runTurn(options: TurnOptions, context: Omit<Context, 'prog
   return runs;
 }
 
-/** One process. @throws VirtioPmdError EPEER when it fails. */
+/** Runs one process. @throws VirtioPmdError EPEER when it fails. */
 export function turnOnce(job: TurnJob, signal: AbortSignal): Promise<TurnRun> {
   return withScope(signal, async (scope) => {
     const child = scope.start('turn', jobCommand('turn/run.ts', job));

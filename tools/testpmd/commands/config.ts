@@ -14,14 +14,14 @@ function setMode({ session }: Testpmd, mode: Mode, retry: boolean): void {
   session.print(`Set ${nameOf(mode)} packet forwarding mode${retry ? ' with retry' : ''}`);
 }
 
-/** Loads the mode's module to see that it can be; the lcores load theirs at `start`. */
+/** Loads the mode's module as a check; the lcores load it again at `start`. */
 async function setUserMode(testpmd: Testpmd, path: string, retry: boolean): Promise<void> {
   const mode = locateMode(path);
   await loadMode(mode);
   setMode(testpmd, mode, retry);
 }
 
-/** The first value that occurs twice, with both places. */
+/** The first value that occurs twice, with both positions. */
 function firstDuplicate(values: readonly number[]): { value: number; first: number; second: number } | undefined {
   for (let second = 1; second < values.length; second++) {
     const first = values.indexOf(values[second]!);
@@ -130,7 +130,7 @@ function setBurst(session: Session, burst: number): void {
   }
 }
 
-/** A packet must fit a Tx ring, in dpdk-testpmd's words. */
+/** Checks that a packet fits a Tx ring, with dpdk-testpmd's error text. */
 function checkRings({ ports, settings }: Session, segments: number): string | undefined {
   const sizes = [...ports.values()].map(({ port }) => settings.txDesc || port.info().queueSize);
   const least = Math.min(...sizes);

@@ -9,7 +9,7 @@ import { formatPath } from '../show/path.js';
 import { formatPortStats, formatXstats, noRates, ratesBetween } from '../show/stats.js';
 import type { Testpmd } from '../testpmd.js';
 
-/** A port's statistics, with the rates since they were shown last. */
+/** A port's statistics, with the rates since the last display. */
 export function portStatsText(entry: PortEntry): string {
   const { port } = entry;
   const stats = port.stats();

@@ -1,10 +1,10 @@
-/** How a line becomes a command. */
+/** Parses and runs a line of input. */
 import { isVirtioPmdError } from '../../../native/errors.js';
 import { grammar } from './index.js';
 import { explain } from './explain.js';
 import type { Testpmd } from '../testpmd.js';
 
-/** Runs one line of input. Never throws for what a user can do. */
+/** Runs one line of input. Never throws because of input. */
 export async function execute(testpmd: Testpmd, line: string): Promise<void> {
   const text = line.trim();
   if (text === '' || text.startsWith('#')) return;

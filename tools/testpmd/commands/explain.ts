@@ -1,11 +1,11 @@
-/** What is said of a line that is no command. */
+/** The error text for a line that is not a command. */
 import { nearest } from '../../../native/nearest.js';
 import { grammar, readableSyntax } from './index.js';
 import { splitWords, type Parsed } from './grammar.js';
 import type { Testpmd } from '../testpmd.js';
 import { whyUnsupported } from './unsupported.js';
 
-/** More would be a page of help, in which the reason is lost. */
+/** Most usage lines in an error: with more the reason would be hard to find. */
 const MOST_USAGES = 6;
 
 export function explain(line: string, parsed: Exclude<Parsed<Testpmd>, { kind: 'command' }>): string {

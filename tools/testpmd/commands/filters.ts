@@ -1,11 +1,11 @@
-/** What a port lets through by address: MAC addresses, multicast addresses. */
+/** Address filters of ports: MAC addresses, multicast addresses. */
 import { isVirtioPmdError } from '../../../native/errors.js';
 import type { Args, Row } from './grammar.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
 import { parseMac } from '../../../driver/wire/mac.js';
 
-/** Why an action failed, when it did; for commands that have words of their own around the reason. */
+/** Why an action failed; undefined when it did not. For commands with their own text around the reason. */
 export function failureOf(action: () => void): string | undefined {
   try {
     action();

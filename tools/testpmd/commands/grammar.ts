@@ -1,21 +1,21 @@
 /**
- * The command language: a table of rows, each with its syntax as text. The same table parses, completes and makes the
- * help. Syntax: words; `(a|b)` or `name:(a|b)` one of several; `<name>` any word; `<name:type>` a checked one; the last
- * item may be in brackets: it may be left out.
+ * The command language: a table of rows, each with its syntax as text. The table is used for parsing, completion and help.
+ * Syntax: words; `(a|b)` or `name:(a|b)` one of several; `<name>` any word; `<name:type>` a checked one; the last item may be
+ * in brackets, which makes it optional.
  */
 import { isModePath } from '../engines/modes.js';
 import { parseUnsigned, U16_MAX } from '../../common/values.js';
 
 type Type = 'text' | 'u16' | 'u32' | 'port' | 'module';
 
-/** What stands at one place of a command. */
+/** A position in a command. */
 export interface Place {
   readonly name: string;
   readonly type: Type;
 }
 
 interface Token extends Place {
-  /** Words accepted, when it is not any word. */
+  /** The accepted words; undefined: any word. */
   readonly words: readonly string[] | undefined;
   readonly optional: boolean;
 }
@@ -38,7 +38,7 @@ export function parseSyntax(syntax: string): Token[] {
   });
 }
 
-/** The words of a command, by the names in its syntax. */
+/** The arguments of a command, by the names in its syntax. */
 export class Args {
   constructor(private readonly words: ReadonlyMap<string, string>) {}
 
@@ -63,7 +63,7 @@ export class Args {
 
 const accepts = (token: Token, word: string) => (token.words ? token.words.includes(word) : checks[token.type](word));
 
-/** @returns the arguments, or how many words did fit. */
+/** @returns the arguments, or how many words matched. */
 function match(tokens: readonly Token[], words: readonly string[]): Args | number {
   const args = new Map<string, string>();
   for (let i = 0; i < words.length; i++) {
@@ -75,7 +75,7 @@ function match(tokens: readonly Token[], words: readonly string[]): Args | numbe
   return next && !next.optional ? words.length : new Args(args);
 }
 
-/** Whether `words` begin as `tokens` say, whatever follows. */
+/** Whether `words` begin with a match of `tokens`; any words may follow. */
 export function matchesBeginning(tokens: readonly Token[], words: readonly string[]): boolean {
   return words.length >= tokens.length && tokens.every((token, i) => accepts(token, words[i]!));
 }
@@ -88,11 +88,11 @@ export interface Row<T> {
 
 export type Parsed<T> =
   | { readonly kind: 'command'; readonly row: Row<T>; readonly args: Args }
-  /** No command begins like this. */
+  /** No command begins with these words. */
   | { readonly kind: 'unknown' }
   /**
-   * A command begins like this, but the rest does not fit: the rows that came furthest, how many words did fit, and the
-   * words that could stand next.
+   * A command begins with these words, but the rest does not match: the rows that matched most words, how many, and the words
+   * that could come next.
    */
   | {
       readonly kind: 'bad';
@@ -129,8 +129,8 @@ export class Grammar<T> {
   }
 
   /**
-   * The words that may stand where the last, perhaps unfinished, word of `line` stands.
-   * @param valuesOf words for a place that takes more than those of the table
+   * Completes the last, perhaps unfinished, word of `line`.
+   * @param valuesOf further words for a position, besides those of the table
    */
   complete(line: string, valuesOf: (place: Place) => readonly string[] = () => []): string[] {
     const words = splitWords(line);

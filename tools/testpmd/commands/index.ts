@@ -49,7 +49,7 @@ function helpText(args: Args): string {
     .join('\n');
 }
 
-/** Names and types inside syntax items are for the parser: people see `(port_id|all)`. */
+/** The syntax for users, without the names and types for the parser: `(port_id|all)`. */
 export function readableSyntax(syntax: string): string {
   return syntax
     .replace(/\w+:\(/g, '(')

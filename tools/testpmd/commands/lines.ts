@@ -1,23 +1,23 @@
-/** Lines of commands out of a file, a pipe or a terminal, in bounded memory whatever comes. */
+/** Reads lines of commands from a file, a pipe or a terminal, in limited memory for any input. */
 import { closeSync, constants, createReadStream, fstatSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { VirtioPmdError } from '../../../native/errors.js';
 
-/** Characters; no command is that long, a file that is no text may be one line. */
+/** Characters. No command is that long; a file that is not text may be one long line. */
 export const LONGEST_LINE = 65_536;
 
-/** How long a pipe may be silent before somebody is told. */
+/** How long a pipe may be silent before a message. */
 const PATIENCE_MS = 1000;
 
-/** Cuts text into lines, and forgets what is too long for one. */
+/** Splits text into lines, and drops lines that are too long. */
 export class LineCutter {
   private rest = '';
-  /** In the middle of a line that is left out. */
+  /** In the middle of a line that is dropped. */
   private skipping = false;
   private count = 0;
 
-  /** @param onLong is told the number of a line, from 1, that is longer than LONGEST_LINE and left out */
+  /** @param onLong called with the number, from 1, of a line that is longer than LONGEST_LINE and dropped */
   constructor(private readonly onLong: (line: number) => void) {}
 
   *push(text: string): Generator<string> {
@@ -31,7 +31,7 @@ export class LineCutter {
     this.add(text.slice(from));
   }
 
-  /** The last line, which nothing ends. */
+  /** The last line, if it does not end in a newline. */
   *end(): Generator<string> {
     if (this.rest === '') return;
     yield this.take()!;
@@ -56,8 +56,8 @@ export class LineCutter {
 }
 
 /**
- * The lines of a stream, of which no more is read than is asked for; ends early when `signal` aborts.
- * @throws Error of the stream, or whatever `onLong` throws
+ * The lines of a stream. Reads only as much as is consumed; ends early when `signal` is aborted.
+ * @throws Error of the stream, or of `onLong`
  */
 export async function* linesOf(
   input: Readable,
@@ -85,8 +85,8 @@ export async function* linesOf(
 }
 
 /**
- * The lines of a text file that an option names, or of a pipe such as a shell's `<(...)`, which may take its time.
- * @param onWait is told that nothing has come out of a pipe yet
+ * The lines of a text file that an option names, or of a pipe such as a shell's `<(...)`, which may be slow.
+ * @param onWait called when nothing has come from a pipe yet
  * @throws VirtioPmdError EOPTION when it is neither, cannot be read, or holds a line that is too long
  */
 export async function* linesOfFile(
@@ -100,7 +100,7 @@ export async function* linesOfFile(
   let input: Readable;
   let pipe: boolean;
   try {
-    // a FIFO that nobody writes would keep open() waiting
+    // open() of a FIFO would wait for a writer
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     const stats = fstatSync(fd);
     pipe = stats.isFIFO();

@@ -7,7 +7,7 @@ import type { Testpmd } from '../testpmd.js';
 
 const isOn = (args: Args) => args.text('state') === 'on';
 
-/** Layers of `csum set` and `csum show`, with the Tx offload that each is about, by dpdk-testpmd's names. */
+/** Layers of `csum set` and `csum show`, with the Tx offload of each, by dpdk-testpmd's names. */
 const layers: readonly (readonly [word: string, shown: string, offload: string])[] = [
   ['ip', 'IP', 'ipv4_cksum'],
   ['udp', 'UDP', 'udp_cksum'],
@@ -17,7 +17,7 @@ const layers: readonly (readonly [word: string, shown: string, offload: string])
   ['outer-udp', 'Outer-Udp', 'outer_udp_cksum'],
 ];
 
-/** A port that the command may change: its configuration is the next start's. */
+/** The port of a command that changes the configuration for the next start; undefined when it must not be changed. */
 export function stoppedPort(session: Session, args: Args): PortEntry | undefined {
   const [entry] = session.select(args.number('port'));
   if (!entry?.port.started) return entry;
@@ -54,7 +54,7 @@ function setChecksum(session: Session, args: Args): void {
   const bit = offloadBit('tx', offload);
   const hardware = args.text('where') === 'hw';
   if (hardware && (entry.port.info().txOffloadCapa & bit) === 0) {
-    // dpdk-testpmd writes this name in another way than in what it shows
+    // dpdk-testpmd spells this name differently here than in its other output
     const name = word.startsWith('outer') ? shown.replace('-', ' ').replace('Ip', 'IP').replace('Udp', 'UDP') : shown;
     session.complain(`${name} checksum offload is not supported by port ${entry.port.id}`);
   } else setOffload(entry, 'tx', bit, hardware);

@@ -59,7 +59,7 @@ function configAll({ session }: Testpmd, what: string, value: number): void {
   for (const entry of entries) entry.reconfigure = true;
 }
 
-/** @returns whether the port can have this MTU, as far as can be told before it is configured anew. */
+/** @returns whether the port can have this MTU, as far as is known before it is configured again. */
 function changeMtu(session: Session, entry: PortEntry, mtu: number): boolean {
   const { port } = entry;
   const { minMtu, maxMtu } = port.info();

@@ -63,7 +63,7 @@ function configureKey(session: Session, args: Args): void {
   }
 }
 
-/** "(0,1)(5,2)" or "(0,1),(5,2)"; undefined for anything else, or an entry beyond `size`, which is said. */
+/** Parses "(0,1)(5,2)" or "(0,1),(5,2)"; undefined for anything else, and for an entry beyond `size`, with a message. */
 export function parseReta(
   text: string,
   size: number,

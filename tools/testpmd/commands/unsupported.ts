@@ -1,6 +1,6 @@
 /**
- * Commands of dpdk-testpmd, from 22.11 to the newest, that there are not here, by how they begin, and why. Syntax as in
- * grammar.ts. What is supported is looked for first: a row here may begin as a supported command does.
+ * Commands of dpdk-testpmd, from 22.11 to the newest, that are not supported, by their first words, and why. Syntax as in
+ * grammar.ts. Supported commands are tried first: a row here may begin like one of them.
  */
 import { matchesBeginning, parseSyntax } from './grammar.js';
 
@@ -145,13 +145,13 @@ const table = rows.map(([beginning, why]) => ({ tokens: parseSyntax(beginning), 
 
 const rowOf = (words: readonly string[]) => table.find(({ tokens }) => matchesBeginning(tokens, words));
 
-/** One sentence for a command of dpdk-testpmd that there is not here; undefined when it knows none that begins so. */
+/** Why a command of dpdk-testpmd is not supported, in one sentence; undefined when dpdk-testpmd has no such command. */
 export function whyUnsupported(words: readonly string[]): string | undefined {
   const row = rowOf(words);
   return row && `${words.slice(0, row.tokens.length).join(' ')} is not supported: ${row.why}`;
 }
 
-/** Why there is no such forwarding mode, when dpdk-testpmd has it. */
+/** Why a forwarding mode of dpdk-testpmd is not supported; undefined for other modes. */
 export function whyNoMode(mode: string): string | undefined {
   return rowOf(['set', 'fwd', mode])?.why;
 }

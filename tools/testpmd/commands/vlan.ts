@@ -1,4 +1,4 @@
-/** VLANs: which are let through, whose tags are taken off, which tag packets get. */
+/** VLANs: filtering, stripping and inserting. */
 import { RX_OFFLOAD_VLAN_STRIP, TX_OFFLOAD_VLAN_INSERT } from '../../../driver/port/types.js';
 import { failureOf } from './filters.js';
 import { stoppedPort } from './offloads.js';
@@ -18,9 +18,9 @@ function isVlanId(session: Session, id: number): boolean {
   return false;
 }
 
-// ---- what comes in -----------------------------------------------------------------------------------------------------
+// ---- receiving ---------------------------------------------------------------------------------------------------------
 
-/** @returns whether it went well */
+/** @returns whether it succeeded */
 function changeVlan(session: Session, entry: PortEntry, id: number, on: boolean): boolean {
   if (!isVlanId(session, id)) return false;
   const why = failureOf(() => entry.port.filters.setVlanFilter(id, on));
@@ -39,7 +39,7 @@ function setFiltering(session: Session, { port }: PortEntry, on: boolean): void 
   if (why !== undefined) session.complain(`rx_vlan_filter_set(port_pi=${port.id}, on=${bit(on)}) failed: ${why}`);
 }
 
-/** Stripping is in the code of the Rx paths: the port is configured anew. */
+/** Stripping is part of the Rx paths: the port is configured again. */
 function setStrip({ session, forwarding }: Testpmd, entry: PortEntry, on: boolean): void {
   const { port } = entry;
   const { config, started } = port;
@@ -56,10 +56,10 @@ function setStrip({ session, forwarding }: Testpmd, entry: PortEntry, on: boolea
     });
     if (!done) return;
   }
-  entry.rxOffloads = strip(entry.rxOffloads); // for the configurations to come
+  entry.rxOffloads = strip(entry.rxOffloads); // for later configurations
 }
 
-/** What no virtio port does: off it is always, and on it cannot be. */
+/** A setting that no virtio port supports: off is always accepted, on is refused. */
 function setUnknown(session: Session, { port }: PortEntry, what: string, on: boolean): void {
   if (!on) return;
   session.complain(`rx_vlan_${what}_set(port_pi=${port.id}, on=1) failed: virtio ports have no such offload`);
@@ -88,7 +88,7 @@ function setStripOfQueue(session: Session, args: Args): void {
   }
 } // prettier-ignore
 
-// ---- what goes out -----------------------------------------------------------------------------------------------------
+// ---- sending -----------------------------------------------------------------------------------------------------------
 
 function setTxVlan(session: Session, args: Args): void {
   const entry = stoppedPort(session, args);

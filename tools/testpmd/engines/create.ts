@@ -1,4 +1,4 @@
-/** testpmd's own engines by mode. */
+/** Makes testpmd's own engines. */
 import type { BuiltInMode } from './modes.js';
 import { Csum } from './csum.js';
 import { FlowGen } from './flowgen.js';
@@ -16,12 +16,12 @@ export interface EngineOptions {
   /** The mempool's. */
   readonly dataRoom: number;
   readonly lcoreId: number;
-  /** Where the csum mode counts packets with a bad L4 checksum, at the stream's index. */
+  /** Counters of the csum mode for packets with a bad L4 checksum, by index of the stream. */
   readonly badL4: Float64Array;
   readonly index: number;
 }
 
-/** An engine for one stream: engines that make packets keep state. */
+/** Makes an engine for one stream: engines that generate packets have state. */
 export function createEngine(mode: BuiltInMode, options: EngineOptions): Engine {
   const { settings, tx, plan, dataRoom, lcoreId, badL4, index } = options;
   const { burst, ownMac, peerMac } = settings;

@@ -1,9 +1,9 @@
 /**
- * csum: makes every checksum of IPv4, UDP and TCP new, in software, or asks the Tx port for it (`csum set ... hw`), and has
- * long TCP packets cut (`tso set`). Headers are looked for behind up to two VLAN tags, and in the first segment.
+ * csum: recomputes the checksums of IPv4, UDP and TCP, in software or by the Tx port (`csum set ... hw`), and lets the port
+ * segment long TCP packets (`tso set`). Headers must be in the first segment, behind at most two VLAN tags.
  *
- * Left as they are: SCTP's checksum, what is inside of tunnels, fragments (but for IPv4's header), and packets whose IP
- * header speaks of more bytes than there are.
+ * Left unchanged: SCTP's checksum, the contents of tunnels, fragments (except the IPv4 header), and packets that are shorter
+ * than the length in their IP header.
  */
 import { checksumOf, fold, packetSum, pseudoSum4, pseudoSum6, rawSum } from '../../../paths/checksum.js';
 import { bigEndian16 } from '../../../paths/bytes.js';
@@ -77,10 +77,10 @@ export class Csum implements Engine {
     const end = l4Offset + length;
     if (length < l4Len || end > pool.pktLen[m]!) return;
     const l4 = l3 + l3Len;
-    // there is none, which UDP allows
+    // no checksum, which UDP allows
     if (protocol !== IPPROTO_TCP && bigEndian16(u8, l4 + UDP_CHECKSUM_OFF) === 0) return;
     const segment = protocol === IPPROTO_TCP ? segmentSize(tx, lro ? pool.tsoSegsz[m]! : 0, length - l4Len) : 0;
-    // devices sum up what there is to the end of the packet, padding included
+    // devices compute the sum to the end of the packet, including padding
     const request = end === pool.pktLen[m] ? requestFor(tx, protocol, segment) : 0;
     if (request === 0) {
       const pseudo = v4 ? pseudoSum4(u8, l3, protocol, length) : pseudoSum6(u8, l3, protocol, length);
@@ -94,7 +94,7 @@ export class Csum implements Engine {
     pool.olFlags[m] = request | (v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6);
   }
 
-  /** "mac-swap" is what DPDK calls it; it sends to the peer. */
+  /** DPDK's name is "mac-swap"; it sets the destination to the peer. */
   private writeMacs(pool: Mempool, m: number): void {
     const { macs } = this;
     if (macs === undefined || pool.dataLen[m]! < ETHER_HDR_LEN) return;
@@ -113,15 +113,15 @@ function writeIpv4Checksum(u8: Uint8Array, l3: number, l3Len: number): void {
   put16(u8, l3 + IPV4_CHECKSUM_OFF, ~fold(rawSum(u8, l3, l3 + l3Len)) & 0xffff);
 }
 
-/** @param l4 offset of the L4 header in the packet, and `end` of what follows it; the header is in the first segment */
+/** @param l4 offset of the L4 header, which is in the first segment. @param end offset of the end of its payload */
 function writeL4Checksum(pool: Mempool, m: number, l4: number, end: number, protocol: number, pseudo: number): void {
   const { u8 } = pool;
   const at = pool.dataStart(m) + l4 + (protocol === IPPROTO_TCP ? TCP_CHECKSUM_OFF : UDP_CHECKSUM_OFF);
   put16(u8, at, 0);
-  // what is behind `end` is taken off again: ones' complement has a negative of every number
+  // subtracts the bytes behind `end`: every number has a negative in ones' complement
   const padding = pool.pktLen[m]! > end ? shifted(packetSum(pool, m, end), (end - l4) & 1) : 0;
   put16(u8, at, checksumOf(fold(packetSum(pool, m, l4) + pseudo + (~padding & 0xffff))));
 }
 
-/** A folded sum as it counts from an odd offset on. */
+/** Converts a folded sum for bytes that begin at an odd offset. */
 const shifted = (sum: number, odd: number) => (odd === 0 ? sum : ((sum & 0xff) << 8) | (sum >> 8));

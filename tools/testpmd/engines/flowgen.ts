@@ -22,7 +22,7 @@ export class FlowGen implements Engine {
 
   constructor(plan: PacketPlan, burst: number, dataRoom: number, tx: TxSettings) {
     this.tagging = new Tagging(tx);
-    // the length asked for counts the CRC, and a packet is one segment
+    // the requested length includes the CRC, and a packet is one segment
     const asked = plan.segments.reduce((sum, bytes) => sum + bytes, 0) - ETHER_CRC_LEN;
     this.length = Math.min(dataRoom, Math.max(ETH_IP_UDP_LENGTH, asked));
     this.template = packetTemplate({

@@ -31,7 +31,7 @@ export class IcmpEcho implements Engine {
   }
 }
 
-/** Turns the request in `at .. end` into its reply. @returns false when it is none that we answer. */
+/** Turns the request in the bytes from `at` to `end` into its reply. @returns false when it is not such a request. */
 function toReply(u8: Uint8Array, at: number, end: number, ownMac: readonly number[]): boolean {
   if (end - at < ETHER_HDR_LEN) return false;
   const type = etherTypeOffset(u8, at, end);
@@ -61,7 +61,7 @@ function toEchoReply(u8: Uint8Array, at: number, ip: number, end: number): boole
   if (bigEndian16(u8, ip + 6) & 0x1fff) return false; // a later fragment
   const icmp = ip + (u8[ip]! & 0xf) * 4;
   if (icmp < ip + 20 || icmp + 8 > end || u8[icmp] !== ECHO_REQUEST || u8[icmp + 1] !== 0) return false;
-  if (u8[ip + 16]! >> 4 === 0xe) return false; // to a multicast group: no address of ours to answer from
+  if (u8[ip + 16]! >> 4 === 0xe) return false; // to a multicast group: there is no source address for the reply
   swapBytes(u8, at, at + 6, 6);
   swapBytes(u8, ip + 12, ip + 16, 4);
   u8[icmp] = 0;

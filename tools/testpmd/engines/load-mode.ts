@@ -1,7 +1,7 @@
 /**
- * Loads the modules of users' forwarding modes. Every stream gets a module of its own, loaded anew at each start: the
- * mode then runs machine code of its own (docs/decisions/0004-code-per-queue.md), shares no state by accident, and is as
- * its file says now.
+ * Loads the modules of users' forwarding modes. Every stream gets a module of its own, which is loaded again at each start.
+ * So the mode has its own machine code (docs/decisions/0004-code-per-queue.md), shares no state by accident, and uses the
+ * current contents of its file.
  */
 import { statSync } from 'node:fs';
 import { createRequire, register } from 'node:module';
@@ -29,10 +29,10 @@ export function locateMode(path: string): UserMode {
   return { name: basename(absolute), url: pathToFileURL(absolute).href };
 }
 
-/** Makes each import a module of its own: the number becomes part of its URL. */
+/** Makes each import a new module: the number becomes part of its URL. */
 let loads = 0;
 
-/** @throws VirtioPmdError EOPTION when the module cannot be loaded or its default export is no function. */
+/** Loads a mode. @throws VirtioPmdError EOPTION when the module cannot be loaded or its default export is not a function. */
 export async function loadMode(mode: UserMode): Promise<ForwardingMode> {
   if (/\.m?ts$/.test(mode.name)) prepareTypeScript(mode);
   let module: { readonly default?: unknown };
@@ -41,7 +41,7 @@ export async function loadMode(mode: UserMode): Promise<ForwardingMode> {
   } catch (error) {
     throw fail(`forwarding mode ${mode.name} cannot be loaded: ${sentenceOf(mode, error)}`, error);
   }
-  // what a compiler makes of `export default` for CommonJS is in there twice
+  // in CommonJS compiled from `export default`, `default` is nested twice
   const exported = (module.default as { readonly default?: unknown } | undefined)?.default ?? module.default;
   if (typeof exported === 'function') return exported as ForwardingMode;
   const found = exported === undefined ? 'has no default export' : `exports ${describe(exported)} as its default`;
@@ -57,13 +57,13 @@ export function describe(value: unknown): string {
 
 const quote = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
 
-/** What went wrong in a mode, in one line, with the line of its file where that is known. */
+/** An error in a mode as one line, with the line number in its file where that is known. */
 export function sentenceOf({ name, url }: UserMode, error: unknown): string {
   if (error === undefined || error === null) return `${error} was thrown`;
   // eslint-disable-next-line @typescript-eslint/no-base-to-string -- an object of the user's says of itself what it wants to
   if (!(error instanceof Error)) return `${describe(error)} was thrown: ${String(error)}`;
   const message = error.message.trim().split('\n')[0]!;
-  // as a URL in the stack of a module, as a path where a source map was applied
+  // in the stack of a module the file is a URL; where a source map was applied it is a path
   const file = [new URL(url).pathname, fileURLToPath(url)].map(quote).join('|');
   const line = new RegExp(`(?:${file})(?:\\?\\d+)?:(\\d+)`).exec(error.stack ?? '')?.[1];
   if (message === "Unexpected token 'export'" || message.startsWith('Cannot use import statement')) {
@@ -76,16 +76,16 @@ export function sentenceOf({ name, url }: UserMode, error: unknown): string {
 let hooked = false;
 
 /**
- * Puts ts-hooks.ts into this thread's module loader. Newer Nodes strip types by themselves. For others ts-node compiles,
- * the one that is installed beside the mode or beside us; in a clone of this project that happens with every Node, as
- * ts.mjs has put ts-node in front anyway.
+ * Registers ts-hooks.ts in this thread's module loader. Newer versions of Node strip types themselves. For others ts-node
+ * compiles: the one installed beside the mode or beside us. In a clone of this project ts-node compiles with every version of
+ * Node, because ts.mjs registers it anyway.
  */
 function prepareTypeScript(mode: UserMode): void {
   if (hooked) return;
   const inClone = import.meta.url.endsWith('.ts');
   const native = 'typescript' in process.features && Boolean(process.features.typescript) && !inClone;
   const data: HooksData = native ? undefined : findCompiler(mode);
-  if (!native) process.setSourceMapsEnabled(true); // else the lines in errors would be those of the compiled code
+  if (!native) process.setSourceMapsEnabled(true); // otherwise errors would have line numbers of the compiled code
   register('./ts-hooks.js', import.meta.url, { data });
   hooked = true;
 }
@@ -100,13 +100,13 @@ function findCompiler(mode: UserMode): HooksData {
   );
 }
 
-/** Path of a package as it is found from the first of `from` that finds it. */
+/** Path of a package, resolved from the first of `from` that can resolve it. */
 function findPackage(name: string, from: readonly string[]): string | undefined {
   for (const url of from) {
     try {
       return createRequire(url).resolve(name);
     } catch {
-      // not from there
+      // not found from there
     }
   }
   return undefined;

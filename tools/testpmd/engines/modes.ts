@@ -38,16 +38,16 @@ const shapes: Readonly<Record<BuiltInMode, StreamShape>> = {
 
 export const isUserMode = (mode: Mode): mode is UserMode => typeof mode !== 'string';
 export const shapeOf = (mode: Mode): StreamShape => (isUserMode(mode) ? 'forward' : shapes[mode]);
-/** As `set fwd` and `start` show it. */
+/** The mode's name in `set fwd` and `start`. */
 export const nameOf = (mode: Mode): string => (isUserMode(mode) ? mode.name : mode);
 export const canRetry = (mode: Mode): boolean => mode !== 'rxonly';
 
-/** `mac_retry` is what DPDK before 2.1 called `mac retry`. */
+/** Finds a mode by name. `mac_retry` is the name of `mac retry` in DPDK before 2.1. */
 export function findMode(text: string): { mode: BuiltInMode; retry: boolean } | undefined {
   if (text === 'mac_retry') return { mode: 'mac', retry: true };
   const mode = modeNames.find((name) => name === text);
   return mode && { mode, retry: false };
 }
 
-/** Whether a word names a module, and no mode of testpmd's. */
+/** Whether a word is the path of a module, and not a mode of testpmd. */
 export const isModePath = (text: string): boolean => text.includes('/') || /\.([cm]?js|m?ts)$/.test(text);

@@ -1,4 +1,4 @@
-/** Bytes of the packets that txonly and flowgen make: Ethernet, IPv4 without options, UDP without checksum, zeros. */
+/** The packets of txonly and flowgen: Ethernet, IPv4 without options, UDP without checksum, zeros. */
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
 import { ETHER_TYPE_IPV4, IPPROTO_UDP } from '../../../paths/packet-headers.js';
 
@@ -20,7 +20,7 @@ export interface PacketFields {
   readonly udp: { readonly source: number; readonly destination: number };
 }
 
-/** The first 64 bytes of the packet (those behind its end are 0 too); all that follow are 0. */
+/** The first 64 bytes of the packet, with zeros after a shorter one; all further bytes are 0. */
 export function packetTemplate({ length, sourceMac, destinationMac, ip, udp }: PacketFields): Uint8Array {
   const bytes = new Uint8Array(64);
   const view = new DataView(bytes.buffer);
@@ -40,20 +40,20 @@ export function packetTemplate({ length, sourceMac, destinationMac, ip, udp }: P
   return bytes;
 }
 
-/** RFC 791: of the 20 bytes at `at`, whose checksum field must be 0. */
+/** IPv4 header checksum (RFC 791) of the 20 bytes at `at`, whose checksum field must be 0. */
 export function ipChecksum(bytes: Uint8Array, at: number): number {
   let sum = 0;
   for (let i = 0; i < IP_LENGTH; i += 2) sum += (bytes[at + i]! << 8) | bytes[at + i + 1]!;
   return headerChecksum(sum);
 }
 
-/** Of an IPv4 header's sum, which fits 20 bits: the complement of its ones' complement sum. */
+/** The checksum of an IPv4 header from its sum, which has at most 20 bits: the complement of the folded sum. */
 function headerChecksum(sum: number): number {
   sum = (sum & 0xffff) + (sum >>> 16);
   return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;
 }
 
-/** Writes an IPv4 address at `field` of the packet at `at`, and the checksum that goes with it. */
+/** Writes an IPv4 address at `field` of the packet at `at`, and the new header checksum. */
 export function writeAddress(u8: Uint8Array, at: number, field: number, address: number, sumOfRest: number): void {
   u8[at + field] = address >>> 24;
   u8[at + field + 1] = (address >>> 16) & 0xff;

@@ -1,4 +1,4 @@
-/** Modes that change packets in place: mac, macswap, 5tswap. Only bytes of the first segment are touched. */
+/** Modes that change packets in place: mac, macswap, 5tswap. They access only the first segment. */
 import { bigEndian16, swapBytes } from '../../../paths/bytes.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { ETHER_HDR_LEN } from '../../../paths/layout.js';
@@ -64,7 +64,7 @@ export class Mac implements Engine {
   }
 }
 
-/** Offset of the EtherType behind up to two VLAN tags, for a packet whose first segment is `at .. end`. */
+/** Offset of the EtherType behind up to two VLAN tags, for a packet whose first segment is the bytes from `at` to `end`. */
 export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number {
   let type = at + 12;
   for (let tags = 0; tags < 2 && type + 6 <= end; tags++) {
@@ -75,7 +75,7 @@ export function etherTypeOffset(u8: Uint8Array, at: number, end: number): number
   return type;
 }
 
-/** macswap: back to whom it came from. */
+/** macswap: swaps the MAC addresses. */
 export class MacSwap implements Engine {
   private readonly tagging: Tagging;
 
@@ -97,7 +97,7 @@ export class MacSwap implements Engine {
   }
 }
 
-/** 5tswap: MAC addresses, IPv4 or IPv6 addresses, and TCP or UDP ports change places. Checksums stay valid by themselves. */
+/** 5tswap: swaps MAC addresses, IPv4 or IPv6 addresses, and TCP or UDP ports. Checksums stay valid. */
 export class FiveTupleSwap implements Engine {
   private readonly tagging: Tagging;
 
@@ -119,7 +119,7 @@ export class FiveTupleSwap implements Engine {
   }
 }
 
-/** Swaps what lies within `at .. end`. */
+/** Swaps the fields that lie between `at` and `end`. */
 function swapFiveTuple(u8: Uint8Array, at: number, end: number): void {
   if (end - at < ETHER_HDR_LEN) return;
   swapBytes(u8, at, at + 6, 6);

@@ -1,4 +1,4 @@
-/** What the forwarding engines are, and how one sees its stream. */
+/** The interface of forwarding engines. */
 import type { ForwardStream } from '../../../driver/port/stream.js';
 
 export type { ForwardStream, StreamSettings } from '../../../driver/port/stream.js';

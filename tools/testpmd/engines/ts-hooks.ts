@@ -1,16 +1,16 @@
 /**
- * Hooks for Node's module loader: a .ts file is a module whatever the nearest package.json says, and is compiled by ts-node,
- * transpiled only, where Node does not strip types itself. Runs on Node's hooks thread.
+ * Hooks for Node's module loader: a .ts file is always a module, independent of the nearest package.json. Where Node does not
+ * strip types itself, ts-node transpiles it. Runs on Node's hooks thread.
  */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { InitializeHook, LoadHook, ModuleFormat } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
-/** Paths of the packages that compile; nothing: Node itself strips types. */
+/** Paths of the packages that compile; undefined: Node itself strips types. */
 export type HooksData = { readonly tsNode: string; readonly typescript: string } | undefined;
 
-/** What we use of ts-node. */
+/** The part of ts-node that we use. */
 interface TsNode {
   readonly create: (options: object) => Compiler;
 }
@@ -18,7 +18,7 @@ interface Compiler {
   compile(code: string, fileName: string): string;
 }
 
-/** A format of Nodes that strip types, newer than the types of the oldest Node that we run on. */
+/** A format in versions of Node that strip types; the types of our oldest supported Node do not have it. */
 const stripped = 'module-typescript' as ModuleFormat;
 
 /** Our own sources have their own compiler options (tools/ts.mjs). */
@@ -42,7 +42,7 @@ export const load: LoadHook = (url, context, nextLoad) => {
   return { format: 'module', shortCircuit: true, source: compile(compiler, fileURLToPath(url)) };
 };
 
-/** @throws SyntaxError: ts-node's own errors do not survive the way to the thread that imports. */
+/** @throws SyntaxError, because ts-node's own errors cannot be passed to the importing thread. */
 function compile(compiler: Compiler, path: string): string {
   const code = readFileSync(path, 'utf8');
   try {

@@ -1,4 +1,4 @@
-/** What engines are to ask of the Tx port; plain data. */
+/** Settings for the Tx port of an engine; plain data. */
 import { RTE_MBUF_F_TX_VLAN } from '../../../paths/mbuf.js';
 import type { Mempool } from '../../../paths/mempool.js';
 import { TX_OFFLOAD_VLAN_INSERT } from '../../../driver/port/types.js';
@@ -17,7 +17,7 @@ export interface TxSettings {
 
 export const plainTx: TxSettings = { offloads: 0, tsoSegsz: 0, vlan: undefined, macSwap: true };
 
-/** Puts the tag of `tx_vlan set` on packets, where the port inserts tags; takes all other flags off them. */
+/** Requests the tag of `tx_vlan set` for packets, where the port inserts tags; clears all other flags. */
 export class Tagging {
   private readonly flags: number;
   private readonly tci: number;

@@ -5,30 +5,30 @@ import { IP_SOURCE, packetTemplate, sumWithout, writeAddress, type PacketFields 
 import type { Engine, ForwardStream } from './stream.js';
 import { Tagging, type TxSettings } from './tx-settings.js';
 
-/** What packets to make; plain data. */
+/** The packets to generate; plain data. */
 export interface PacketPlan {
   /** Bytes of each segment. */
   readonly segments: readonly number[];
   readonly ip: PacketFields['ip'];
   readonly udp: PacketFields['udp'];
-  /** Vary the source address, so that receivers which spread packets over queues by hash do so. */
+  /** Vary the source address, so that receivers spread packets over queues by hash. */
   readonly multiFlow: boolean;
-  /** flowgen: how many destination addresses. */
+  /** flowgen: number of destination addresses. */
   readonly flows: number;
 }
 
 const TEMPLATE_WORDS = 16;
 
-/** Makes packets of the first `n` of `mbufs`, a segment each. */
+/** Makes single-segment packets from the first `n` of `mbufs`. */
 type Builder = (mbufs: Int32Array, n: number, pkts: Uint32Array) => void;
 
 /**
- * The usual packets: one segment, the same headers in all. An mbuf that comes back from the ring holds them already, and
- * then nothing is stored: a store would take the line away from the CPU that reads the packet (see tx/header.ts).
+ * The usual packets: one segment, the same headers in all. An mbuf that comes back from the ring has these already, and then
+ * nothing is stored: a store would take the cache line from the CPU that reads the packet (see tx/header.ts).
  */
 function singles(pool: Mempool, words: Int32Array, length: number): Builder {
   const { i32, base, stride, headroom, dataLen, dataOff, pktLen, next, nbSegs, olFlags } = pool;
-  // a constant each, so that they are in the instructions: 54 -> 34 ns for a packet from pool to pool, of which 20 the loop took
+  // separate constants are compiled into the instructions: 54 -> 34 ns for a packet from pool to pool; the loop took 20 ns
   const [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, w10, w11, w12, w13, w14, w15] = words as unknown as number[];
   // prettier-ignore
   const differs = (at: number) =>
@@ -80,10 +80,10 @@ export class TxOnly implements Engine {
     const { ip, udp } = plan;
     this.template = packetTemplate({ length: this.length, sourceMac: ownMac, destinationMac: peerMac, ip, udp });
     this.words = new Int32Array(this.template.buffer);
-    // never beyond the first segment: an mbuf holds at least 64 bytes
+    // always within the first segment: an mbuf holds at least 64 bytes
     this.wordCount = Math.min(TEMPLATE_WORDS, Math.ceil(this.segments[0]! / 4));
     this.sum = sumWithout(this.template, IP_SOURCE);
-    // counted up from the destination, as DPDK does: a source equal to it would be dropped as a forgery
+    // source addresses count up from the destination, as in DPDK: a source equal to the destination would be dropped
     this.sourceBase = ip.destination + lcoreId;
     this.multiFlow = plan.multiFlow;
     this.scratch = new Int32Array(burst * plan.segments.length);
@@ -147,7 +147,7 @@ export class TxOnly implements Engine {
     writeAddress(pool.u8, at, IP_SOURCE, address, this.sum);
   }
 
-  /** Headers that do not fit in the first segment: byte by byte along the chain. */
+  /** Writes headers that do not fit in the first segment, byte by byte along the chain. */
   private scatterHeaders(pool: Mempool, m: number): void {
     const { template } = this;
     const length = Math.min(template.length, this.length);

@@ -22,7 +22,7 @@ class UserEngine implements Engine {
 const thrownBy = (mode: UserMode, error: unknown) =>
   new VirtioPmdError('ELCORE', sentenceOf(mode, error), { cause: error });
 
-/** @throws VirtioPmdError when the mode cannot be loaded, or throws, or returns something else than a function. */
+/** @throws VirtioPmdError when the mode cannot be loaded, throws, or does not return a function. */
 export async function createUserEngine(mode: UserMode, stream: ForwardStream): Promise<Engine> {
   const make = await loadMode(mode);
   let turn: unknown;

@@ -1,4 +1,4 @@
-/** `set verbose N`: one line per burst and two per packet. Bit 0 shows what is received, bit 1 what is sent. */
+/** `set verbose N`: one line per burst and two per packet. Bit 0 shows received packets, bit 1 sent ones. */
 import type { PortQueueSpec } from '../../../driver/port/queue.js';
 import { formatMac } from '../../../driver/wire/mac.js';
 import type { Mempool } from '../../../paths/mempool.js';

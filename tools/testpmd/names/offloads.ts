@@ -1,4 +1,4 @@
-/** Offloads by dpdk-testpmd's names. Those that no virtio device has are here too: commands take them, ports refuse them. */
+/** Offloads by dpdk-testpmd's names, including those that no virtio device has: commands accept them, ports refuse them. */
 
 export type Direction = 'rx' | 'tx';
 
@@ -59,11 +59,11 @@ export function offloadNames(direction: Direction, bits: number): string {
     .join('');
 }
 
-/** The words of `port config N rx_offload NAME`: the names in small letters. */
+/** The words of `port config N rx_offload NAME`: the names in lower case. */
 export const offloadWords = (direction: Direction): string[] =>
   namesOf(direction).map(([, name]) => name.toLowerCase());
 
-/** The bit of a word of `offloadWords`. */
+/** The bit for a word of `offloadWords`. */
 export function offloadBit(direction: Direction, word: string): number {
   return namesOf(direction).find(([, name]) => name.toLowerCase() === word)![0];
 }

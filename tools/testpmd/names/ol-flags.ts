@@ -1,7 +1,7 @@
-/** RTE_MBUF_F_* flags by name, as dpdk-testpmd lists them in `set verbose` (rte_get_rx_ol_flag_list and its Tx fellow). */
+/** RTE_MBUF_F_* flags by name, as in dpdk-testpmd's `set verbose` (rte_get_rx_ol_flag_list, rte_get_tx_ol_flag_list). */
 import * as F from '../../../paths/mbuf.js';
 
-/** Flags under a mask that have this value, and their name. */
+/** The name for a value of the flags under a mask. */
 type Rows = readonly (readonly [mask: number, value: number, name: string])[];
 
 const rxRows: Rows = [

@@ -1,4 +1,4 @@
-/** The names that testpmd has for sets of packet types (RTE_ETH_RSS_* bits), in the order in which it lists them. */
+/** testpmd's names for sets of packet types (RTE_ETH_RSS_* bits), in the order of its lists. */
 
 const bits = (...numbers: readonly number[]) => numbers.reduce((set, number) => set | (1n << BigInt(number)), 0n);
 
@@ -9,7 +9,7 @@ const SCTP = bits(6, 12);
 const TUNNEL = bits(19, 20, 21);
 const VLAN = bits(25, 26);
 
-/** Sets of several types: words of the command line only. */
+/** Sets of several types, only for commands. */
 const groups: Readonly<Record<string, bigint>> = {
   all: IP | TCP | UDP | SCTP | VLAN | bits(14, 23, 24, 27, 28, 29, 30, 32, 33, 36),
   none: 0n,
@@ -70,14 +70,14 @@ const single: Readonly<Record<string, number>> = {
   'l2-src-only': 59,
 };
 
-/** RTE_ETH_RSS_IP: what testpmd asks for unless told; and RTE_ETH_RSS_UDP. */
+/** RTE_ETH_RSS_IP, testpmd's default, and RTE_ETH_RSS_UDP. */
 export const RSS_IP = IP;
 export const RSS_UDP = UDP;
 
 /** Words that name one type. */
 export const rssTypeNames: readonly string[] = Object.keys(single);
 
-/** `ip`, `ipv4-tcp`, a bit number from 1 to 63; undefined for anything else. */
+/** Parses `ip`, `ipv4-tcp`, or a bit number from 1 to 63; undefined for anything else. */
 export function parseRssTypes(word: string): bigint | undefined {
   if (/^\d+$/.test(word)) {
     const number = Number(word);
@@ -100,7 +100,7 @@ export function formatRssTypes(hf: bigint): string {
 /** Characters in a line of type names. */
 const TYPES_PER_LINE = 64;
 
-/** Names, two blanks in front of each, in lines. */
+/** Formats names in lines, with two blanks before each. */
 export function formatTypeNames(names: readonly string[]): string {
   const lines: string[] = [''];
   for (const name of names) {

@@ -29,10 +29,10 @@ import {
 } from '../../common/values.js';
 
 export const MAX_BURST = 512;
-/** Room for Ethernet, IPv4 and UDP headers in the first bytes of a generated packet. */
+/** Bytes of the Ethernet, IPv4 and UDP headers of a generated packet. */
 const MIN_TX_LENGTH = 42;
 export const HEADROOM = 128;
-/** RTE_MAX_SEGS_PER_PKT; an mbuf counts its segments in 8 bits, and the bytes of a packet of ours in 16. */
+/** RTE_MAX_SEGS_PER_PKT of dpdk-testpmd. */
 const MAX_SEGMENTS = 255;
 /** RTE_MAX_QUEUES_PER_PORT */
 const MAX_QUEUES = 1024;
@@ -76,10 +76,10 @@ export interface AppArguments {
   readonly rxOffloads: number;
   /** Rx offloads to use where a port has them. */
   readonly rxOffloadWishes: number;
-  /** RTE_ETH_RSS_*: what packets are spread by, over several Rx queues. */
+  /** RTE_ETH_RSS_*: packet types by which packets are spread over several Rx queues. */
   readonly rssHf: bigint;
   readonly txOffloads: number;
-  /** A port whose device was removed is closed. */
+  /** --hot-plug: close a port whose device was removed. */
   readonly hotPlug: boolean;
   readonly linkInterrupt: boolean;
   readonly linkCheck: boolean;
@@ -151,7 +151,7 @@ function checkProcess(parsed: Values): void {
   if (id > 0) throw fail(`--proc-id=${id}: there is no primary process to share ports with: leave it out`);
 }
 
-/** @throws VirtioPmdError EOPTION when the lengths cannot make a packet. */
+/** Why segments of these lengths cannot make a packet, in dpdk-testpmd's words; undefined when they can. */
 export function checkTxSegments(segments: readonly number[], dataRoom: number): string | undefined {
   if (segments.length > MAX_SEGMENTS) {
     return `Number of txpkt segments = ${segments.length} > ${MAX_SEGMENTS} (maximum items)`;
@@ -194,8 +194,8 @@ function rxOffloads(parsed: Values): number {
 }
 
 /**
- * In dpdk-testpmd these options ask for offloads, too, that virtio never has (the checksum of IPv4, QinQ), so that no virtio
- * port starts with them.
+ * The Rx offloads of these options that virtio can have. In dpdk-testpmd they also request others (the checksum of IPv4,
+ * QinQ), so that no virtio port starts with them.
  */
 function rxOffloadWishes(parsed: Values): number {
   let wishes = 0;
@@ -204,7 +204,7 @@ function rxOffloadWishes(parsed: Values): number {
   return wishes;
 }
 
-/** IP unless told, as in dpdk-testpmd. */
+/** The packet types; default IP, as in dpdk-testpmd. */
 function rssHf(parsed: Values): bigint {
   if (has(parsed, 'disable-rss')) return 0n;
   return has(parsed, 'rss-udp') && !has(parsed, 'rss-ip') ? RSS_UDP : RSS_IP;
@@ -264,7 +264,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
     txQueues,
     rxDesc: number(parsed, 'rxd', 0, U16_MAX) ?? 0,
     txDesc: number(parsed, 'txd', 0, U16_MAX) ?? 0,
-    // 0 asks for what the driver prefers, and virtio has no preference
+    // 0 requests the driver's preferred burst, and virtio has none
     burst: number(parsed, 'burst', 0, MAX_BURST) || 32,
     mbufSize,
     totalMbufs: number(parsed, 'total-num-mbufs', 1025, 0x7fffffff),
@@ -285,7 +285,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
     rxOffloads: rxOffloads(parsed),
     rxOffloadWishes: rxOffloadWishes(parsed),
     rssHf: rssHf(parsed),
-    // a promise about mbufs that is always kept here; dpdk-testpmd forgets it, too, where a port does not ask for it
+    // a promise about mbufs that is always true here; dpdk-testpmd drops it, too, for ports that do not offer it
     txOffloads: offloadBits(parsed, 'tx-offloads') & ~TX_OFFLOAD_MBUF_FAST_FREE,
     hotPlug: has(parsed, 'hot-plug'),
     linkInterrupt: !has(parsed, 'no-lsc-interrupt'),

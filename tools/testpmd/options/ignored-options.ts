@@ -1,4 +1,4 @@
-/** Options of dpdk-testpmd's own, from 22.11 to the newest, that have no meaning here, and what values they may have. */
+/** dpdk-testpmd's own options, from 22.11 to the newest, that have no effect here, and their valid values. */
 import { ethLinkSpeed, flag, optional, value, type IgnoredOptions } from '../../common/ignored-options.js';
 import { matching, number, parsed, words } from '../../common/value-checks.js';
 import { parseHex, parseNumberList, U16_MAX, U32_MAX } from '../../common/values.js';

@@ -1,4 +1,4 @@
-/** `show config fwd|rxtx|cores|txpkts`, and what `start` prints: text as dpdk-testpmd formats it. */
+/** `show config fwd|rxtx|cores|txpkts`, and the output of `start`, in dpdk-testpmd's format. */
 import { nameOf, type Mode } from '../engines/modes.js';
 import type { ForwardingPlan } from '../topology.js';
 
@@ -8,7 +8,7 @@ export interface ForwardingText {
   readonly retries: number;
   readonly retryDelayUs: number;
   readonly plan: ForwardingPlan;
-  /** MAC address that a port sends to. */
+  /** Destination MAC address of a port. */
   readonly peerOf: (portId: number) => string;
 }
 

@@ -1,4 +1,4 @@
-/** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`: text as dpdk-testpmd formats it. */
+/** `show port info|summary|macs|...`, `show rxq|txq info`, `show device info`, in dpdk-testpmd's format. */
 import type { Link, PortInfo, QueueInfo } from '../../../driver/port/types.js';
 import { formatSpeed } from '../../common/link.js';
 import { offloadNames, type Direction } from '../names/offloads.js';
@@ -131,7 +131,7 @@ export function formatOffloadCapabilities(direction: Direction, info: PortInfo):
 `;
 }
 
-/** @param wanted what the port is to do from its next start on, which queues show, as in DPDK */
+/** @param wanted offloads from the port's next start on; shown for queues, as in DPDK */
 export function formatOffloadConfiguration(direction: Direction, info: PortInfo, wanted: number): string {
   const side = direction === 'rx' ? 'Rx' : 'Tx';
   const bits = direction === 'rx' ? info.rxOffloads : info.txOffloads;

@@ -1,4 +1,4 @@
-/** `show port P path`: why this path and these features. Ours; dpdk-testpmd has nothing like it. */
+/** `show port P path`: why this path and these features. dpdk-testpmd has no such command. */
 import { featureNames } from '../../../driver/wire/virtio-features.js';
 import type { PathReport, Reason } from '../../../driver/port/types.js';
 
@@ -10,7 +10,7 @@ function featureLine(title: string, bits: bigint): string {
   return `  ${title.padEnd(13)}0x${bits.toString(16)}${names.join('')}`;
 }
 
-/** Nothing for scalar paths: why there is no SIMD code stands behind the vectorized path under "Rejected". */
+/** No lines for scalar paths: "Rejected" says at the vectorized path why there is no SIMD code. */
 function simdLines({ simd, widerIsas = [] }: PathReport): string[] {
   if (simd === undefined) return [];
   return [`SIMD code: ${simd}`, 'Wider SIMD code:', ...reasons(widerIsas, 'none')];

@@ -1,4 +1,4 @@
-/** `show port stats|xstats`, `show fwd stats`, and what `stop` prints: text as dpdk-testpmd formats it. */
+/** `show port stats|xstats`, `show fwd stats`, and the output of `stop`, in dpdk-testpmd's format. */
 import type { StreamCounts } from '../../../driver/port/stream-counters.js';
 import type { PortStats } from '../../../driver/port/types.js';
 import type { Stream } from '../topology.js';
@@ -10,7 +10,7 @@ const pluses = '+'.repeat(15);
 const left = (value: number, width: number) => String(value).padEnd(width);
 const right = (value: number, width: number) => String(value).padStart(width);
 
-/** Packets and bits per second since the statistics were shown last. */
+/** Packets and bits per second since the last display. */
 export interface Rates {
   readonly rxPackets: number;
   readonly rxBits: number;
@@ -21,7 +21,7 @@ export interface Rates {
 export const noRates: Rates = { rxPackets: 0, rxBits: 0, txPackets: 0, txBits: 0 };
 
 export function ratesBetween(before: PortStats, now: PortStats, seconds: number): Rates {
-  // counters that went back were cleared
+  // a counter that decreased was cleared
   const rate = (from: number, to: number) => (seconds > 0 && to > from ? Math.floor((to - from) / seconds) : 0);
   return {
     rxPackets: rate(before.ipackets, now.ipackets),
@@ -50,7 +50,7 @@ export function formatXstats(portId: number, xstats: readonly { name: string; va
   return [`###### NIC extended statistics for port ${left(portId, 2)}`, ...lines].join('\n');
 }
 
-/** What a port did since `start`. */
+/** A port's statistics since `start`. */
 export interface PortForwardStats {
   readonly portId: number;
   readonly stats: PortStats;
@@ -70,7 +70,7 @@ const cell = (value: number) => left(value, 14);
 const row = (side: string, packets: number, dropped: number) =>
   `  ${side}-packets: ${cell(packets)} ${side}-dropped: ${cell(dropped)}${side}-total: ${packets + dropped}`;
 
-// virtio devices look at no IP checksum, and into no tunnel: those counts have no counter
+// virtio devices check neither IP checksums nor tunnels: there are no counters for these
 
 function formatStream({ stream, counts, badL4 }: StreamForwardStats): string {
   const number = (value: number) => right(value, 2);
@@ -98,7 +98,7 @@ ${row('TX', stats.opackets, txDropped)}
   ${dashes}${'-'.repeat(32)}${dashes}`;
 }
 
-/** Streams are listed only when there are more of them than ports, and only those that did anything. */
+/** Lists streams only when there are more of them than ports, and only active ones. */
 export function formatForwardStats(ports: readonly PortForwardStats[], streams: readonly StreamForwardStats[]): string {
   const busy = streams.filter(({ counts }) => counts.rxPackets + counts.txPackets + counts.txDropped > 0);
   const sum = (pick: (port: PortForwardStats) => number) => ports.reduce((total, port) => total + pick(port), 0);
