@@ -44,17 +44,6 @@ test.serial('txonly on one port arrives at rxonly on the other', async (t) => {
   t.is(await receiver.stop(), 'exit code 0');
 });
 
-/** A first connection that OVS hangs up on, as was seen once on a busy machine, is tried again, with what OVS says about it. */
-async function attachOrTell(t: ExecutionContext, ovs: Ovs, connect: () => Promise<Port>): Promise<Port> {
-  try {
-    return await connect();
-  } catch (error) {
-    t.log(`${(error as Error).message}; OVS: ${ovs.log.slice(-2000)}`);
-    await sleep(1000);
-    return connect();
-  }
-}
-
 /** Sends a packet of each size from `from` to `to` until one of that size arrives; fails if a single byte is wrong. */
 async function exchange(t: ExecutionContext, pool: Mempool, from: Port, to: Port): Promise<void> {
   const pkts = new Uint32Array(32);
@@ -94,7 +83,7 @@ test.serial('every byte arrives, both ways; OVS is killed and started again, and
   const ports: Port[] = [];
   t.teardown(() => ports.forEach((port) => port.close()));
   for (const devargs of [`net_virtio_user0,path=${server}`, `net_virtio_user1,path=${client},server=1`]) {
-    const port = await attachOrTell(t, ovs, () => attach(eal, devargs, { log: () => {} }));
+    const port = await attach(eal, devargs, { log: () => {} });
     ports.push(port);
     port.configure({ mempool: spec });
     port.start();

@@ -7,7 +7,12 @@ import { isInstalled, peerCpu, startPeer, temporaryDirectory, type Peer, type Sc
 // /usr/sbin/ovs-vswitchd is the build without DPDK unless alternatives were switched
 const SWITCH = '/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk';
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema';
-const MEMORY_MIB = 512;
+/**
+ * For its first port OVS asks for a mempool of 262144 mbufs of 2176 bytes, 570 MB, before it tries half of that. With 512 MiB
+ * there is no memory left meanwhile, and a ring of another port that is set up then is refused: DPDK's vhost library answers
+ * SET_VRING_NUM with 1, or hangs up.
+ */
+const MEMORY_MIB = 1024;
 
 /** Why OVS cannot run here, or ''. As root it reserves the hugepages that OVS insists on. */
 export function whyNoOvs(): string {
