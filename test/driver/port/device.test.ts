@@ -200,6 +200,17 @@ test.serial(
   },
 );
 
+test.serial('the MTU: the configured one, then the one that is set, which a reset keeps', (t) => {
+  const { mempool, port } = loopPort(t);
+  port.configure({ mempool, mtu: 1400 });
+  t.deepEqual([port.config?.mtu, port.info().mtu], [1400, 1400]);
+  port.setMtu(1300);
+  t.deepEqual([port.config?.mtu, port.info().mtu], [1300, 1300]);
+  port.reset();
+  t.is(port.info().mtu, 1300);
+  t.throws(() => port.setMtu(60), { code: 'ECONFIG' });
+});
+
 test.serial('the link: told when it changes while the port is started', (t) => {
   const { mempool, port, device } = loopPort(t);
   const told: string[] = [];
