@@ -19,6 +19,24 @@ export interface PortQueueSpec {
   readonly module?: string;
 }
 
+/** Interrupts of an Rx queue, for the thread that polls it (eal/rx-interrupt.ts). */
+export interface QueueInterrupt {
+  /**
+   * Asks for an interrupt with the next packet that is not received yet.
+   * @returns true when there are packets already: then do not wait
+   */
+  enable(): boolean;
+  /** Asks for no interrupts. */
+  disable(): void;
+  /**
+   * The descriptor that becomes readable then. Undefined while the queue is not started or broken: the number may then be that of
+   * another file.
+   */
+  readonly fd: number | undefined;
+  /** Consumes a pending interrupt. @returns whether there was one */
+  drain(): boolean;
+}
+
 /** An Rx queue, opened on one thread. */
 export interface RxQueue {
   readonly spec: PortQueueSpec;
@@ -26,6 +44,8 @@ export interface RxQueue {
   readonly recv: (pkts: Uint32Array, n: number) => number;
   /** Gives the device as many buffers as it has room for. @returns how many were added. */
   readonly fill: () => number;
+  /** Absent: the queue has none, or (virtqueues) eal/rx-interrupt.ts makes it from the spec. */
+  readonly interrupt?: QueueInterrupt;
 }
 
 /** A Tx queue, opened on one thread. */
