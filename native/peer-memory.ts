@@ -30,8 +30,11 @@ interface Block {
   readonly views: (Views | undefined)[];
 }
 
-/** The blocks of this thread; each thread maps for itself. */
+/** The blocks of this thread, which it maps files into. */
 let blocks: Block[] = [];
+
+/** The typed arrays of granules into which another thread maps, by address: see `granuleViews`. */
+const foreign = new Map<number, Views>();
 
 /** The first `count` free granules in a row; reserves a block if there are none. @throws VirtioPmdError EMEMORY */
 function takeGranules(count: number): { readonly block: Block; readonly first: number } {
@@ -64,8 +67,12 @@ function reserveBlock(count: number): Block | undefined {
   return { address, used: new Uint8Array(count), views: new Array<undefined>(count).fill(undefined) };
 }
 
+function findBlock(address: number): Block | undefined {
+  return blocks.find(({ address: start, used }) => address >= start && address < start + used.length * GRANULE);
+}
+
 function blockAt(address: number): Block {
-  const block = blocks.find(({ address: start, used }) => address >= start && address < start + used.length * GRANULE);
+  const block = findBlock(address);
   if (block === undefined)
     throw new VirtioPmdError('ESTATE', `no peer's memory is mapped at 0x${address.toString(16)}`);
   return block;
@@ -98,20 +105,24 @@ export function unmapPeerFile({ address, byteLength }: Mapping): void {
 }
 
 /**
- * The typed arrays of the granule that begins at `address`: one set for each, kept for ever.
+ * The typed arrays of the granule that begins at `address`: one set for each in each thread, kept for ever. Another thread may
+ * have mapped it: then they must not be touched after that thread has called `releaseGranules`.
  * @returns undefined when the rate limit for new ones is reached: one in 20 ms, after 16 at once. So a guest of hundreds of
  *   GiB takes a quarter of the other guests' time, and not all of it, until all its memory has been touched.
  */
 export function granuleViews(address: number): Views | undefined {
-  const block = blockAt(address);
-  const i = (address - block.address) / GRANULE;
-  const known = block.views[i];
+  const block = findBlock(address);
+  const i = block === undefined ? -1 : (address - block.address) / GRANULE;
+  const known = block === undefined ? foreign.get(address) : block.views[i];
   if (known !== undefined) return known;
   const now = performance.now();
   ready = Math.max(ready, now - MAX_READY * MS_PER_VIEW);
   if (ready > now) return undefined;
   ready += MS_PER_VIEW;
-  return (block.views[i] = makeViews(BigInt(address), GRANULE));
+  const views = makeViews(BigInt(address), GRANULE);
+  if (block === undefined) foreign.set(address, views);
+  else block.views[i] = views;
+  return views;
 }
 
 const MS_PER_VIEW = 20;

@@ -2,7 +2,8 @@
  * One guest device behind one connection: its negotiated features, its memory, its rings, and the bursts. requests.ts carries
  * out the messages and calls the setters here; `update` then starts and stops rings.
  *
- * One thread calls everything: the one that calls `VhostDriver.poll`. So a memory table may change under traffic.
+ * One thread calls everything: the one that calls `VhostDriver.poll`. Bursts are for the same thread, or (net_vhost) for
+ * lcores, which open the rings from shared state. handover.ts keeps them out while something changes.
  */
 import {
   aBigint,
@@ -19,7 +20,10 @@ import {
 } from '../../native/arguments.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { GuestMemory } from '../../paths/device/guest-memory.js';
+import type { MemoryState } from '../../paths/device/memory-state.js';
+import { openRing } from '../../paths/device/open.js';
 import type { DeviceQueue } from '../../paths/device/queue.js';
+import { BROKEN, GENERATION, RingState } from '../../paths/device/ring-state.js';
 import { NET_HDR_LEGACY, NET_HDR_MRG } from '../../paths/layout.js';
 import type { Mempool } from '../../paths/mempool.js';
 import { ERRORS } from '../../paths/stats.js';
@@ -37,28 +41,11 @@ import {
 } from '../wire/virtio-features.js';
 import { PROTOCOL_F_STATUS } from '../wire/vhost-user.js';
 import type { Log, LogLevel } from '../eal/types.js';
+import { Handover } from './handover.js';
 import { MemoryTable } from './memory-table.js';
 import { describeDrops, droppedPackets, namedStats } from './stats.js';
+import type { VhostCallbacks, VhostDevice } from './types.js';
 import { Vring, type RingFormat } from './vring.js';
-
-/** rte_vhost_device_ops. All are called within `VhostDriver.poll` (or `close`), on its thread. */
-export interface VhostCallbacks {
-  /**
-   * The first two rings run: the device can be polled. Return false to refuse for now; it is called again after the next
-   * message.
-   */
-  newDevice?(device: VhostDevice): boolean | void;
-  /** The device must not be polled any more. Its rings have been stopped already; bursts on them do nothing. */
-  destroyDevice?(device: VhostDevice): void;
-  /** A ring started or stopped. */
-  vringStateChanged?(device: VhostDevice, queue: number, enabled: boolean): void;
-  /** SET_FEATURES set other features than before. @param features bits of virtio 1.2 section 6 and 5.1.3 */
-  featuresChanged?(device: VhostDevice, features: bigint): void;
-  /** A front-end has connected; nothing is negotiated yet. */
-  newConnection?(device: VhostDevice): void;
-  /** The connection has ended; its device has been disposed of. */
-  destroyConnection?(device: VhostDevice): void;
-}
 
 /** The part of `VhostOptions` that a device needs, checked and complete. */
 export interface DeviceOptions {
@@ -72,6 +59,16 @@ export interface DeviceOptions {
   readonly log: Log;
   /** See `VhostOptions`. */
   readonly anyMemoryFile?: boolean;
+  /** When lcores poll the rings: what they share with this thread. Default: this thread polls. */
+  readonly shared?: SharedDevice | undefined;
+}
+
+/** What the lcores that poll a device's rings share with the thread that handles its messages. */
+export interface SharedDevice {
+  readonly handover: Handover;
+  readonly memory: MemoryState;
+  /** By virtqueue index. */
+  readonly rings: readonly RingState[];
 }
 
 const deviceOptions: OptionKinds<DeviceOptions> = {
@@ -81,27 +78,28 @@ const deviceOptions: OptionKinds<DeviceOptions> = {
   callbacks: anObject,
   log: aFunction,
   anyMemoryFile: optional(aBoolean),
+  shared: optional(anObject),
 };
 
-/** A guest's virtio-net device, seen from the host (rte_vhost's vid). */
-export class VhostDevice {
-  /** Feature bits acknowledged by SET_FEATURES. */
+/** A guest's device, with what the messages set. Users see a `VhostDevice` (types.ts), whose members are described there. */
+export class GuestDevice implements VhostDevice {
   features = 0n;
-  /** Those of SET_PROTOCOL_FEATURES. */
   protocolFeatures = 0n;
-  /** The guest's device status, when STATUS was negotiated. */
   status = 0;
+  mtu: number | undefined;
   /** The last SET_FEATURES was refused: the device must not keep FEATURES_OK set (virtio 1.2 section 3.1.1). */
   featuresFailed = false;
-  /** newDevice has been called, destroyDevice has not. */
   ready = false;
 
   readonly table: MemoryTable;
   /** By virtqueue index. A ring exists from its first mention on. */
   readonly rings: Vring[] = [];
   private memory = new GuestMemory([]);
-  /** The running rings, by virtqueue index. The data path uses only this. */
-  private readonly running: (DeviceQueue | undefined)[] = [];
+  /** The running rings, by virtqueue index, when this thread polls them. The data path uses only this. */
+  private readonly queues: (DeviceQueue | undefined)[] = [];
+  /** By virtqueue index: the last start that was made known, or undefined: it is known that the ring does not run. */
+  private readonly known: (number | undefined)[] = [];
+  private readonly handover: Handover;
   private parityReported = false;
 
   /** @param id unique in this process (DPDK's vid). @param path of the socket. @throws VirtioPmdError ECONFIG for wrong options. */
@@ -110,20 +108,16 @@ export class VhostDevice {
     readonly path: string,
     readonly options: DeviceOptions,
   ) {
-    checkArguments('VhostDevice', { id: [id, aNumber], path: [path, aString] });
-    checkOptions('VhostDevice', options, deviceOptions);
+    checkArguments('GuestDevice', { id: [id, aNumber], path: [path, aString] });
+    checkOptions('GuestDevice', options, deviceOptions);
     this.table = new MemoryTable(options.anyMemoryFile);
+    this.handover = options.shared?.handover ?? new Handover();
   }
 
   // ---- data path -----------------------------------------------------------------------------------------------------
 
-  /**
-   * rte_vhost_enqueue_burst: copies up to `n` packets of `pkts` to the guest, in order. The mbufs stay the caller's.
-   * @param queue virtqueue index, even: a guest's Rx ring.
-   * @returns how many were copied: `pkts[0]` and on; 0 for a ring that does not run. Never throws.
-   */
   enqueueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
-    const ring = this.running[queue];
+    const ring = this.queues[queue];
     if (ring === undefined) return 0;
     if (queue & 1) return this.wrongParity('enqueue', queue);
     try {
@@ -133,14 +127,8 @@ export class VhostDevice {
     }
   }
 
-  /**
-   * rte_vhost_dequeue_burst: copies up to `n` packets of the guest into mbufs of `pool`, which the caller owns, and stores their
-   * indices in `pkts`.
-   * @param queue virtqueue index, odd: a guest's Tx ring.
-   * @returns how many were stored; 0 for a ring that does not run. Never throws.
-   */
   dequeueBurst(queue: number, pool: Mempool, pkts: Uint32Array, n: number): number {
-    const ring = this.running[queue];
+    const ring = this.queues[queue];
     if (ring === undefined) return 0;
     if (!(queue & 1)) return this.wrongParity('dequeue', queue);
     try {
@@ -152,7 +140,7 @@ export class VhostDevice {
 
   /** The last check before a copy failed (copy.ts): an error of ours, for which only this guest's ring is stopped. */
   private failed(ring: DeviceQueue, error: unknown): number {
-    ring.fail(error instanceof Error ? error.message : String(error));
+    ring.state.fail(error instanceof Error ? error.message : String(error));
     return 0;
   }
 
@@ -164,29 +152,19 @@ export class VhostDevice {
 
   // ---- state for callers -----------------------------------------------------------------------------------------------
 
-  /** Virtqueues that the front-end has named so far (rte_vhost_get_vring_num); at most 2 when MQ was not negotiated. */
   get numberOfQueues(): number {
     return this.features & VIRTIO_NET_F_MQ ? this.rings.length : Math.min(2, this.rings.length);
   }
 
-  /** Whether a ring runs now. @param queue virtqueue index. */
   isRunning(queue: number): boolean {
-    return this.running[queue] !== undefined;
+    return this.rings[queue]?.isRunning ?? false;
   }
 
-  /**
-   * Counters of one ring since the connection began, by rte_vhost's names (`rx_q0_good_packets`, ...). Allocates memory.
-   * @param queue virtqueue index. @throws VirtioPmdError ECONFIG when it is no number.
-   */
   ringStats(queue: number): ReadonlyMap<string, number> {
     checkArgument('ringStats', 'queue', queue, aNumber);
     return namedStats(queue, this.rings[queue]?.stats());
   }
 
-  /**
-   * Packets of a ring, since the connection began, that were dropped because of wrong descriptors of the guest; `ringStats` says
-   * why. Allocates memory.
-   */
   dropped(queue: number): number {
     const stats = this.rings[queue]?.stats();
     return stats === undefined ? 0 : droppedPackets(queue, stats);
@@ -220,27 +198,52 @@ export class VhostDevice {
 
   /** The ring of an index that has been checked. It is made, with those below it, when a message first names it. */
   ring(index: number): Vring {
-    while (this.rings.length <= index) this.rings.push(new Vring(this.rings.length));
+    const { shared } = this.options;
+    while (this.rings.length <= index) {
+      const state = shared?.rings[this.rings.length] ?? new RingState();
+      state.clear();
+      this.rings.push(new Vring(this.rings.length, state, this.handover));
+    }
     return this.rings[index]!;
   }
 
   /** Whether any ring runs. */
   get active(): boolean {
-    return this.running.some((ring) => ring !== undefined);
+    return this.rings.some((ring) => ring.isRunning);
   }
 
   /**
    * After the table has changed: the addresses of every ring are translated again. A ring continues at its position, or stops
    * when its parts are not in the memory any more. Nothing refers to the old mappings afterwards.
+   * @param unmapOld unmaps regions that the table has no more.
+   * @throws VirtioPmdError ELCORE, ETIMEOUT from the hand-over
    */
-  memoryChanged(): void {
-    for (const ring of this.rings) {
-      ring.close();
-      ring.changed = true;
+  memoryChanged(unmapOld: () => void = () => undefined): void {
+    try {
+      this.closeAll();
+    } finally {
+      this.handover.free(unmapOld);
     }
-    this.memory = this.table.guestMemory();
+    for (const ring of this.rings) ring.changed = true;
+    const { slices } = this.table;
+    this.memory = new GuestMemory(slices);
+    if (this.options.shared !== undefined) this.options.shared.memory.slices = slices;
     const problem = this.update();
     if (problem !== undefined) this.log('error', `${problem}; the ring stops`);
+  }
+
+  /** Stops all rings until their next kick. @throws VirtioPmdError ELCORE, ETIMEOUT */
+  resetRings(): void {
+    this.closeAll();
+    for (const ring of this.rings) ring.reset();
+  }
+
+  /** Stops all rings with one wait. @throws VirtioPmdError ELCORE, ETIMEOUT */
+  private closeAll(): void {
+    const halted = this.rings.filter((ring) => ring.halt());
+    if (halted.length > 0) this.handover.wait();
+    for (const ring of halted) ring.quieten();
+    for (const ring of this.rings) ring.close();
   }
 
   /** SET_FEATURES, after its checks. A ring whose format changes loses its position. */
@@ -258,7 +261,7 @@ export class VhostDevice {
   /** SET_STATUS (virtio 1.2 section 2.1). 0 resets: rings stop; GET_VRING_BASE still returns their positions. */
   setStatus(status: number): void {
     this.status = this.featuresFailed ? status & ~STATUS_FEATURES_OK : status;
-    if (status === 0) for (const ring of this.rings) ring.reset();
+    if (status === 0) this.resetRings();
     for (const ring of this.rings) ring.changed = true;
   }
 
@@ -277,7 +280,7 @@ export class VhostDevice {
     for (const ring of this.rings) {
       const may = this.mayRun(ring);
       if (!may) ring.close();
-      else if (ring.queue === undefined && ring.changed) problem ??= this.startRing(ring);
+      else if (!ring.isRunning && ring.changed) problem ??= this.startRing(ring);
       this.publish(ring);
     }
     this.updateReady();
@@ -299,12 +302,14 @@ export class VhostDevice {
 
   /** Makes the ring's state visible to the data path. */
   private publish(ring: Vring): void {
-    const { index, queue } = ring;
-    const before = this.running[index];
-    if (before === queue) return;
-    this.running[index] = queue;
-    if ((before === undefined) !== (queue === undefined)) {
-      this.options.callbacks.vringStateChanged?.(this, index, queue !== undefined);
+    const { index, isRunning } = ring;
+    const before = this.known[index];
+    const now = isRunning ? ring.state.words[GENERATION]! : undefined;
+    if (before === now) return;
+    this.known[index] = now;
+    if (!this.handover.isShared) this.queues[index] = isRunning ? openRing(ring.state, this.memory) : undefined;
+    if ((before === undefined) !== (now === undefined)) {
+      this.options.callbacks.vringStateChanged?.(this, index, isRunning);
     }
   }
 
@@ -326,28 +331,30 @@ export class VhostDevice {
    * Logs the first drop of each ring too.
    */
   reportBroken(): void {
-    const running = this.running;
-    for (let i = 0; i < running.length; i++) {
-      const queue = running[i];
-      if (queue === undefined) continue;
-      const ring = this.rings[i]!;
-      if (queue.stats[ERRORS]! > 0 && !ring.dropsReported) {
+    const { rings } = this;
+    for (let i = 0; i < rings.length; i++) {
+      const ring = rings[i]!;
+      if (!ring.isRunning) continue;
+      const { words, stats } = ring.state;
+      if (stats[ERRORS]! > 0 && !ring.dropsReported) {
         ring.dropsReported = true;
-        this.log(
-          'warning',
-          `vring ${i} drops what the guest offers: ${describeDrops(queue.stats)}; counted from here on`,
-        );
+        this.log('warning', `vring ${i} drops what the guest offers: ${describeDrops(stats)}; counted from here on`);
       }
-      if (queue.broken === undefined) continue;
-      if (ring.reported) continue;
+      if (words[BROKEN] === 0 || ring.reported) continue;
       ring.reported = true;
-      this.log('error', `vring ${i} is given up: ${queue.broken}; it starts again when the guest restarts it`);
+      this.log('error', `vring ${i} is given up: ${ring.state.broken}; it starts again when the guest restarts it`);
       if (ring.errorFd >= 0) signalPeer(ring.errorFd);
     }
   }
 
-  /** The end of the connection: stops rings, calls the callbacks, closes descriptors, unmaps memory. */
+  /** The end of the connection: stops rings, calls the callbacks, closes descriptors, unmaps memory. Never throws. */
   dispose(): void {
+    try {
+      this.closeAll();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.log('error', `${why}; the guest's memory stays mapped until it does`);
+    }
     for (const ring of this.rings) {
       const drops = describeDrops(ring.stats());
       if (drops !== '') this.log('warning', `vring ${ring.index} dropped what the guest offered: ${drops}`);
@@ -356,7 +363,7 @@ export class VhostDevice {
     }
     this.updateReady();
     this.memory = new GuestMemory([]);
-    this.table.clear();
+    this.handover.free(() => this.table.clear());
   }
 }
 

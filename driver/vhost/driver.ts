@@ -25,9 +25,10 @@ import { acceptUnix, closeConnection, connectUnix, openListener, type Listener }
 import { MAX_QUEUE_PAIRS } from '../wire/vhost-user.js';
 import { VHOST_USER_F_PROTOCOL_FEATURES } from '../wire/virtio-features.js';
 import type { Log, LogLevel } from '../eal/types.js';
-import { VhostDevice, type VhostCallbacks } from './device.js';
+import { GuestDevice, type SharedDevice } from './device.js';
 import { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
 import { VhostSession } from './session.js';
+import type { VhostCallbacks, VhostDevice } from './types.js';
 
 /** Options of a socket and its devices. */
 export interface VhostOptions {
@@ -99,7 +100,7 @@ const UNCLOSED_MS = 1000;
 
 let nextDeviceId = 0;
 
-/** One socket and its devices. Use all of it on one thread (docs/decisions/0005). */
+/** One socket and its devices. Use all of it on one thread (docs/decisions/0005); `net_vhost` ports poll on lcores. */
 export class VhostDriver {
   private readonly sessions: VhostSession[] = [];
   private listener: Listener | undefined;
@@ -117,11 +118,16 @@ export class VhostDriver {
   private readonly handshakeTimeoutMs: number;
   private readonly logLimit: LogLimit<LogLevel>;
 
-  /** @param path of the socket. @throws VirtioPmdError ECONFIG for an option that is wrong or out of range. */
+  /**
+   * @param path of the socket.
+   * @param shared for net_vhost: what lcores that poll the rings share with this thread. Then `maxDevices` is 1.
+   * @throws VirtioPmdError ECONFIG for an option that is wrong or out of range.
+   */
   constructor(
     readonly path: string,
     private readonly options: VhostOptions,
     private readonly callbacks: VhostCallbacks,
+    private readonly shared?: SharedDevice,
   ) {
     checkArgument('VhostDriver', 'path', path, aString);
     checkOptions('VhostDriver', options, vhostOptions);
@@ -133,7 +139,7 @@ export class VhostDriver {
     this.offered = SUPPORTED_FEATURES & ~(options.disabledFeatures ?? 0n);
     const protocol = SUPPORTED_PROTOCOL_FEATURES & ~(options.disabledProtocolFeatures ?? 0n);
     this.offeredProtocol = this.offered & VHOST_USER_F_PROTOCOL_FEATURES ? protocol : 0n;
-    this.maxDevices = options.client ? 1 : (options.maxDevices ?? 64);
+    this.maxDevices = options.client || shared !== undefined ? 1 : (options.maxDevices ?? 64);
     this.handshakeTimeoutMs = options.client ? Infinity : (options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS);
     if (!(this.handshakeTimeoutMs > 0)) {
       throw new VirtioPmdError('ECONFIG', `handshakeTimeoutMs=${this.handshakeTimeoutMs}: more than 0 is expected`);
@@ -293,13 +299,14 @@ export class VhostDriver {
     const { callbacks, offered, offeredProtocol, queues: maxQueuePairs } = this;
     const { log } = this.logLimit;
     const id = nextDeviceId++;
-    const device = new VhostDevice(id, this.path, {
+    const device = new GuestDevice(id, this.path, {
       offered,
       offeredProtocol,
       maxQueuePairs,
       callbacks,
       log,
       anyMemoryFile: this.options.anyMemoryFile ?? false,
+      shared: this.shared,
     });
     this.log('info', `new vhost user connection is ${fd}`);
     this.sessions.push(new VhostSession(fd, device, this.handshakeTimeoutMs));

@@ -12,9 +12,9 @@ import {
 } from '../../native/arguments.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import type { LcoreContext } from '../eal/types.js';
-import type { VhostCallbacks } from './device.js';
 import { VhostDriver, vhostOptions, type VhostOptions } from './driver.js';
 import { Forwarder, VHOST_COUNTERS, type VhostMode } from './forward.js';
+import type { VhostCallbacks } from './types.js';
 
 export { VHOST_COUNTERS, vhostCounterBytes, type VhostMode } from './forward.js';
 

@@ -1,7 +1,7 @@
 /** Ready-made forwarding between a guest's own rings: for the embedded back-end, loopback ports, benchmarks and tests. */
 import { ETHER_HDR_LEN } from '../../paths/layout.js';
 import { NIL, type Mempool } from '../../paths/mempool.js';
-import type { VhostDevice } from './device.js';
+import type { VhostDevice } from './types.js';
 
 /**
  * loopback: the guest's packets are sent back to it on the same queue pair, unchanged and without loss; while the guest's Rx ring
@@ -68,7 +68,7 @@ export class Forwarder {
     const fresh: Lane[] = [];
     for (const device of devices) {
       if (!device.ready) continue;
-      for (let rx = 0; rx + 1 < device.rings.length; rx += 2) {
+      for (let rx = 0; rx + 1 < device.numberOfQueues; rx += 2) {
         if (!device.isRunning(rx) || !device.isRunning(rx + 1)) continue;
         const known = this.lanes.find((lane) => lane.device === device && lane.rx === rx);
         fresh.push(known ?? { device, rx, tx: rx + 1, pkts: new Uint32Array(BURST), pending: 0 });

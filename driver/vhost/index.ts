@@ -13,7 +13,7 @@
  * One thread does all of it. Peers cannot make it throw: their errors are logged, counted and refused.
  */
 export type { Log, LogLevel } from '../eal/types.js';
-export { VhostDevice, type DeviceOptions, type VhostCallbacks } from './device.js';
 export { VhostDriver, type VhostOptions } from './driver.js';
 export { SUPPORTED_FEATURES, SUPPORTED_PROTOCOL_FEATURES } from './features.js';
+export type { VhostCallbacks, VhostDevice } from './types.js';
 export { vhostJob, VHOST_COUNTERS, vhostCounterBytes, type VhostJobData, type VhostMode } from './embedded.js';

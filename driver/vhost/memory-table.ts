@@ -7,9 +7,9 @@ import { VirtioPmdError } from '../../native/errors.js';
 import { closeApart } from '../../native/closer.js';
 import { descriptorKind, memoryFile, type MemoryFile } from '../../native/descriptor.js';
 import { guardHit, guardHits, guardMapping, unguardMapping } from '../../native/guard.js';
-import { GRANULE, granuleViews, mapPeerFile, unmapPeerFile } from '../../native/peer-memory.js';
-import { duplicateFd, type Mapping, type Views } from '../../native/region.js';
-import { GuestMemory } from '../../paths/device/guest-memory.js';
+import { GRANULE, mapPeerFile, unmapPeerFile } from '../../native/peer-memory.js';
+import { duplicateFd, type Mapping } from '../../native/region.js';
+import { PeerSlice } from '../../paths/device/memory-state.js';
 import type { GuestSlice } from '../../paths/device/queue.js';
 import { MAX_GUEST_MEMORY, overlapProblem, regionProblem } from '../wire/vhost-user-checks.js';
 import { MAX_MEM_SLOTS, type MemoryRegion } from '../wire/vhost-user.js';
@@ -44,23 +44,6 @@ function fileOf(fd: number, anyFile: boolean): MemoryFile {
   );
 }
 
-/** A part of a region within one granule of our address space; its typed arrays are made when they are first used. */
-class Slice implements GuestSlice {
-  readonly viewBytes = GRANULE;
-
-  constructor(
-    readonly guestAddr: number,
-    readonly userAddr: number,
-    readonly size: number,
-    readonly address: number,
-    readonly offset: number,
-  ) {}
-
-  get views(): Views | undefined {
-    return granuleViews(this.address);
-  }
-}
-
 /** Cuts a region at the borders of granules. @param first address of its first byte in this process. */
 function slicesOf(region: MemoryRegion, first: number): GuestSlice[] {
   const guestAddr = Number(region.guestAddr);
@@ -70,7 +53,7 @@ function slicesOf(region: MemoryRegion, first: number): GuestSlice[] {
   for (let done = 0; done < size;) {
     const offset = (first + done) % GRANULE;
     const bytes = Math.min(size - done, GRANULE - offset);
-    slices.push(new Slice(guestAddr + done, userAddr + done, bytes, first + done - offset, offset));
+    slices.push(new PeerSlice(guestAddr + done, userAddr + done, bytes, first + done - offset, offset));
     done += bytes;
   }
   return slices;
@@ -200,9 +183,9 @@ export class MemoryTable {
     return () => unmapRegion(found);
   }
 
-  /** For the rings: the translation of addresses by this table. Make a new one after every change. */
-  guestMemory(): GuestMemory {
-    return new GuestMemory(this.mapped.flatMap(({ slices }) => slices));
+  /** The regions for the rings, in pieces. */
+  get slices(): readonly GuestSlice[] {
+    return this.mapped.flatMap(({ slices }) => slices);
   }
 
   /** True when the file of a region has become shorter than its mapping, and was accessed there: since then it reads zeros. */

@@ -3,6 +3,7 @@
  * been checked (wire/vhost-user-checks.ts); session.ts decides whether and how to answer.
  */
 import { descriptorKind } from '../../native/descriptor.js';
+import { VirtioPmdError } from '../../native/errors.js';
 import {
   featureNames,
   STATUS_ACKNOWLEDGE,
@@ -15,7 +16,7 @@ import {
 import { queueSizeProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
 import { hex } from '../../native/hex.js';
-import type { VhostDevice } from './device.js';
+import type { GuestDevice } from './device.js';
 import { contradictions, featuresProblem, protocolFeaturesProblem } from './features.js';
 import type { Vring } from './vring.js';
 
@@ -30,14 +31,14 @@ export type Outcome =
   | { readonly kind: 'unknown' };
 
 type Settled = Extract<Outcome, { kind: 'done' | 'refused' }>;
-type Handler = (device: VhostDevice, message: wire.Message) => Outcome;
+type Handler = (device: GuestDevice, message: wire.Message) => Outcome;
 
 const done: Outcome = { kind: 'done' };
 const refused = (why: string): Outcome => ({ kind: 'refused', why });
 const replyU64 = (value: bigint): Outcome => ({ kind: 'reply', payload: wire.encodeU64(value) });
 
 /** Carries out one request. Never throws: errors of handlers are refusals. */
-export function handleRequest(device: VhostDevice, message: wire.Message): Outcome {
+export function handleRequest(device: GuestDevice, message: wire.Message): Outcome {
   const info = wire.requestInfo(message.request);
   if (info === undefined) return { kind: 'unknown' };
   const needed = needs[message.request];
@@ -49,7 +50,10 @@ export function handleRequest(device: VhostDevice, message: wire.Message): Outco
   try {
     return handler(device, message);
   } catch (error) {
-    return refused(error instanceof Error ? error.message : String(error));
+    const why = error instanceof Error ? error.message : String(error);
+    // a lcore that does not leave its ring: nothing of this device can be changed any more
+    const fatal = error instanceof VirtioPmdError && (error.code === 'ELCORE' || error.code === 'ETIMEOUT');
+    return { kind: 'refused', why, fatal };
   }
 }
 
@@ -68,11 +72,8 @@ const handlers: Readonly<Record<number, Handler>> = {
   [wire.SET_OWNER]: () => done,
   // deprecated: it once ended the session; vhost-user.rst asks to disable all rings
   [wire.RESET_OWNER]: (device) => {
-    for (const ring of device.rings) {
-      ring.enabled = false;
-      ring.close();
-      ring.kicked = false;
-    }
+    device.resetRings();
+    for (const ring of device.rings) ring.enabled = false;
     return settled(device);
   },
   [wire.SET_MEM_TABLE]: setMemTable,
@@ -96,18 +97,18 @@ const handlers: Readonly<Record<number, Handler>> = {
 };
 
 /** Starts and stops rings after a request; when a ring cannot start, the request is refused. */
-function settled(device: VhostDevice): Settled {
+function settled(device: GuestDevice): Settled {
   const why = device.update();
   return why === undefined ? { kind: 'done' } : { kind: 'refused', why };
 }
 
 /** The ring of an index, which is checked before it is narrowed to a number of a ring; or a sentence why there is none. */
-function ringOf(device: VhostDevice, index: number): Vring | string {
+function ringOf(device: GuestDevice, index: number): Vring | string {
   const rings = device.options.maxQueuePairs * 2;
   return index < rings ? device.ring(index) : `invalid vring index: ${index}; this device has vrings 0 to ${rings - 1}`;
 }
 
-function setFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setFeatures(device: GuestDevice, { payload }: wire.Message): Outcome {
   const features = wire.decodeU64(payload);
   const problem = featuresProblem(features, device.options.offered);
   if (problem !== undefined) {
@@ -123,7 +124,7 @@ function setFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
   return settled(device);
 }
 
-function setProtocolFeatures(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setProtocolFeatures(device: GuestDevice, { payload }: wire.Message): Outcome {
   const features = wire.decodeU64(payload);
   const problem = protocolFeaturesProblem(features, device.options.offeredProtocol);
   if (problem !== undefined) return { kind: 'refused', ...problem };
@@ -133,7 +134,7 @@ function setProtocolFeatures(device: VhostDevice, { payload }: wire.Message): Ou
   return settled(device);
 }
 
-function setMemTable(device: VhostDevice, { payload, fds }: wire.Message): Outcome {
+function setMemTable(device: GuestDevice, { payload, fds }: wire.Message): Outcome {
   const regions = wire.decodeMemoryTable(payload);
   if (regions.length === 0 && device.active) return refused('an empty memory table came while rings are running');
   if (regions.length > 0 && device.table.isSame(regions, fds)) {
@@ -141,28 +142,26 @@ function setMemTable(device: VhostDevice, { payload, fds }: wire.Message): Outco
     return done;
   }
   const unmapOld = device.table.replace(regions, fds);
-  device.memoryChanged();
-  unmapOld();
+  device.memoryChanged(unmapOld);
   describeMemory(device);
   return done;
 }
 
-function addMemReg(device: VhostDevice, { payload, fds }: wire.Message): Outcome {
+function addMemReg(device: GuestDevice, { payload, fds }: wire.Message): Outcome {
   device.table.add(wire.decodeSingleRegion(payload), fds[0]!);
   device.memoryChanged();
   describeMemory(device);
   return done;
 }
 
-function remMemReg(device: VhostDevice, { payload }: wire.Message): Outcome {
+function remMemReg(device: GuestDevice, { payload }: wire.Message): Outcome {
   const unmapOld = device.table.remove(wire.decodeSingleRegion(payload));
   if (unmapOld === undefined) return refused('failed to find the memory region that is to be removed');
-  device.memoryChanged();
-  unmapOld();
+  device.memoryChanged(unmapOld);
   return done;
 }
 
-function describeMemory(device: VhostDevice): void {
+function describeMemory(device: GuestDevice): void {
   for (const { region, mapping, sealed } of device.table.regions) {
     const at = `guest ${hex(region.guestAddr)}, user ${hex(region.userAddr)}, mapped at ${hex(mapping.address)}`;
     const seal = sealed ? '' : '; its file has no F_SEAL_SHRINK';
@@ -170,20 +169,20 @@ function describeMemory(device: VhostDevice): void {
   }
 }
 
-function setVringNum(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setVringNum(device: GuestDevice, { payload }: wire.Message): Outcome {
   const { index, num } = wire.decodeVringState(payload);
   const ring = ringOf(device, index);
   if (typeof ring === 'string') return refused(ring);
   const problem = queueSizeProblem(num, device.format.packed);
   if (problem !== undefined) return refused(problem);
   if (num === ring.size) return done;
-  if (ring.queue !== undefined) return refused(`the size of vring ${index} cannot change while it is running`);
+  if (ring.isRunning) return refused(`the size of vring ${index} cannot change while it is running`);
   ring.size = num;
   ring.changed = true;
   return settled(device);
 }
 
-function setVringAddr(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setVringAddr(device: GuestDevice, { payload }: wire.Message): Outcome {
   const addr = wire.decodeVringAddr(payload);
   const ring = ringOf(device, addr.index);
   if (typeof ring === 'string') return refused(ring);
@@ -191,12 +190,12 @@ function setVringAddr(device: VhostDevice, { payload }: wire.Message): Outcome {
   return settled(device);
 }
 
-function setVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setVringBase(device: GuestDevice, { payload }: wire.Message): Outcome {
   const { index, num } = wire.decodeVringState(payload);
   const ring = ringOf(device, index);
   if (typeof ring === 'string') return refused(ring);
   if (!device.format.packed && num > 0xffff) return refused(`invalid base ${num} of split vring ${index}: 16 bits`);
-  if (ring.queue !== undefined) return refused(`the base of vring ${index} cannot change while it is running`);
+  if (ring.isRunning) return refused(`the base of vring ${index} cannot change while it is running`);
   ring.base = num;
   ring.changed = true;
   return settled(device);
@@ -210,7 +209,7 @@ function setVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
  */
 const USED_WRAP_OFF = 0x7fffffff;
 
-function getVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
+function getVringBase(device: GuestDevice, { payload }: wire.Message): Outcome {
   const { index } = wire.decodeVringState(payload);
   const ring = ringOf(device, index);
   if (typeof ring === 'string') return refused(ring);
@@ -221,7 +220,7 @@ function getVringBase(device: VhostDevice, { payload }: wire.Message): Outcome {
   return { kind: 'reply', payload: wire.encodeVringState({ index, num }) };
 }
 
-function setVringEnable(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setVringEnable(device: GuestDevice, { payload }: wire.Message): Outcome {
   const { index, num } = wire.decodeVringState(payload);
   const ring = ringOf(device, index);
   if (typeof ring === 'string') return refused(ring);
@@ -235,7 +234,7 @@ function setVringEnable(device: VhostDevice, { payload }: wire.Message): Outcome
 /** The name that descriptorKind has for an eventfd. */
 const AN_EVENTFD = 'an event descriptor';
 
-function setVringFd(device: VhostDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
+function setVringFd(device: GuestDevice, message: wire.Message, set: (ring: Vring, fd: number) => void): Outcome {
   const word = wire.decodeU64(message.payload);
   if (word > (wire.VRING_NOFD | wire.VRING_INDEX_MASK)) return refused(`invalid vring index: ${hex(word)}`);
   const ring = ringOf(device, Number(word & wire.VRING_INDEX_MASK));
@@ -258,7 +257,7 @@ const statusBits: readonly (readonly [bit: number, name: string])[] = [
   [STATUS_FAILED, 'FAILED'],
 ];
 
-function setStatus(device: VhostDevice, { payload }: wire.Message): Outcome {
+function setStatus(device: GuestDevice, { payload }: wire.Message): Outcome {
   const status = wire.decodeU64(payload);
   if (status > 0xffn) return refused(`invalid virtio device status ${hex(status)}: one byte is expected`);
   device.setStatus(Number(status));

@@ -9,7 +9,7 @@ import { MessageChannel } from '../wire/channel.js';
 import { messageProblem } from '../wire/vhost-user-checks.js';
 import * as wire from '../wire/vhost-user.js';
 import { hex } from '../../native/hex.js';
-import type { VhostDevice } from './device.js';
+import type { GuestDevice } from './device.js';
 import { handleRequest, type Outcome } from './requests.js';
 
 /** Limits for the messages of one connection in one poll: a flood of them must not keep the rings from being served. */
@@ -31,7 +31,7 @@ export class VhostSession {
   /** @param fd connected socket, which the session closes. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
   constructor(
     fd: number,
-    readonly device: VhostDevice,
+    readonly device: GuestDevice,
     private readonly patienceMs: number,
   ) {
     this.channel = new MessageChannel(fd);

@@ -6,11 +6,11 @@ import { VirtioPmdError } from '../../native/errors.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { closeFd } from '../../native/region.js';
 import type { GuestMemory } from '../../paths/device/guest-memory.js';
-import { openDeviceQueue } from '../../paths/device/open.js';
-import type { DeviceQueue } from '../../paths/device/queue.js';
+import { startRing } from '../../paths/device/open.js';
+import { CALL_FD, KICK_FD, STARTED, type RingState } from '../../paths/device/ring-state.js';
 import { DESC_SIZE } from '../../paths/layout.js';
-import { STATS_COUNT } from '../../paths/stats.js';
 import type { VringAddr } from '../wire/vhost-user.js';
+import type { Handover } from './handover.js';
 
 /** The format of every ring of a device, by the negotiated features. */
 export interface RingFormat {
@@ -45,9 +45,7 @@ export class Vring {
   kicked = false;
   /** SET_VRING_ENABLE. */
   enabled = false;
-  /** The running ring; undefined while it is stopped. */
-  queue: DeviceQueue | undefined;
-  /** The reason of `queue.broken` has been logged. */
+  /** The reason why the ring is broken has been logged. */
   reported = false;
   /** That packets of this ring are dropped has been logged. */
   dropsReported = false;
@@ -55,26 +53,36 @@ export class Vring {
   changed = true;
 
   private addresses: RingAddresses | undefined;
-  private kickFd = -1;
-  private callFd = -1;
   private errFd = -1;
-  /** Counters of this ring's earlier runs. */
-  private readonly total = new Float64Array(STATS_COUNT);
   /** Where our own last run in this connection ended; undefined before it. */
   private left: number | undefined;
   /** Another back-end has served the ring since our last run, and the guest may wait for a notification of what that one used. */
   private owesSignal = false;
+  /** The format of the current run; undefined while the ring is stopped. */
+  private running: RingFormat | undefined;
+  /** Bursts are kept out, and nobody is in one. */
+  private isQuiet = false;
 
-  constructor(readonly index: number) {}
+  /** @param state shared with the threads that poll the ring. */
+  constructor(
+    readonly index: number,
+    readonly state: RingState,
+    private readonly handover: Handover,
+  ) {}
 
   /** All that a ring needs to run is known. */
   get complete(): boolean {
     return this.kicked && this.size > 0 && this.addresses !== undefined;
   }
 
+  get isRunning(): boolean {
+    return this.running !== undefined;
+  }
+
   /**
    * SET_VRING_ADDR.
-   * @throws VirtioPmdError EPEER for an address that is misaligned or outside of the memory, or parts that overlap.
+   * @throws VirtioPmdError EPEER for an address that is misaligned or outside of the memory, or parts that overlap; ELCORE,
+   *   ETIMEOUT from the hand-over, as all methods that stop a ring or replace a descriptor.
    */
   setAddresses(addr: VringAddr, format: RingFormat, memory: GuestMemory): void {
     const at = addressesOf(addr);
@@ -89,21 +97,30 @@ export class Vring {
 
   /** SET_VRING_KICK. Takes ownership of the descriptor (-1: none, the back-end polls). */
   setKickFd(fd: number): void {
-    if (this.kickFd >= 0) closeFd(this.kickFd);
-    this.kickFd = fd;
-    this.kicked = true;
     // a new kick restarts a ring that stopped because of an error
-    if (this.queue?.broken !== undefined) this.close();
+    if (this.isRunning && this.state.broken !== undefined) this.close();
+    this.kicked = true;
     this.changed = true;
+    this.replaceFd(KICK_FD, fd);
   }
 
   /** SET_VRING_CALL. Takes ownership of the descriptor (-1: none, the guest polls). */
   setCallFd(fd: number): void {
-    const old = this.callFd;
-    this.callFd = fd;
-    this.queue?.setCallFd(fd);
+    this.replaceFd(CALL_FD, fd);
     this.paySignal();
-    if (old >= 0) closeFd(old);
+  }
+
+  private replaceFd(word: number, fd: number): void {
+    const { words } = this.state;
+    const old = words[word]!;
+    Atomics.store(words, word, fd);
+    if (old < 0) return;
+    try {
+      // a burst may still signal the old one, or a thread wait for it
+      if (this.isRunning && !this.isQuiet) this.handover.wait();
+    } finally {
+      this.handover.free(() => closeFd(old));
+    }
   }
 
   /**
@@ -111,8 +128,9 @@ export class Vring {
    * for ever.
    */
   private paySignal(): void {
-    if (!this.owesSignal || this.callFd < 0) return;
-    signalPeer(this.callFd);
+    const callFd = this.state.words[CALL_FD]!;
+    if (!this.owesSignal || callFd < 0) return;
+    signalPeer(callFd);
     this.owesSignal = false;
   }
 
@@ -134,51 +152,52 @@ export class Vring {
    * @throws VirtioPmdError EPEER for wrong addresses or a wrong size, ESTATE without addresses.
    */
   open(format: RingFormat, memory: GuestMemory): { readonly base: number; readonly used: number } | undefined {
-    const { index, size, addresses, callFd } = this;
+    const { index, size, addresses, state, left } = this;
     this.changed = false;
     if (addresses === undefined) throw new VirtioPmdError('ESTATE', `vring ${index} has no addresses yet`);
     checkAddresses(index, addresses, size, format.packed, memory);
     const base = this.base ?? initialBase(format.packed);
-    this.queue = openDeviceQueue(
-      {
-        index,
-        size,
-        base,
-        left: this.left,
-        callFd,
-        descAddr: addresses.desc,
-        driverAddr: addresses.driver,
-        deviceAddr: addresses.device,
-        ...format,
-      },
-      memory,
-    );
+    const { desc: descAddr, driver: driverAddr, device: deviceAddr } = addresses;
+    startRing({ index, size, base, left, descAddr, driverAddr, deviceAddr, ...format }, state, memory);
+    this.running = format;
+    this.isQuiet = false;
     this.reported = false;
-    this.owesSignal = this.queue.base() !== (this.left ?? initialBase(format.packed));
+    const position = state.base(format.packed);
+    this.owesSignal = position !== (left ?? initialBase(format.packed));
     this.paySignal();
     // packed: the used half of the base that front-ends return is not reliable
     const mask = format.packed ? 0xffff : -1;
-    const used = this.queue.base() & mask;
+    const used = position & mask;
     return used === (base & mask) ? undefined : { base: base & mask, used };
+  }
+
+  /** Keeps bursts out from now on. Nobody is in one any more after the next wait of the hand-over. @returns whether it ran */
+  halt(): boolean {
+    if (!this.isRunning || this.isQuiet) return false;
+    Atomics.store(this.state.words, STARTED, 0);
+    return true;
+  }
+
+  /** After `halt` and a wait: further calls need not wait. */
+  quieten(): void {
+    this.isQuiet = true;
   }
 
   /** Stops the ring and remembers its position. The kick stays valid: `open` may follow. */
   close(): void {
-    if (this.queue === undefined) return;
-    this.base = this.left = this.queue.base();
+    if (this.running === undefined) return;
+    if (this.halt()) this.handover.wait();
+    this.base = this.left = this.state.base(this.running.packed);
     this.owesSignal = false;
-    const { stats } = this.queue;
-    for (let i = 0; i < STATS_COUNT; i++) this.total[i]! += stats[i]!;
-    this.queue = undefined;
+    this.running = undefined;
   }
 
   /** GET_VRING_BASE: stops the ring until the next SET_VRING_KICK, and closes its descriptors. @returns its position. */
   stop(packed: boolean): number {
     this.close();
     this.kicked = false;
-    if (this.kickFd >= 0) closeFd(this.kickFd);
-    if (this.callFd >= 0) closeFd(this.callFd);
-    this.kickFd = this.callFd = -1;
+    this.replaceFd(KICK_FD, -1);
+    this.replaceFd(CALL_FD, -1);
     return this.base ?? initialBase(packed);
   }
 
@@ -196,17 +215,16 @@ export class Vring {
     this.base = this.left = undefined;
   }
 
-  /** Stops the ring and closes every descriptor. */
+  /** Stops the ring, which `halt` has been called for, and closes every descriptor. Never throws. */
   dispose(): void {
+    this.isQuiet = true;
     this.stop(false);
     this.setErrFd(-1);
   }
 
   /** Counters since the connection began (indices of paths/stats.ts), in a new array. */
   stats(): Float64Array {
-    const sum = this.total.slice();
-    if (this.queue !== undefined) for (let i = 0; i < STATS_COUNT; i++) sum[i]! += this.queue.stats[i]!;
-    return sum;
+    return this.state.stats.slice();
   }
 }
 

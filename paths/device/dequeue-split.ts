@@ -4,7 +4,8 @@ import type { Mempool } from '../mempool.js';
 import { NOMBUF } from '../stats.js';
 import { CHAIN_BAD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
-import type { DeviceQueue, VringSpec } from './queue.js';
+import type { DeviceQueue } from './queue.js';
+import type { RingDescription, RingState } from './ring-state.js';
 import { SplitRing } from './split-ring.js';
 import { STOP, takeChain, TAKEN } from './take-chain.js';
 import { countPacket, MAX_BURST } from './transfer.js';
@@ -14,8 +15,8 @@ const UNUSUAL = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 export class DequeueSplit extends SplitRing implements DeviceQueue {
   private readonly mbufs = new Int32Array(MAX_BURST);
 
-  constructor(spec: VringSpec, memory: GuestMemory) {
-    super(spec, memory, 0);
+  constructor(spec: RingDescription, state: RingState, memory: GuestMemory) {
+    super(spec, state, memory, 0);
   }
 
   enqueue(): number {

@@ -5,7 +5,8 @@ import { countDrop, DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
 import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, CHAIN_TOO_LONG, WORK_PER_BURST, WORK_PER_PACKET } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
 import { PackedRing } from './packed-ring.js';
-import type { DeviceQueue, VringSpec } from './queue.js';
+import type { DeviceQueue } from './queue.js';
+import type { RingDescription, RingState } from './ring-state.js';
 import { countPacket, MAX_BURST, packetToChain, writeHeader } from './transfer.js';
 
 const KIND = (DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE) << 16;
@@ -19,8 +20,8 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
   /** Descriptors of those buffers. */
   private gathered = 0;
 
-  constructor(spec: VringSpec, memory: GuestMemory) {
-    super(spec, memory, DESC_F_WRITE);
+  constructor(spec: RingDescription, state: RingState, memory: GuestMemory) {
+    super(spec, state, memory, DESC_F_WRITE);
     this.starts = new Int32Array(spec.size);
     this.ids = new Uint16Array(spec.size);
     this.lengths = new Uint32Array(spec.size);
@@ -97,7 +98,7 @@ export class EnqueuePacked extends PackedRing implements DeviceQueue {
       return 0;
     }
     const isAll = consumed === 0 && this.gathered === size;
-    if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
+    if (chain.isLater || this.isBroken || (mergeable && !isAll)) return STOP;
     // too long even for all buffers of the guest: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     this.gathered = 0;

@@ -4,7 +4,8 @@ import type { Mempool } from '../mempool.js';
 import { countDrop, DROP_SEGMENTS, DROP_TOO_LONG } from '../stats.js';
 import { CHAIN_BAD, CHAIN_GOOD, CHAIN_LATER, HEAD_RANGE, WORK_PER_BURST, WORK_PER_PACKET } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
-import type { DeviceQueue, VringSpec } from './queue.js';
+import type { DeviceQueue } from './queue.js';
+import type { RingDescription, RingState } from './ring-state.js';
 import { SplitRing } from './split-ring.js';
 import { countPacket, MAX_BURST, packetToChain, writeHeader } from './transfer.js';
 
@@ -13,8 +14,8 @@ const KIND = DESC_F_NEXT | DESC_F_INDIRECT | DESC_F_WRITE;
 export class EnqueueSplit extends SplitRing implements DeviceQueue {
   private gathered = 0;
 
-  constructor(spec: VringSpec, memory: GuestMemory) {
-    super(spec, memory, DESC_F_WRITE);
+  constructor(spec: RingDescription, state: RingState, memory: GuestMemory) {
+    super(spec, state, memory, DESC_F_WRITE);
   }
 
   dequeue(): number {
@@ -93,7 +94,7 @@ export class EnqueueSplit extends SplitRing implements DeviceQueue {
     }
     if (buffers < 0) return 0; // unusable buffers are returned; the packet tries the next ones
     const isAll = done === 0 && pending === size;
-    if (chain.isLater || this.broken !== undefined || (mergeable && !isAll)) return STOP;
+    if (chain.isLater || this.isBroken || (mergeable && !isAll)) return STOP;
     // too long even for all buffers of the guest: waiting would not help
     countDrop(stats, DROP_TOO_LONG);
     return 1;

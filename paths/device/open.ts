@@ -1,4 +1,4 @@
-/** Chooses the class that serves a ring, from the control plane's description of it. */
+/** Starts a ring, and chooses the class that serves it, from the control plane's description of it. */
 import { VirtioPmdError } from '../../native/errors.js';
 import { MAX_QUEUE_SIZE, NET_HDR_HASH, NET_HDR_LEGACY, NET_HDR_MRG } from '../layout.js';
 import { DequeuePacked } from './dequeue-packed.js';
@@ -6,17 +6,20 @@ import { DequeueSplit } from './dequeue-split.js';
 import { EnqueuePacked } from './enqueue-packed.js';
 import { EnqueueSplit } from './enqueue-split.js';
 import type { GuestMemory } from './guest-memory.js';
+import { startPacked } from './packed-start.js';
 import type { DeviceQueue, VringSpec } from './queue.js';
+import { BROKEN, GENERATION, POSITION, STARTED, type RingState } from './ring-state.js';
+import { startSplit } from './split-ring.js';
 
 /**
- * Starts a ring: even ones enqueue (the guest's Rx), odd ones dequeue (the guest's Tx).
+ * Starts a ring, as its control plane does: checks it, finds the position, and writes both to `state`. No thread may be in a
+ * burst on it. Threads then open the ring with `openRing`.
  *
- * Split rings continue at `used.idx` in the guest's memory, as in DPDK: we use buffers in order, so any earlier back-end
- * stopped there, even one that died. Packed rings continue at the avail half of `spec.base`, or at the position that the
- * descriptors show, when that contradicts it or `base` is uncertain.
+ * Split rings continue at `used.idx` in the guest's memory, as in DPDK. Packed rings continue at the avail half of `spec.base`,
+ * or at the position that the descriptors show, when that contradicts it or `base` is uncertain.
  * @throws VirtioPmdError EPEER when size, base or addresses are invalid.
  */
-export function openDeviceQueue(spec: VringSpec, memory: GuestMemory): DeviceQueue {
+export function startRing(spec: VringSpec, state: RingState, memory: GuestMemory): void {
   const { index, packed, size, base, hdrSize } = spec;
   const fits = Number.isInteger(size) && size > 0 && size <= MAX_QUEUE_SIZE;
   if (!fits || (!packed && (size & (size - 1)) !== 0)) {
@@ -29,6 +32,22 @@ export function openDeviceQueue(spec: VringSpec, memory: GuestMemory): DeviceQue
   if (hdrSize !== NET_HDR_LEGACY && hdrSize !== NET_HDR_MRG && hdrSize !== NET_HDR_HASH) {
     throw new VirtioPmdError('ECONFIG', `a net header of ${hdrSize} bytes was asked for; there are 10, 12 and 20`);
   }
-  if ((index & 1) === 0) return packed ? new EnqueuePacked(spec, memory) : new EnqueueSplit(spec, memory);
-  return packed ? new DequeuePacked(spec, memory) : new DequeueSplit(spec, memory);
+  const { words } = state;
+  words[BROKEN] = 0;
+  words[POSITION] = packed ? startPacked(spec, state, memory) : startSplit(spec, memory);
+  state.description = spec;
+  words[GENERATION] = (words[GENERATION]! + 1) | 0;
+  Atomics.store(words, STARTED, 1); // publish
+}
+
+/**
+ * Opens a started ring for bursts on this thread: even ones enqueue (the guest's Rx), odd ones dequeue (the guest's Tx). It is
+ * valid until the ring's next start, or the next memory table.
+ * @throws VirtioPmdError EPEER when a part does not lie in the memory
+ */
+export function openRing(state: RingState, memory: GuestMemory): DeviceQueue {
+  const spec = state.description;
+  const { index, packed } = spec;
+  if ((index & 1) === 0) return packed ? new EnqueuePacked(spec, state, memory) : new EnqueueSplit(spec, state, memory);
+  return packed ? new DequeuePacked(spec, state, memory) : new DequeueSplit(spec, state, memory);
 }

@@ -2,26 +2,42 @@
 import { fence, WEAK_ORDER } from '../../native/order.js';
 import { signalPeer } from '../../native/peer-event.js';
 import { packedNeedsNotify } from '../kick.js';
-import { DESC_F_AVAIL, DESC_F_AVAIL_USED, DESC_F_USED, DESC_SIZE, DESC_WORDS, EVENT_F_DISABLE } from '../layout.js';
-import { KICKS, KICKS_SUPPRESSED, STATS_COUNT } from '../stats.js';
+import {
+  DESC_F_AVAIL,
+  DESC_F_AVAIL_USED,
+  DESC_F_USED,
+  DESC_SIZE,
+  DESC_WORDS,
+  EVENT_F_DESC,
+  EVENT_F_DISABLE,
+  EVENT_F_ENABLE,
+} from '../layout.js';
+import { KICKS, KICKS_SUPPRESSED } from '../stats.js';
 import { brokenReason, Chain } from './chain.js';
 import type { GuestMemory } from './guest-memory.js';
-import { findInterrupted, findPosition, isPlausible, type InterruptedPosition } from './packed-position.js';
 import { PoolAccess } from './pool-access.js';
-import type { VringSpec } from './queue.js';
+import { BROKEN, CALL_FD, POSITION, type RingDescription, type RingState } from './ring-state.js';
+
+/** The parts of a packed ring. @throws VirtioPmdError EPEER when one is misaligned or does not lie in the memory */
+export function packedParts({ index, size, ...spec }: RingDescription, memory: GuestMemory) {
+  return {
+    desc: memory.ring(spec.descAddr, size * DESC_SIZE, 16, `descriptor ring of ring ${index}`),
+    driver: memory.ring(spec.driverAddr, 4, 4, `driver event suppression of ring ${index}`),
+    device: memory.ring(spec.deviceAddr, 4, 4, `device event suppression of ring ${index}`),
+  };
+}
 
 export class PackedRing {
-  readonly stats = new Float64Array(STATS_COUNT);
-  broken: string | undefined = undefined;
+  readonly stats: Float64Array;
 
   /** Descriptor ring: `descU32[desc]` is its first word. */
   protected readonly descU32: Uint32Array;
   protected readonly desc: number;
   protected readonly chain: Chain;
   protected readonly access: PoolAccess;
-  /** Position and wrap counter of the next list: the same for avail and used side, as we use buffers in order. */
-  protected position: number;
-  protected wrap: number;
+  /** Position and wrap counter when the burst began: the same for avail and used side, as we use buffers in order. */
+  protected position = 0;
+  protected wrap = 0;
 
   // state of the current burst
   /** Descriptors consumed. */
@@ -34,121 +50,60 @@ export class PackedRing {
 
   private readonly driverEvent: Uint16Array;
   private readonly driverEventAt: number;
-  private callFd: number;
+  private readonly deviceEvent: Uint16Array;
+  private readonly deviceEventAt: number;
+  private readonly words: Int32Array;
 
   /** @param direction DESC_F_WRITE when we write into the buffers, or 0. */
   constructor(
-    readonly spec: VringSpec,
+    readonly spec: RingDescription,
+    readonly state: RingState,
     protected readonly memory: GuestMemory,
     private readonly direction: number,
   ) {
-    const { index, size, base } = spec;
-    const desc = memory.ring(spec.descAddr, size * DESC_SIZE, 16, `descriptor ring of ring ${index}`);
-    const driver = memory.ring(spec.driverAddr, 4, 4, `driver event suppression of ring ${index}`);
-    const device = memory.ring(spec.deviceAddr, 4, 4, `device event suppression of ring ${index}`);
+    const { desc, driver, device } = packedParts(spec, memory);
+    this.words = state.words;
+    this.stats = state.stats;
     this.descU32 = desc.views.u32;
     this.desc = desc.offset >>> 2;
     this.driverEvent = driver.views.u16;
     this.driverEventAt = driver.offset >>> 1;
-    this.chain = new Chain(memory, size, direction, spec.indirect);
+    this.deviceEvent = device.views.u16;
+    this.deviceEventAt = device.offset >>> 1;
+    this.chain = new Chain(memory, spec.size, direction, spec.indirect);
     this.access = new PoolAccess(memory, direction);
-    this.callFd = spec.callFd;
-    this.position = base & 0x7fff;
-    this.wrap = (base >>> 15) & 1;
-    this.recover();
-    // we poll: the driver need not kick
-    device.views.u16[(device.offset >>> 1) + 1] = EVENT_F_DISABLE;
-  }
-
-  base(): number {
-    const half = this.position | (this.wrap << 15);
-    return (half | (half << 16)) >>> 0;
   }
 
   hasWork(): boolean {
-    return this.broken === undefined && isAvailable(this.observe(this.position), this.wrap);
+    const at = this.words[POSITION]!;
+    return !this.isBroken && isAvailable(this.observe(at & 0x7fff), at >>> 15);
   }
 
-  setCallFd(fd: number): void {
-    this.callFd = fd;
+  offered(): number {
+    return this.hasWork() ? 1 : 0;
+  }
+
+  awaitKick(): boolean {
+    if (this.isBroken) return false;
+    const { deviceEvent, deviceEventAt } = this;
+    if (this.spec.eventIdx) {
+      deviceEvent[deviceEventAt] = this.words[POSITION]!;
+      Atomics.store(deviceEvent, deviceEventAt + 1, EVENT_F_DESC);
+    } else Atomics.store(deviceEvent, deviceEventAt + 1, EVENT_F_ENABLE);
+    fence();
+    return this.hasWork();
+  }
+
+  ignoreKicks(): void {
+    this.deviceEvent[this.deviceEventAt + 1] = EVENT_F_DISABLE;
+  }
+
+  protected get isBroken(): boolean {
+    return this.words[BROKEN] !== 0;
   }
 
   protected giveUp(code: number): void {
-    this.fail(brokenReason(code));
-  }
-
-  fail(why: string): void {
-    this.broken = why;
-  }
-
-  /**
-   * Moves to the position that the descriptors show, when they contradict `base`, or when the front-end has lost its
-   * back-end and does not know the position, or gives that of a new ring.
-   */
-  private recover(): void {
-    const { base, left } = this.spec;
-    const given = { position: this.position, wrap: this.wrap === 0 ? 0 : 1 } as const;
-    // plain loads: the message that starts a ring came after the ring's contents, and 32768 loads take half the time
-    const { descU32, desc } = this;
-    const flagsOf = (slot: number) => descU32[desc + slot * DESC_WORDS + 3]! >>> 16;
-    const isPossible = isPlausible(flagsOf, given);
-    if (isPossible && left !== undefined && !(isInitial(base) && !isInitial(left))) {
-      this.mend(left);
-      return;
-    }
-    const found = findPosition(flagsOf, this.spec.size);
-    const interrupted = found === undefined ? findInterrupted(flagsOf, this.spec.size) : undefined;
-    if (found !== undefined) {
-      this.position = found.position;
-      this.wrap = found.wrap;
-    } else if (interrupted !== undefined && (this.direction === 0 || interrupted.passed === 1)) {
-      this.finish(interrupted);
-    } else if (!isPossible) {
-      this.fail(
-        `its descriptors contradict the position ${given.position} (wrap counter ${given.wrap}) and do not tell another: restart the guest's driver`,
-      );
-    }
-  }
-
-  /**
-   * Corrects descriptors that the front-end has used between our last run, which ended at `left`, and the current position.
-   * QEMU up to 8.0 uses them with the wrong wrap counter: see getVringBase.
-   */
-  private mend(left: number): void {
-    const { size } = this.spec;
-    const from = left & 0x7fff;
-    const wrap = (left >>> 15) & 1;
-    const count = this.position - from + (wrap === this.wrap ? 0 : size);
-    for (let ahead = 0; ahead < count; ahead++) {
-      const slot = (from + ahead) % size;
-      const counter = slot < from ? 1 - wrap : wrap;
-      const flags = this.observe(slot);
-      const isUsed = ((flags & DESC_F_AVAIL) === 0) === ((flags & DESC_F_USED) === 0);
-      if (isUsed) this.markUsed(slot, counter); // otherwise it is part of a list
-    }
-  }
-
-  private markUsed(slot: number, counter: number): void {
-    const word = this.desc + slot * DESC_WORDS + 3;
-    const flags = (counter ? DESC_F_AVAIL_USED : 0) | this.direction;
-    Atomics.store(this.descU32, word, (this.descU32[word]! & 0xffff) | (flags << 16));
-  }
-
-  /**
-   * Completes an interrupted burst: marks the skipped buffers as used, without changes. A single one ends a burst, and its
-   * length is in the descriptor already. Several are packets of the guest, which are lost.
-   */
-  private finish(at: InterruptedPosition): void {
-    this.position = at.position;
-    this.wrap = at.wrap;
-    for (let ahead = at.passed - 1; ahead >= 0; ahead--) {
-      const slot = this.at(ahead);
-      this.markUsed(slot, slot < at.position ? 1 - at.wrap : at.wrap);
-    }
-    const after = findPosition((slot) => this.observe(slot), this.spec.size);
-    if (after === undefined) return; // the guest has changed the ring meanwhile
-    this.position = after.position;
-    this.wrap = after.wrap;
+    this.state.fail(brokenReason(code));
   }
 
   /** @returns false when there is nothing to do, or the ring is broken. */
@@ -156,7 +111,11 @@ export class PackedRing {
     this.consumed = 0;
     this.ready = 0;
     this.firstWord = -1;
-    return this.hasWork();
+    const { words } = this;
+    const at = words[POSITION]!;
+    this.position = at & 0x7fff;
+    this.wrap = at >>> 15;
+    return words[BROKEN] === 0 && isAvailable(this.observe(this.position), this.wrap);
   }
 
   /**
@@ -221,6 +180,7 @@ export class PackedRing {
   protected publish(): void {
     if (this.firstWord < 0) return;
     Atomics.store(this.descU32, this.firstWord, this.firstValue); // publish
+    const { words } = this;
     const { size, eventIdx } = this.spec;
     const added = this.consumed;
     this.position += added;
@@ -228,22 +188,21 @@ export class PackedRing {
       this.position -= size;
       this.wrap ^= 1;
     }
-    if (this.callFd < 0) return;
+    words[POSITION] = this.position | (this.wrap << 15);
+    const callFd = words[CALL_FD]!;
+    if (callFd < 0) return;
     // the store above and these loads are sequentially consistent: the fence in between is part of them
     const flags = Atomics.load(this.driverEvent, this.driverEventAt + 1);
     const offWrap = Atomics.load(this.driverEvent, this.driverEventAt);
     if (!packedNeedsNotify(eventIdx, flags, offWrap, size, this.position, this.wrap, added)) {
       this.stats[KICKS_SUPPRESSED]!++;
-    } else if (signalPeer(this.callFd)) this.stats[KICKS]!++;
+    } else if (signalPeer(callFd)) this.stats[KICKS]!++;
   }
 
   private observe(position: number): number {
     return Atomics.load(this.descU32, this.desc + position * DESC_WORDS + 3) >>> 16;
   }
 }
-
-/** Whether a base is that of a new ring. Only the avail half counts: front-ends differ in the other one. */
-const isInitial = (base: number) => (base & 0xffff) === 0x8000;
 
 /** A descriptor is available when its AVAIL bit equals the wrap counter and its USED bit does not (2.8.1). */
 function isAvailable(flags: number, wrap: number): boolean {

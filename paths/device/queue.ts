@@ -2,10 +2,11 @@
  * The device's side of a virtqueue, for a vhost-user back-end: rings and buffers lie in memory that a front-end shares with
  * us. Names mirror paths/guest.
  *
- * One thread owns a device: it handles the messages and polls the rings, so nothing here needs a lock.
+ * One thread at a time polls a ring. The control plane changes it only while none does, so nothing here needs a lock.
  */
 import type { Views } from '../../native/region.js';
 import type { Mempool } from '../mempool.js';
+import type { RingDescription, RingState } from './ring-state.js';
 
 /**
  * A part of the front-end's memory that we have mapped: a region of its memory table, or a piece of a large region. Addresses
@@ -29,20 +30,7 @@ export interface GuestSlice {
 }
 
 /** The control plane's description of a ring that it starts. */
-export interface VringSpec {
-  /** Virtqueue index: even ones receive on the guest's side (we enqueue), odd ones transmit (we dequeue). */
-  readonly index: number;
-  readonly packed: boolean;
-  readonly size: number;
-  readonly hdrSize: number;
-  readonly mergeable: boolean;
-  readonly inOrder: boolean;
-  readonly indirect: boolean;
-  readonly eventIdx: boolean;
-  /** Addresses in the front-end's process of descriptor table, avail ring (driver event), used ring (device event). */
-  readonly descAddr: number;
-  readonly driverAddr: number;
-  readonly deviceAddr: number;
+export interface VringSpec extends RingDescription {
   /** From SET_VRING_BASE: split: avail index (16 bits); packed: bits 0-14 avail, 15 its wrap counter, 16-30 used, 31 its wrap counter. */
   readonly base: number;
   /**
@@ -50,13 +38,12 @@ export interface VringSpec {
    * packed-position.ts); split rings have their position in the used index.
    */
   readonly left: number | undefined;
-  /** Eventfd to signal the guest, or -1 when it polls. */
-  readonly callFd: number;
 }
 
 /** A started ring. `enqueue` on guest Rx rings, `dequeue` on guest Tx rings. */
 export interface DeviceQueue {
-  readonly spec: VringSpec;
+  readonly spec: RingDescription;
+  readonly state: RingState;
   /**
    * rte_vhost_enqueue_burst: copies up to `n` packets into the guest's buffers. The caller keeps the mbufs.
    * @returns how many were taken.
@@ -64,14 +51,15 @@ export interface DeviceQueue {
   enqueue(pool: Mempool, pkts: Uint32Array, n: number): number;
   /** rte_vhost_dequeue_burst: copies up to `n` packets of the guest into new mbufs of `pool`. @returns how many. */
   dequeue(pool: Mempool, pkts: Uint32Array, n: number): number;
-  /** For GET_VRING_BASE, in the format of `VringSpec.base`. */
-  base(): number;
   /** Whether the guest offers buffers now (something to dequeue, or room to enqueue). */
   hasWork(): boolean;
-  setCallFd(fd: number): void;
-  /** Marks the ring as broken. @param why a sentence for `broken`. */
-  fail(why: string): void;
-  /** Undefined, or why this ring is broken: the guest violated the specification. A restart of the ring clears it. */
-  readonly broken: string | undefined;
-  readonly stats: Float64Array;
+  /** Buffers that the guest offers now, as far as one look tells; packed rings: 0 or 1. */
+  offered(): number;
+  /**
+   * Asks the guest for a signal with the next buffer that it offers.
+   * @returns true when it offers some already: then do not wait (virtio 1.2 sections 2.7.10.1 and 2.8.21.2.1).
+   */
+  awaitKick(): boolean;
+  /** Asks for no signals: we poll. */
+  ignoreKicks(): void;
 }

@@ -1,4 +1,5 @@
 /** The whole public API, called as callers without types call it: every refusal is a VirtioPmdError, and nothing else happens. */
+import { GuestDevice } from '../../driver/vhost/device.js';
 import { virtioPort } from '../support/virtio-port.js';
 import test, { type ExecutionContext } from 'ava';
 import * as devargs from '../../driver/devargs/devargs.js';
@@ -154,7 +155,7 @@ function makeAll(t: ExecutionContext) {
   const port = virtioPort({ eal, id: 0, devargs: text, args, transport, log: () => undefined });
   port.configure({ mempool });
   const driver = new vhost.VhostDriver('/nowhere/x.sock', {}, {});
-  const device = new vhost.VhostDevice(0, '/nowhere', {
+  const device = new GuestDevice(0, '/nowhere', {
     ...{ offered: 0n, offeredProtocol: 0n, maxQueuePairs: 1, callbacks: {}, log: () => undefined },
   });
   t.teardown(() => eal.close());

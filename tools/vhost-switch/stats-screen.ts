@@ -4,7 +4,7 @@ import type { SwitchPort } from './switch.js';
 /** Packets of a device's Tx rings (1) or Rx rings (0) that were dropped because the guest wrote invalid descriptors. */
 function refused({ device }: SwitchPort, parity: 0 | 1): number {
   let sum = 0;
-  for (let ring = parity; ring < device.rings.length; ring += 2) sum += device.dropped(ring);
+  for (let ring = parity; ring < device.numberOfQueues; ring += 2) sum += device.dropped(ring);
   return sum;
 }
 

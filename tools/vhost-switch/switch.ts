@@ -83,7 +83,7 @@ export class Switch {
     const port = this.ports.find((candidate) => candidate.device === device);
     if (port === undefined) return;
     port.lanes = [];
-    for (let rx = 0; rx + 1 < device.rings.length; rx += 2) {
+    for (let rx = 0; rx + 1 < device.numberOfQueues; rx += 2) {
       if (device.isRunning(rx) && device.isRunning(rx + 1)) port.lanes.push(laneOf(rx));
     }
     port.nextPair = 0;

@@ -1,7 +1,8 @@
 /** One guest's odd chains must not starve the others: what one call does is bounded, in both formats and directions. */
 import test, { type ExecutionContext } from 'ava';
 import { MAX_PIECES, WORK_PER_BURST, WORK_PER_PACKET } from '../../../paths/device/chain.js';
-import type { DeviceQueue } from '../../../paths/device/queue.js';
+
+import type { TestQueue } from './support/device-queue.js';
 import { DROP_SEGMENTS } from '../../../paths/stats.js';
 import { MockPacked, MockSplit, packet, scatter, World, type Buffer, type MockRing } from './support/mock-driver.js';
 
@@ -42,7 +43,7 @@ const attacks: readonly Attack[] = [
   },
 ];
 
-const workOf = (queue: DeviceQueue) => (queue as unknown as { chain: { work: number } }).chain.work;
+const workOf = (queue: TestQueue) => (queue as unknown as { chain: { work: number } }).chain.work;
 
 /** Fills a ring with the attack's chains. */
 function attacked(

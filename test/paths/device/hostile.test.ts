@@ -3,8 +3,9 @@ import test, { type ExecutionContext } from 'ava';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { GuestMemory } from '../../../paths/device/guest-memory.js';
-import { openDeviceQueue } from '../../../paths/device/open.js';
-import type { DeviceQueue } from '../../../paths/device/queue.js';
+import { openDeviceQueue } from './support/device-queue.js';
+
+import type { TestQueue } from './support/device-queue.js';
 import { DROP_RUNT, DROP_SEGMENTS, DROP_TOO_LONG, ERRORS, PACKETS } from '../../../paths/stats.js';
 import type { FlipperData } from './support/flipper.js';
 import {
@@ -35,7 +36,7 @@ function setUp(t: ExecutionContext, packed: boolean, size: number, options: Ring
 }
 
 /** One call in the ring's direction; gives all mbufs back. @returns packets. */
-function poll(world: World, queue: DeviceQueue): number {
+function poll(world: World, queue: TestQueue): number {
   if (queue.spec.index % 2 === 1) {
     const count = queue.dequeue(world.pool, pkts, 32);
     world.pool.freeBulk(pkts, 0, count);
@@ -47,7 +48,7 @@ function poll(world: World, queue: DeviceQueue): number {
   return count;
 }
 
-function expectBroken(t: ExecutionContext, world: World, queue: DeviceQueue, why: RegExp): void {
+function expectBroken(t: ExecutionContext, world: World, queue: TestQueue, why: RegExp): void {
   t.is(poll(world, queue), 0);
   t.regex(queue.broken ?? 'not broken', why);
   t.false(queue.hasWork());

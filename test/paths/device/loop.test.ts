@@ -3,8 +3,9 @@ import test from 'ava';
 import fc from 'fast-check';
 import { viewsOf } from '../../../native/region.js';
 import { GuestMemory } from '../../../paths/device/guest-memory.js';
-import { openDeviceQueue } from '../../../paths/device/open.js';
-import type { DeviceQueue } from '../../../paths/device/queue.js';
+import { openDeviceQueue } from './support/device-queue.js';
+
+import type { TestQueue } from './support/device-queue.js';
 import { isTx, layoutOf, ringBase, type RxPathName, type TxPathName } from '../../../paths/guest/queue.js';
 import { destroyFixtureRegion, GuestFixture, shape } from '../../support/guest-fixture.js';
 import { packet, World } from './support/mock-driver.js';
@@ -18,7 +19,7 @@ test.after.always(() => {
   destroyFixtureRegion();
 });
 
-function deviceOf(guest: GuestFixture): DeviceQueue {
+function deviceOf(guest: GuestFixture): TestQueue {
   const { spec } = guest;
   const { mapping, ringOff } = spec;
   const layout = layoutOf(spec);

@@ -3,7 +3,7 @@ import { isVirtioPmdError } from '../../../native/errors.js';
 import { viewsOf } from '../../../native/region.js';
 import { copierOf } from '../../../paths/device/copy.js';
 import { GuestMemory, MAX_SLICES } from '../../../paths/device/guest-memory.js';
-import { openDeviceQueue } from '../../../paths/device/open.js';
+import { openDeviceQueue } from './support/device-queue.js';
 import type { GuestSlice } from '../../../paths/device/queue.js';
 import { BOUNDARY, GUEST_BASE, MockSplit, USER_BASE, World } from './support/mock-driver.js';
 

@@ -4,8 +4,8 @@
  */
 import { createRegion, destroyRegion, viewsOf, type Region, type Views } from '../../../../native/region.js';
 import { GuestMemory } from '../../../../paths/device/guest-memory.js';
-import { openDeviceQueue } from '../../../../paths/device/open.js';
-import type { DeviceQueue, GuestSlice, VringSpec } from '../../../../paths/device/queue.js';
+import { openDeviceQueue, type TestQueue, type TestSpec } from './device-queue.js';
+import type { GuestSlice } from '../../../../paths/device/queue.js';
 import { packedLayout, splitLayout } from '../../../../paths/layout.js';
 import { createMempool, Mempool } from '../../../../paths/mempool.js';
 
@@ -130,17 +130,17 @@ export class World {
   }
 }
 
-export type RingOptions = Partial<Omit<VringSpec, 'descAddr' | 'driverAddr' | 'deviceAddr' | 'size'>> & {
+export type RingOptions = Partial<Omit<TestSpec, 'descAddr' | 'driverAddr' | 'deviceAddr' | 'size'>> & {
   /** 16-bit index (split) at which the ring begins; packed: base in the vhost-user format. */
   start?: number;
 };
 
 /** What both kinds of ring can do for the guest. */
 export interface MockRing {
-  readonly spec: VringSpec;
+  readonly spec: TestSpec;
   readonly size: number;
   free: number;
-  open(): DeviceQueue;
+  open(): TestQueue;
   /** Makes a chain available. @returns its id, or -1 when there are not enough descriptors. */
   add(buffers: readonly Buffer[], write: boolean, indirect?: boolean, direct?: number): number;
   /** What the device has used since, in order. */
@@ -149,7 +149,7 @@ export interface MockRing {
   descriptor(i: number): number;
 }
 
-function specOf(packed: boolean, size: number, options: RingOptions): VringSpec {
+function specOf(packed: boolean, size: number, options: RingOptions): TestSpec {
   const layout = packed ? packedLayout(size) : splitLayout(size);
   return {
     index: 0,
@@ -193,7 +193,7 @@ function writeTable(world: World, packed: boolean, buffers: readonly Buffer[], w
 }
 
 export class MockSplit implements MockRing {
-  readonly spec: VringSpec;
+  readonly spec: TestSpec;
   free: number;
   availIdx: number;
   usedIdx: number;
@@ -216,7 +216,7 @@ export class MockSplit implements MockRing {
     world.views.u16[this.layout.device / 2 + 1] = this.usedIdx;
   }
 
-  open(): DeviceQueue {
+  open(): TestQueue {
     return openDeviceQueue(this.spec, this.world.memory);
   }
 
@@ -287,7 +287,7 @@ export class MockSplit implements MockRing {
 }
 
 export class MockPacked implements MockRing {
-  readonly spec: VringSpec;
+  readonly spec: TestSpec;
   free: number;
   private availAt = 0;
   private availWrap = 1;
@@ -317,7 +317,7 @@ export class MockPacked implements MockRing {
     }
   }
 
-  open(): DeviceQueue {
+  open(): TestQueue {
     return openDeviceQueue(this.spec, this.world.memory);
   }
 
