@@ -1,11 +1,25 @@
 /** The drivers of ports. `attach` asks them in this order whether they support a device string. */
+import { unknownDevice } from './devargs/device-names.js';
+import { splitDevargs } from './devargs/kvargs.js';
 import type { PortDriver } from './port/device.js';
 import { virtioPci } from './virtio/pci/driver.js';
 import { virtioUser } from './virtio/user/driver.js';
 
-export const drivers: readonly [PortDriver, ...PortDriver[]] = [virtioPci, virtioUser];
+export const drivers: readonly PortDriver[] = [virtioPci, virtioUser];
 
-/** The driver of a device string. If none claims it, the last one: its error lists the valid names. */
+const claiming = (devargs: string) => drivers.find((driver) => driver.claims(devargs));
+
+/** The names of vdevs, without their numbers. */
+export const vdevNames = (): readonly string[] => drivers.flatMap(({ names }) => names);
+
+/** The driver of a device string. @throws VirtioPmdError EDEVARGS when there is none: the error lists the names of vdevs */
 export function driverOf(devargs: string): PortDriver {
-  return drivers.find((driver) => driver.claims(devargs)) ?? virtioUser;
+  const driver = claiming(devargs);
+  if (driver !== undefined) return driver;
+  throw unknownDevice(splitDevargs(devargs).name, vdevNames());
+}
+
+/** The bus of an attached device. */
+export function busOf(devargs: string): PortDriver['bus'] {
+  return claiming(devargs)?.bus ?? 'vdev';
 }

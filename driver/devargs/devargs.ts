@@ -5,6 +5,7 @@
 import { anObject, aString, checkArgument, checkArguments } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
+import { numberOf, unknownDevice } from './device-names.js';
 import {
   flagKey,
   integerKey,
@@ -16,7 +17,6 @@ import {
   type DevargKey,
   type DevargValues,
 } from './kvargs.js';
-import { nearest } from '../../native/nearest.js';
 
 export * from './kvargs.js';
 
@@ -27,6 +27,9 @@ export const MIN_QUEUE_SIZE = 32;
 
 /** Seconds: one day. */
 const MAX_HANDSHAKE_TIMEOUT = 86400;
+
+/** Names of virtio_user vdevs, without their numbers. */
+export const VIRTIO_USER_NAMES = ['net_virtio_user', 'virtio_user'] as const;
 
 /** Arguments that every kind of device has. */
 export interface PortArgs {
@@ -105,14 +108,8 @@ const schema = {
 export function parseVirtioUser(text: string): VirtioUserDevargs {
   checkArgument('parseVirtioUser', 'text', text, aString);
   const { name, args } = splitDevargs(text);
-  const index = /^(?:net_)?virtio_user(\d+)$/.exec(name)?.[1];
-  if (index === undefined) {
-    const near = nearest(name, ['net_virtio_user0', 'virtio_user0']);
-    throw new VirtioPmdError(
-      'EDEVARGS',
-      `"${name}" names no device that this driver knows${near ? `; did you mean "${near}"?` : ''}: expected net_virtio_user<N> or virtio_user<N>, then its arguments`,
-    );
-  }
+  const index = numberOf(name, VIRTIO_USER_NAMES);
+  if (index === undefined) throw unknownDevice(name, VIRTIO_USER_NAMES);
   const values = parseDevargs(args, schema, name);
   const queueSize = values.queue_size;
   if (!values.packed_vq && (queueSize & (queueSize - 1)) !== 0) {
@@ -123,7 +120,7 @@ export function parseVirtioUser(text: string): VirtioUserDevargs {
   }
   return {
     name,
-    index: Number(index),
+    index,
     path: values.path!,
     mac: values.mac,
     queues: values.queues,

@@ -12,9 +12,11 @@ import {
 } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { LogLimit } from '../../native/log-limit.js';
+import { nextName } from '../devargs/device-names.js';
 import { driverOf } from '../drivers.js';
 import type { Eal } from '../eal/eal.js';
 import type { LogLevel } from '../eal/types.js';
+import type { PortDriver } from './device.js';
 import { freeId, Port, portsOf } from './port.js';
 import type { PortEvents } from './types.js';
 
@@ -55,7 +57,7 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   const { handshakeTimeoutMs, replyTimeoutMs } = options;
   const driver = driverOf(devargs);
   const name = driver.nameOf(devargs);
-  checkName(eal, name);
+  checkName(eal, driver, name);
   // in server mode there may never be a client
   const closed = new AbortController();
   const forget = eal.beforeClose(() => closed.abort());
@@ -67,7 +69,7 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
     forget();
   }
   try {
-    checkName(eal, name);
+    checkName(eal, driver, name);
   } catch (error) {
     probed.close();
     throw error;
@@ -75,10 +77,8 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   return new Port({ eal, id: freeId(eal), name, devargs, open: (host) => probed.open(host), log });
 }
 
-function checkName(eal: Eal, name: string): void {
+function checkName(eal: Eal, { bus }: PortDriver, name: string): void {
   if (!portsOf(eal).some((port) => port.name === name)) return;
-  throw new VirtioPmdError(
-    'ECONFIG',
-    `${name} is attached already: name another device, or for a vdev another number, such as net_virtio_user1`,
-  );
+  const advice = bus === 'pci' ? 'name another device' : `give it another number, such as ${nextName(name)}`;
+  throw new VirtioPmdError('ECONFIG', `${name} is attached already: ${advice}`);
 }

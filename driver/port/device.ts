@@ -102,6 +102,8 @@ export interface ProbedDevice {
 /** A driver for one kind of device. */
 export interface PortDriver {
   readonly bus: 'vdev' | 'pci';
+  /** Vdevs: the bare names that a number follows in a device's name, such as net_virtio_user. */
+  readonly names: readonly string[];
   /** Whether a device string is for this driver, by the part before the first comma. */
   claims(devargs: string): boolean;
   /** Checks all arguments and returns the device's name. @throws VirtioPmdError EDEVARGS */

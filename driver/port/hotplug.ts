@@ -6,10 +6,11 @@ import { aString, checkArguments, madeBy } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../eal/eal.js';
 import { attach, type AttachOptions } from './attach.js';
-import { driverOf, drivers } from '../drivers.js';
+import { busOf, driverOf, drivers, vdevNames } from '../drivers.js';
+import { listNames } from '../devargs/device-names.js';
 import { portsOf, type Port } from './port.js';
 
-/** `vdev`: net_virtio_user<N> or virtio_user<N>. `pci`: an address such as 0000:00:03.0. */
+/** `vdev`: a driver's name and a number, such as net_virtio_user0. `pci`: an address such as 0000:00:03.0. */
 export type Bus = 'vdev' | 'pci';
 
 /**
@@ -36,7 +37,7 @@ export async function hotplugAdd(
   } else if (driverOf(devargs).bus !== bus) {
     throw new VirtioPmdError(
       'EDEVARGS',
-      `"${name}" is not on the bus vdev: expected net_virtio_user<N> or virtio_user<N>, or the bus pci`,
+      `"${name}" is not on the bus vdev: expected ${listNames(vdevNames())}, or the bus pci`,
     );
   }
   return attach(eal, devargs, options);
@@ -49,7 +50,7 @@ export async function hotplugAdd(
 export function hotplugRemove(eal: Eal, bus: Bus, name: string): void {
   checkArguments('hotplugRemove', { eal: [eal, anEal], bus: [bus, aString], name: [name, aString] });
   checkBus(bus);
-  const onBus = portsOf(eal).filter(({ devargs }) => driverOf(devargs).bus === bus);
+  const onBus = portsOf(eal).filter(({ devargs }) => busOf(devargs) === bus);
   const port = onBus.find((candidate) => candidate.name === name || candidate.name === fullName(bus, name));
   if (port === undefined) {
     const names = onBus.map((candidate) => candidate.name).join(', ');

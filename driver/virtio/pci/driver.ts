@@ -6,6 +6,7 @@ import { isPci, parsePci, probePci } from './probe.js';
 /** Claims PCI addresses and `qtest:SOCKET`. */
 export const virtioPci: PortDriver = {
   bus: 'pci',
+  names: [],
   claims: isPci,
   nameOf: (devargs) => parsePci(devargs).name,
   probe: async (eal, devargs, { log }) => probedVirtio(parsePci(devargs), await probePci(eal, devargs, log)),

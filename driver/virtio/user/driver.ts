@@ -1,14 +1,15 @@
 /** virtio_user as a driver of ports. */
-import { parseVirtioUser } from '../../devargs/devargs.js';
+import { parseVirtioUser, VIRTIO_USER_NAMES } from '../../devargs/devargs.js';
+import { numberOf } from '../../devargs/device-names.js';
 import { splitDevargs } from '../../devargs/kvargs.js';
 import type { PortDriver } from '../../port/device.js';
 import { probedVirtio } from '../probed.js';
 import { probeVirtioUser } from './probe.js';
 
-/** Claims `net_virtio_userN` and `virtio_userN`. */
 export const virtioUser: PortDriver = {
   bus: 'vdev',
-  claims: (devargs) => /^(?:net_)?virtio_user\d+$/.test(splitDevargs(devargs).name),
+  names: VIRTIO_USER_NAMES,
+  claims: (devargs) => numberOf(splitDevargs(devargs).name, VIRTIO_USER_NAMES) !== undefined,
   nameOf: (devargs) => parseVirtioUser(devargs).name,
   probe: async (eal, devargs, options) => {
     const args = parseVirtioUser(devargs);
