@@ -1,4 +1,7 @@
-/** Finds lost mbufs: those that code neither sent nor freed, perhaps because it threw. */
+/**
+ * Finds lost mbufs: those that code neither sent nor freed, perhaps because it threw. Only virtqueues hold mbufs between
+ * bursts. Queues that a module opens copy packets, and free what they sent within the burst.
+ */
 import { INITIALISED, isTx, queueState, type QueueSpec } from '../../paths/guest/queue.js';
 import { isVirtqueue, type PortQueueSpec } from '../port/queue.js';
 import { CheckedMempool } from '../../paths/checked-mempool.js';
@@ -18,7 +21,7 @@ const FREE = 2;
 
 /**
  * Looks at every mbuf of a pool and frees those that are lost. Meanwhile no other code may use the pool or hold mbufs of it.
- * @param queues every queue that may hold mbufs of the pool.
+ * @param queues every queue that may hold mbufs of the pool; those of other kinds of ports may be among them.
  * @returns undefined, with nothing changed, when mbufs are in the cache of a thread that died.
  */
 export function recoverMbufs(handle: Mempool, queues: readonly PortQueueSpec[]): MbufFindings | undefined {

@@ -9,8 +9,11 @@ export type ResolvedConfig = Required<PortConfig>;
 export const MIN_DESC = 32;
 export const MIN_MTU = 68;
 export const DEFAULT_MTU = 1500;
-/** Smallest Rx buffer in bytes (rte_eth_dev_info.min_rx_bufsize). */
-export const MIN_RX_BUF_SIZE = 64;
+/** Of devices that do not say otherwise: the smallest Rx buffer in bytes, and VIRTIO_MAX_MAC_ADDRS. */
+const MIN_RX_BUF_SIZE = 64;
+const MAX_MAC_ADDRS = 64;
+/** The largest MTU of ethdev. */
+const MAX_MTU = 0xffff;
 const MIN_HEADROOM = NET_HDR_HASH;
 const DEFAULT_FREE_THRESH = 32;
 /** RTE_VECT_DEFAULT_SIMD_BITWIDTH. */
@@ -48,10 +51,28 @@ export interface PortLimits {
   readonly deviceMtu?: number | undefined;
   readonly rxOffloadCapa: number;
   readonly txOffloadCapa: number;
+  /** Bytes of the smallest Rx buffer. Default 64. */
+  readonly minRxBufSize?: number;
+  /** Bytes of the longest packet, with the header of `hdrSize`. Default 9728; 0xffffffff: any. */
+  readonly maxRxPktLen?: number;
+  /** Default 64. */
+  readonly maxMacAddrs?: number;
 }
 
-export function maxMtuOf({ hdrSize, deviceMtu }: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>): number {
-  return deviceMtu ?? MAX_RX_PKTLEN - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize;
+/** Limits that a device need not give: its own, or those of virtio. */
+export function restOf({
+  minRxBufSize = MIN_RX_BUF_SIZE,
+  maxRxPktLen = MAX_RX_PKTLEN,
+  maxMacAddrs = MAX_MAC_ADDRS,
+}: Pick<PortLimits, 'minRxBufSize' | 'maxRxPktLen' | 'maxMacAddrs'>) {
+  return { minRxBufSize, maxRxPktLen, maxMacAddrs };
+}
+
+/** What the largest MTU depends on. */
+export type MtuLimits = Pick<PortLimits, 'hdrSize' | 'deviceMtu' | 'maxRxPktLen'>;
+
+export function maxMtuOf({ hdrSize, deviceMtu, maxRxPktLen = MAX_RX_PKTLEN }: MtuLimits): number {
+  return deviceMtu ?? Math.min(maxRxPktLen - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize, MAX_MTU);
 }
 
 /** Bytes of the longest packet for an MTU, with the net header in front of it. */
@@ -73,9 +94,10 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
   if (mempool.headroom < MIN_HEADROOM) {
     throw fail(`Not sufficient headroom required = ${MIN_HEADROOM}, avail = ${mempool.headroom}`);
   }
-  if (mempool.dataRoom < MIN_RX_BUF_SIZE) {
+  const { minRxBufSize } = restOf(limits);
+  if (mempool.dataRoom < minRxBufSize) {
     throw fail(
-      `mempool ${mempool.name} has a data room of ${mempool.dataRoom} bytes, at least ${MIN_RX_BUF_SIZE} are needed`,
+      `mempool ${mempool.name} has a data room of ${mempool.dataRoom} bytes, at least ${minRxBufSize} are needed`,
     );
   }
   if (!isSimdBitwidth(maxSimdBitwidth)) {
@@ -115,11 +137,7 @@ export function isSimdBitwidth(bits: number): boolean {
 }
 
 /** @throws VirtioPmdError ECONFIG when packets of this MTU cannot be received */
-export function checkMtu(
-  mtu: number,
-  config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>,
-  limits: Pick<PortLimits, 'hdrSize' | 'deviceMtu'>,
-): void {
+export function checkMtu(mtu: number, config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>, limits: MtuLimits): void {
   const { hdrSize } = limits;
   const maxMtu = maxMtuOf(limits);
   if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > maxMtu) {
@@ -143,7 +161,7 @@ function checkQueues(kind: 'rx' | 'tx', count: number, { maxRxQueues, maxTxQueue
   if (!Number.isInteger(count) || count < 0) throw fail(`nb_${kind}_queues=${count}: expected a whole number`);
   if (count <= max) return;
   throw fail(
-    `Ethdev port_id=${portId} nb_${kind}_queues=${count} > ${max}: the device grants ${max}; attach it with queues=${count} if its back-end has as many`,
+    `Ethdev port_id=${portId} nb_${kind}_queues=${count} > ${max}: the device has ${max}; attach it with queues=${count} if its driver has that argument and the other side as many`,
   );
 }
 

@@ -15,6 +15,9 @@ export class Absent {
   constructor(readonly why: string) {}
 }
 
+/** Events of a port that its device reports. */
+export type HostEvent = 'reconnect' | 'removed' | 'broken' | 'queueState';
+
 /** The port, as its device sees it. */
 export interface PortHost {
   readonly eal: Eal;
@@ -22,7 +25,8 @@ export interface PortHost {
   readonly log: (level: LogLevel, line: string) => void;
   /** Call it when the link may have changed: the port notifies its listeners if it has. @param why a sentence for them */
   readonly linkChanged: (why: string) => void;
-  readonly emit: <E extends 'reconnect' | 'removed' | 'broken'>(event: E, ...args: Parameters<PortEvents[E]>) => void;
+  /** `queueState` also wakes lcores that sleep: the descriptors of queues may be others now. */
+  readonly emit: <E extends HostEvent>(event: E, ...args: Parameters<PortEvents[E]>) => void;
   /** Makes an ESTATE error. Its message begins with the port. */
   readonly stateError: (what: string) => VirtioPmdError;
 }
@@ -49,6 +53,8 @@ export interface PortDevice {
   readonly intact: boolean;
   /** Frees what `configure` made. Never throws. */
   release(): void;
+  /** Sets the MTU of a configured device, which `limits` allow. Left out: only the port needs to know it. @throws VirtioPmdError */
+  setMtu?(mtu: number): void;
   /** Starts: bursts work from now on. @throws VirtioPmdError EMEMORY, EPEER, ETIMEOUT */
   start(): void;
   /** Stops: bursts return 0 from now on. Waits until every lcore has left the queues. @throws VirtioPmdError ELCORE */

@@ -1,12 +1,9 @@
 /** Information on a port: rte_eth_dev_info. */
-import { MAX_QUEUE_SIZE, MAX_RX_PKTLEN } from '../../paths/layout.js';
+import { MAX_QUEUE_SIZE } from '../../paths/layout.js';
 import { splitDevargs } from '../devargs/devargs.js';
-import { maxMtuOf, MIN_DESC, MIN_MTU, MIN_RX_BUF_SIZE, type PortLimits, type ResolvedConfig } from './config.js';
+import { maxMtuOf, MIN_DESC, MIN_MTU, restOf, type PortLimits, type ResolvedConfig } from './config.js';
 import { Absent, type PortDevice } from './device.js';
 import { RX_OFFLOAD_VLAN_FILTER, type PortInfo } from './types.js';
-
-/** VIRTIO_MAX_MAC_ADDRS. */
-const MAX_MAC_ADDRS = 64;
 
 const NO_RSS: PortInfo['rss'] = { keySize: 0, retaSize: 0, flowTypes: 0n };
 
@@ -41,10 +38,8 @@ export function portInfo({ port, device, limits, mtu }: InfoInput): PortInfo {
     maxMtu: maxMtuOf(limits),
     promiscuous: filters?.promiscuous ?? false,
     allmulticast: filters?.allmulticast ?? false,
-    maxMacAddrs: MAX_MAC_ADDRS,
     rss: device.rss instanceof Absent ? NO_RSS : device.rss.rssInfo,
-    minRxBufSize: MIN_RX_BUF_SIZE,
-    maxRxPktLen: MAX_RX_PKTLEN,
+    ...restOf(limits),
     maxRxQueues: limits.maxRxQueues,
     maxTxQueues: limits.maxTxQueues,
     rxQueues: config?.rxQueues ?? 0,

@@ -125,7 +125,10 @@ export class Port {
       id: this.id,
       log: (level, line) => this.log(level, line),
       linkChanged: (why) => this.announce(why),
-      emit: (event, ...args) => this.events.emit(event, ...args),
+      emit: (event, ...args) => {
+        if (event === 'queueState') this.eal.lcores.wake();
+        this.events.emit(event, ...args);
+      },
       stateError: (what) => this.stateError(what),
     };
   }
@@ -187,7 +190,9 @@ export class Port {
     checkOptions('port.configure', config, portConfig);
     if (this.running) throw this.stateError('must be stopped to allow configuration');
     this.lookPatiently();
-    const resolved = resolveConfig(config, this.limits(config));
+    if (config.rss === true) this.part('rss');
+    const wishes = this.lacks('rss') === undefined ? config : { ...config, rss: false };
+    const resolved = resolveConfig(wishes, this.limits(wishes));
     if (this.resolved !== undefined && sameConfig(this.resolved, resolved) && this.device.intact) return;
     if (resolved.rxInterrupts) this.part('interrupts');
     this.release();
@@ -422,11 +427,12 @@ export class Port {
     return { ...this.device.queueInfo(kind, queue), started: this.running };
   }
 
-  /** @param mtu bytes. @throws VirtioPmdError ECONFIG when out of range or larger than the mbufs (without scatter) */
+  /** @param mtu bytes. @throws VirtioPmdError ECONFIG when out of range, larger than the mbufs (without scatter), or refused */
   setMtu(mtu: number): void {
     checkArguments('port.setMtu', { mtu: [mtu, aNumber] });
     const config = this.configuration();
     checkMtu(mtu, config, this.limits(config));
+    this.device.setMtu?.(mtu);
     this.mtu = mtu;
   }
 

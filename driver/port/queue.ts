@@ -19,7 +19,10 @@ export interface PortQueueSpec {
   readonly module?: string;
 }
 
-/** Interrupts of an Rx queue, for the thread that polls it (eal/rx-interrupt.ts). */
+/**
+ * Interrupts of an Rx queue, for the thread that polls it (eal/rx-interrupt.ts). The descriptor may be that of an event
+ * counter, or be readable as long as packets wait.
+ */
 export interface QueueInterrupt {
   /**
    * Asks for an interrupt with the next packet that is not received yet.
@@ -29,11 +32,14 @@ export interface QueueInterrupt {
   /** Asks for no interrupts. */
   disable(): void;
   /**
-   * The descriptor that becomes readable then. Undefined while the queue is not started or broken: the number may then be that of
-   * another file.
+   * The descriptor that becomes readable then; it is read anew for each sleep. Undefined while the queue has none, is not started
+   * or is broken: the number may then be that of another file.
    */
   readonly fd: number | undefined;
-  /** Consumes a pending interrupt. @returns whether there was one */
+  /**
+   * Consumes a pending interrupt, if that is possible without receiving. Never waits.
+   * @returns whether there was one; false without a descriptor
+   */
   drain(): boolean;
 }
 
@@ -44,7 +50,7 @@ export interface RxQueue {
   readonly recv: (pkts: Uint32Array, n: number) => number;
   /** Gives the device as many buffers as it has room for. @returns how many were added. */
   readonly fill: () => number;
-  /** Absent: the queue has none, or (virtqueues) eal/rx-interrupt.ts makes it from the spec. */
+  /** Absent: the queue has none, or (virtqueues) eal/queue-interrupt.ts makes it from the spec. */
   readonly interrupt?: QueueInterrupt;
 }
 
@@ -59,7 +65,7 @@ export interface TxQueue {
   readonly cleanup: () => number;
 }
 
-/** The exports of a module that opens queues. */
+/** The exports of a module that opens queues. They copy packets: between bursts they hold no mbufs (eal/lost-mbufs.ts). */
 export interface QueueModule {
   openRx(spec: PortQueueSpec, pool: Mempool): RxQueue;
   openTx(spec: PortQueueSpec, pool: Mempool): TxQueue;

@@ -12,10 +12,9 @@ import {
   optional,
   type OptionKinds,
 } from '../../native/arguments.js';
-import { drainFd } from '../../native/event.js';
-import { BROKEN, queueState, STARTED } from '../../paths/guest/queue.js';
+import { interruptOf } from '../eal/queue-interrupt.js';
 import { RxInterrupts } from '../eal/rx-interrupt.js';
-import { isVirtqueue, type PortQueueSpec, type RxQueue } from './queue.js';
+import type { QueueInterrupt, RxQueue } from './queue.js';
 import { RxWaiter } from './rx-ready-waiter.js';
 import type { PortEvents, PortSpec } from './types.js';
 
@@ -59,7 +58,7 @@ export async function* rxReady(
   checkOptions('rxReady', options, rxReadyOptions);
   const { signal, interrupts = new RxInterrupts() } = options;
   const waiter = new RxWaiter();
-  const armed: RxQueue[] = [];
+  const armed: QueueInterrupt[] = [];
   let closed = false;
   let news = false;
 
@@ -67,22 +66,23 @@ export async function* rxReady(
   function arm(): number[] {
     armed.length = 0;
     return (queues ?? port.spec().rx.map((spec) => spec.queueId)).filter((queue) => {
-      const rx = port.rx(queue);
-      const hasPackets = interrupts.enable(rx);
-      armed.push(rx);
+      const interrupt = interruptOf(port.rx(queue));
+      const hasPackets = interrupt.enable();
+      armed.push(interrupt);
       return hasPackets;
     });
   }
 
-  const disarm = () => armed.forEach((rx) => interrupts.disable(rx));
+  const disarm = () => armed.forEach((interrupt) => interrupt.disable());
 
   /** Consumes pending interrupts. @returns whether there were any */
-  const drain = () => armed.filter(({ spec }) => mayInterrupt(spec) && drainFd(spec.interruptFd)).length > 0;
+  const drain = () => armed.filter((interrupt) => interrupt.drain()).length > 0;
 
   async function sleep(): Promise<End> {
-    const specs = armed.map((rx) => rx.spec).filter(mayInterrupt);
+    // read at each sleep: a queue's descriptor may change, or be absent for a while
+    const fds = armed.map(({ fd }) => fd).filter((fd) => fd !== undefined);
     news = false;
-    const timedOut = await waiter.wait(specs.map((spec) => spec.interruptFd));
+    const timedOut = await waiter.wait(fds);
     if (timedOut && !news) return 'time';
     return drain() ? 'interrupt' : 'news';
   }
@@ -94,7 +94,7 @@ export async function* rxReady(
     else if (end === 'time' && found) interrupts[drain() ? 'wakeups' : 'missed']++;
   }
 
-  // a start, reconnect or reset discards enabled interrupts: enable them again
+  // a start, reconnect or reset discards enabled interrupts, and queues get other descriptors: enable them again
   const wake = () => {
     news = true;
     waiter.wake();
@@ -103,7 +103,7 @@ export async function* rxReady(
     closed = true;
     wake();
   };
-  port.on('link', wake).on('closed', onClosed);
+  port.on('link', wake).on('queueState', wake).on('closed', onClosed);
   signal?.addEventListener('abort', wake);
   try {
     let end: End | undefined;
@@ -121,19 +121,9 @@ export async function* rxReady(
       await setImmediate(); // without a sleep, timers and sockets would not run under load
     }
   } finally {
-    port.off('link', wake).off('closed', onClosed);
+    port.off('link', wake).off('queueState', wake).off('closed', onClosed);
     signal?.removeEventListener('abort', wake);
     disarm();
     await waiter.end();
   }
-}
-
-/**
- * Whether a queue's interrupt descriptor may be used. Only that of a started queue is valid: closing a port closes them, and
- * other files may then get their numbers. A broken queue receives nothing before it is reset.
- */
-function mayInterrupt(spec: PortQueueSpec): spec is PortQueueSpec & { readonly interruptFd: number } {
-  if (!isVirtqueue(spec)) return false;
-  const { words } = queueState(spec);
-  return words[STARTED] !== 0 && words[BROKEN] === 0;
 }

@@ -160,6 +160,8 @@ export interface PortEvents {
   removed: () => void;
   /** The port was closed, by close(). */
   closed: () => void;
+  /** A queue of a started port can be used from now on, or not any more (RTE_ETH_EVENT_QUEUE_STATE): its peer decides so. */
+  queueState: (kind: 'rx' | 'tx', queue: number, enabled: boolean) => void;
   /** A queue is broken: its ring has invalid contents. */
   broken: (queue: string, why: string) => void;
   /** The log lines of the driver ("virtio: using ... path on port N"), with their level. */

@@ -1,117 +1,23 @@
 /** A port on a device that is no virtio at all: what a driver has to supply, and what a port makes of parts that are absent. */
 import test, { type ExecutionContext } from 'ava';
 import { createEal, processCpus } from '../../../driver/eal/eal.js';
-import type { PortLimits, ResolvedConfig } from '../../../driver/port/config.js';
-import { Absent, type PortDevice, type PortHost } from '../../../driver/port/device.js';
+import type { PortHost } from '../../../driver/port/device.js';
 import { Port } from '../../../driver/port/port.js';
 import { loadQueues, openRx, type PortQueueSpec } from '../../../driver/port/queue.js';
-import type { Link, PortStats } from '../../../driver/port/types.js';
+import { createEventFd } from '../../../native/event.js';
 import { soon } from '../../support/wire.js';
-import { counts, loopBytes, LOOP_SIZE, STARTED, type LoopSpec } from './support/loop-queue.js';
+import { Loop, type LoopOptions } from './support/loop-device.js';
 
-const MODULE = new URL('./support/loop-queue.js', import.meta.url).href;
 const JOBS = new URL('./support/loop-job.js', import.meta.url);
 
-/** Everything that a driver supplies, at its smallest. */
-class Loop implements PortDevice {
-  readonly driverName = 'net_loop';
-  readonly mac = '02:00:00:00:00:01';
-  readonly calls: string[] = [];
-  lost: string | undefined;
-  intact = true;
-  link: Link = { up: true, speed: 10000 };
-  readonly filters = new Absent('a loop receives everything');
-  readonly rss = new Absent('a loop has one queue for each that sends');
-  readonly interrupts = new Absent('nobody signals a loop');
-  readonly path = new Absent('there is no choice');
-  private specs: LoopSpec[] = [];
-  private config: ResolvedConfig | undefined;
-
-  constructor(private readonly host: PortHost) {}
-
-  limits(): PortLimits {
-    return {
-      ...{ portId: this.host.id, maxRxQueues: 2, maxTxQueues: 2, queueSize: LOOP_SIZE, hdrSize: 0 },
-      ...{ rxOffloadCapa: 0, txOffloadCapa: 0 },
-    };
-  }
-
-  configure(config: ResolvedConfig): void {
-    this.calls.push('configure');
-    this.config = config;
-    this.specs = Array.from({ length: Math.max(config.rxQueues, config.txQueues) }, (_, queueId) => ({
-      ...{ portId: this.host.id, queueId, path: 'loop', mempool: config.mempool, module: MODULE },
-      shared: new SharedArrayBuffer(loopBytes),
-    }));
-  }
-
-  release(): void {
-    this.calls.push('release');
-    this.specs = [];
-  }
-
-  private let(through: boolean): void {
-    for (const { shared } of this.specs) Atomics.store(new Int32Array(shared), STARTED, through ? 1 : 0);
-  }
-
-  start(): void {
-    this.calls.push('start');
-    this.let(true);
-  }
-
-  stop(): void {
-    this.calls.push('stop');
-    this.let(false);
-    this.host.eal.lcores.quiesce();
-  }
-
-  close(): void {
-    this.calls.push('close');
-  }
-
-  look(): void {}
-
-  queues(kind: 'rx' | 'tx'): readonly PortQueueSpec[] {
-    return this.specs.slice(0, this.config![`${kind}Queues`]);
-  }
-
-  queueInfo(_: 'rx' | 'tx', queueId: number) {
-    const { mempool } = this.specs[queueId]!;
-    const nothing = { freeThresh: 0, offloads: 0, scattered: false, broken: undefined };
-    return { queueId, mempool: mempool.name, nbDesc: LOOP_SIZE, burstMode: 'Loop', ...nothing };
-  }
-
-  stats(): PortStats {
-    const sum = (what: 'sent' | 'received') => this.specs.reduce((total, spec) => total + counts(spec)[what], 0);
-    const nothing = { ibytes: 0, obytes: 0, imissed: 0, ierrors: 0, oerrors: 0, rxNombuf: 0 };
-    return { ipackets: sum('received'), opackets: sum('sent'), ...nothing };
-  }
-
-  xstats() {
-    return [{ name: 'turns', value: 7 }];
-  }
-
-  resetStats(): void {}
-
-  privateInfo(mtu: number): [string, string][] {
-    return [['mtu', `${mtu}`]];
-  }
-
-  /** A cable that is pulled, or plugged in. */
-  plug(up: boolean): void {
-    this.link = { up, speed: up ? 10000 : undefined };
-    this.host.linkChanged(up ? 'plugged in' : 'pulled');
-  }
-}
-
-function loopPort(t: ExecutionContext) {
+function loopPort(t: ExecutionContext, options: LoopOptions = {}) {
   const cpus = processCpus();
   const lcores = new Map([0, 1].map((id) => [id, [cpus.at(-id)!]]));
   const eal = createEal({ noHuge: true, memoryMiB: 32, lcores, pinMain: false, log: () => undefined });
   t.teardown(() => eal.close());
   const mempool = eal.createMempool({ count: 512 });
   let device: Loop;
-  const open = (host: PortHost) => (device = new Loop(host));
+  const open = (host: PortHost) => (device = new Loop(host, options));
   const port = new Port({ eal, id: 0, name: 'net_loop0', devargs: 'net_loop0', open, log: () => undefined });
   return { eal, mempool, port, device: device! };
 }
@@ -160,6 +66,44 @@ test.serial('a stream on an lcore, between queues of such a port', async (t) => 
   port.close();
 });
 
+test.serial(
+  'an lcore that sleeps on such a queue: woken by packets, and by the event that it has another descriptor',
+  async (t) => {
+    const { eal, mempool, port, device } = loopPort(t, { interrupts: true });
+    port.configure({ mempool, rxQueues: 2, rxInterrupts: true });
+    await loadQueues(port.spec().rx);
+    port.start();
+    const pool = eal.mempool(mempool);
+    const { rx, tx } = port.spec();
+    const words = new Int32Array(new SharedArrayBuffer(8));
+    eal.lcores.launch(1, JOBS, 'sleepAndPassOn', { rx: rx[0]!, tx: tx[1]!, words: words.buffer });
+    const asleep = async (sleeps: number) => {
+      await soon('it sleeps', () => Atomics.load(words, 0), (n) => n >= sleeps); // prettier-ignore
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    const passes = async () => {
+      const began = performance.now();
+      port.tx(0).xmit(Uint32Array.of(pool.get()), 1);
+      const got = new Uint32Array(1);
+      await soon('the packet', () => port.rx(1).recv(got, 1), (n) => n === 1); // prettier-ignore
+      pool.free(got[0]!);
+      return performance.now() - began;
+    };
+    await asleep(1);
+    const usual = await passes();
+    await asleep(2);
+    device.setFd(0, createEventFd());
+    device.host.emit('queueState', 'rx', 0, true);
+    await asleep(3);
+    const after = await passes();
+    t.log(`${usual.toFixed()} and ${after.toFixed()} ms`);
+    eal.lcores.stop(1);
+    eal.lcores.wait(1);
+    t.is(Atomics.load(words, 1), 0, 'no interrupt was missed');
+    port.close();
+  },
+);
+
 test.serial('parts that the device has not got: the reason, and nothing else happens', (t) => {
   const { mempool, port, device } = loopPort(t);
   t.is(port.lacks('filters'), 'a loop receives everything');
@@ -173,8 +117,14 @@ test.serial('parts that the device has not got: the reason, and nothing else hap
     message: /nobody signals a loop/,
   });
   t.deepEqual(device.calls, []);
+  t.throws(() => port.configure({ mempool, rxQueues: 2, rss: true }), {
+    code: 'ECONFIG',
+    message: /has no receive-side scaling: a loop has one/,
+  });
+  t.deepEqual(device.calls, []);
   t.throws(() => port.path(), { code: 'ESTATE' });
-  port.configure({ mempool });
+  port.configure({ mempool, rxQueues: 2 });
+  t.false(port.config?.rss, 'several queues do not ask for what it has not got');
   t.throws(() => port.path(), { code: 'ECONFIG', message: /has no report of its path: there is no choice/ });
   t.deepEqual(port.info().rss, { keySize: 0, retaSize: 0, flowTypes: 0n });
 });
@@ -201,14 +151,26 @@ test.serial(
 );
 
 test.serial('the MTU: the configured one, then the one that is set, which a reset keeps', (t) => {
-  const { mempool, port } = loopPort(t);
+  const { mempool, port, device } = loopPort(t);
   port.configure({ mempool, mtu: 1400 });
   t.deepEqual([port.config?.mtu, port.info().mtu], [1400, 1400]);
   port.setMtu(1300);
+  t.is(device.calls.at(-1), 'mtu 1300');
   t.deepEqual([port.config?.mtu, port.info().mtu], [1300, 1300]);
   port.reset();
   t.is(port.info().mtu, 1300);
   t.throws(() => port.setMtu(60), { code: 'ECONFIG' });
+});
+
+test.serial('limits: those of virtio, where the device does not say its own', (t) => {
+  const usual = loopPort(t).port.info();
+  t.like(usual, { minRxBufSize: 64, maxRxPktLen: 9728, maxMtu: 9710, maxMacAddrs: 64 });
+  const { eal, port } = loopPort(t, { limits: { minRxBufSize: 128, maxRxPktLen: 0xffffffff, maxMacAddrs: 1 } });
+  t.like(port.info(), { minRxBufSize: 128, maxRxPktLen: 0xffffffff, maxMtu: 65535, maxMacAddrs: 1 });
+  const mempool = eal.createMempool({ count: 64, dataRoom: 64 });
+  t.throws(() => port.configure({ mempool }), { code: 'ECONFIG', message: /64 bytes, at least 128 are needed/ });
+  const short = loopPort(t, { limits: { maxRxPktLen: 1514 } });
+  t.throws(() => short.port.configure({ mempool: short.mempool, mtu: 1500 }), { message: /between 68 and 1496/ });
 });
 
 test.serial('the link: told when it changes while the port is started', (t) => {
