@@ -5,6 +5,8 @@
 export default {
   files: [
     'test/driver/devargs/*.test.ts',
+    'test/driver/vdevs/{devargs,reader}.test.ts',
+    'test/driver/vdevs/af-packet-*.test.ts',
     'test/driver/virtio/!(fallback).test.ts',
     'test/driver/virtio/control/{commands,emulator,filters}.test.ts',
     'test/driver/virtio/pci/!(uio|uio-files).test.ts',
@@ -17,7 +19,7 @@ export default {
     'test/paths/simd/!(emulated).test.ts',
     'test/project/{architecture,flaky,imports}.test.ts',
     'test/tools/devbind/{bind,refuse}.test.ts',
-    'test/tools/l3fwd-power/!(program).test.ts',
+    'test/tools/l3fwd-power/!(other-ports|program).test.ts',
     'test/tools/testpmd/{csum,engines,filters,formats,grammar,offloads,topology}.test.ts',
     'test/tools/vfio-bindings-generator/fields.test.ts',
   ],

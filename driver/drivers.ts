@@ -2,10 +2,15 @@
 import { unknownDevice } from './devargs/device-names.js';
 import { splitDevargs } from './devargs/kvargs.js';
 import type { PortDriver } from './port/device.js';
+import { afPacket } from './vdevs/af-packet/driver.js';
+import { netNull } from './vdevs/null.js';
+import { netPcap } from './vdevs/pcap/driver.js';
+import { tap } from './vdevs/tap/driver.js';
+import { netVhost } from './vhost/port.js';
 import { virtioPci } from './virtio/pci/driver.js';
 import { virtioUser } from './virtio/user/driver.js';
 
-export const drivers: readonly PortDriver[] = [virtioPci, virtioUser];
+export const drivers: readonly PortDriver[] = [virtioPci, virtioUser, netVhost, afPacket, tap, netPcap, netNull];
 
 const claiming = (devargs: string) => drivers.find((driver) => driver.claims(devargs));
 

@@ -64,3 +64,24 @@ function describeErrno(errno: string): string {
 export function isVirtioPmdError(error: unknown, code?: ErrorCode): error is VirtioPmdError {
   return error instanceof VirtioPmdError && (code === undefined || error.code === code);
 }
+
+/** The errno of a SystemError by name; '' for other errors. */
+export function errnoOf(error: unknown): string {
+  return error instanceof SystemError ? error.errno : '';
+}
+
+/** The message of an error, for use in another one. */
+export function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Runs all steps of a clean-up, also after one that fails. Never throws. */
+export function attempt(...steps: (() => void)[]): void {
+  for (const step of steps) {
+    try {
+      step();
+    } catch {
+      // the device may be gone, and its resources with it
+    }
+  }
+}

@@ -107,6 +107,45 @@ export function readPacket(pool: Mempool, m: number): Uint8Array {
   return packet;
 }
 
+/** Metadata of a whole packet, in its first segment. */
+const metadata = ['olFlags', 'hash', 'port', 'vlanTci', 'l2Len', 'l3Len', 'l4Len', 'tsoSegsz'] as const;
+
+/**
+ * Copies a packet, with all segments and metadata, into new mbufs of the same pool (rte_pktmbuf_copy). Both are the caller's then.
+ * Segments of the copy are full, but for the last.
+ * @returns the first mbuf of the copy, or NIL when the pool has too few.
+ */
+export function copyPacket(pool: Mempool, m: number): number {
+  const { u8, dataLen, dataRoom, next, nbSegs, pktLen } = pool;
+  const first = pool.get();
+  if (first === NIL) return NIL;
+  resetMbuf(pool, first);
+  let last = first;
+  for (let segment = m; segment !== NIL; segment = next[segment]!) {
+    const from = pool.dataStart(segment);
+    for (let copied = 0; copied < dataLen[segment]!;) {
+      if (dataLen[last] === dataRoom) {
+        const following = pool.get();
+        if (following === NIL) {
+          pool.free(first);
+          return NIL;
+        }
+        resetMbuf(pool, following);
+        next[last] = following;
+        nbSegs[first]!++;
+        last = following;
+      }
+      const length = Math.min(dataLen[segment]! - copied, dataRoom - dataLen[last]!);
+      u8.copyWithin(pool.dataStart(last) + dataLen[last]!, from + copied, from + copied + length);
+      dataLen[last]! += length;
+      copied += length;
+    }
+  }
+  pktLen[first] = pktLen[m]!;
+  for (const column of metadata) pool[column][first] = pool[column][m]!;
+  return first;
+}
+
 /** Free bytes in front of the segment's data (rte_pktmbuf_headroom). */
 export function headroomOf(pool: Mempool, m: number): number {
   return pool.dataOff[m]!;

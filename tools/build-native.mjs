@@ -101,8 +101,10 @@ function compile(compiler, { arch, emulate, sanitize }, scratch, target) {
     object('monitor.c', 'monitor', []) ||
     object('closer.c', 'closer', ['-pthread']) ||
     object('cpu.c', 'cpu', [`-DVPMD_ISAS_BUILT=${built}`]);
+  // nodelete: its threads (closer.c) and its signal handler (guard.c) may still run when Node unloads libraries at its end
   const sanitizers = sanitize ? ['-fsanitize=address,undefined'] : [];
-  problem ||= run(compiler, ['-shared', '-pthread', '-Wl,-z,relro,-z,now', ...sanitizers, '-o', target, ...objects]);
+  const link = ['-shared', '-pthread', '-Wl,-z,relro,-z,now,-z,nodelete', ...sanitizers];
+  problem ||= run(compiler, [...link, '-o', target, ...objects]);
   return { problem: problem && `${compiler} failed: ${problem}`, notes };
 }
 

@@ -43,7 +43,7 @@ if (!isInstalled()) {
 }
 
 const built = mtime(join(root, 'native', libraryName()));
-if (sources.some((source) => mtime(source) > built)) {
+if ([...sources, join(root, 'tools/build-native.mjs')].some((source) => mtime(source) > built)) {
   const { problem, notes } = buildNative(join(root, 'native'));
   for (const note of notes) console.log(`setup: ${note.split('\n')[0]}`);
   if (problem) {

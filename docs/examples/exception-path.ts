@@ -1,9 +1,10 @@
 // A kernel interface for each port, and packets both ways: `exception-path.ts /dev/vhost-net LCORES DEVARGS...`.
 import { isMainThread } from 'node:worker_threads';
-import { attach, createEal, hotplugAdd, openStream, parseLcores, portsOf } from '../../driver/index.js';
+import { attach, createEal, hotplugAdd, loadQueues, openStream, parseLcores, portsOf } from '../../driver/index.js';
 import type { LcoreContext, StreamSpec } from '../../driver/index.js';
 
-export function forward(context: LcoreContext, specs: readonly StreamSpec[]): void {
+export async function forward(context: LcoreContext, specs: readonly StreamSpec[]): Promise<void> {
+  await loadQueues(specs.flatMap(({ rx, tx }) => [rx, tx]));
   const streams = specs.map((spec) => openStream(context, spec));
   while (context.running()) for (const stream of streams) stream.send(stream.receive());
 }

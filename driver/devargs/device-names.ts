@@ -2,6 +2,7 @@
 import { aString, checkArguments, strings } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { nearest } from '../../native/nearest.js';
+import { splitDevargs } from './kvargs.js';
 
 const NUMBERED = /^(.*?)(\d+)$/;
 
@@ -10,6 +11,12 @@ export function numberOf(device: string, names: readonly string[]): number | und
   checkArguments('numberOf', { device: [device, aString], names: [names, strings] });
   const [, name, digits] = NUMBERED.exec(device) ?? [];
   return name !== undefined && names.includes(name) ? Number(digits) : undefined;
+}
+
+/** A test of device strings: whether the name is one of `names` with a number behind it. */
+export function claimsNames(names: readonly string[]): (devargs: string) => boolean {
+  checkArguments('claimsNames', { names: [names, strings] });
+  return (devargs) => numberOf(splitDevargs(devargs).name, names) !== undefined;
 }
 
 /** The name with the next number, for a sentence. */

@@ -11,11 +11,18 @@ import { isUnicast, macBytes, parseMac } from '../wire/mac.js';
 export interface DevargKey<T> {
   /** What is accepted, in words that follow "expected". */
   readonly accepts: string;
-  /** @returns undefined when the text is not accepted. */
-  readonly parse: (text: string) => T | undefined;
+  /**
+   * @param more the other texts of a key that was given several times
+   * @returns undefined when the text is not accepted.
+   */
+  readonly parse: (text: string, ...more: string[]) => T | undefined;
   /** The value when the key is absent. */
   readonly fallback: T;
   readonly mandatory?: boolean;
+  /** The key may be given several times. */
+  readonly repeats?: boolean;
+  /** What the key by itself means, without a value. Absent: it needs one. */
+  readonly bare?: string;
 }
 
 export type DevargSchema = Readonly<Record<string, DevargKey<unknown>>>;
@@ -43,7 +50,7 @@ export function splitDevargs(text: string): { name: string; args: string } {
 export function parseDevargs<S extends DevargSchema>(args: string, schema: S, device: string): DevargValues<S> {
   checkArguments('parseDevargs', { args: [args, aString], schema: [schema, anObject], device: [device, aString] });
   const keys = Object.keys(schema);
-  const found = new Map<string, string>();
+  const found = new Map<string, string[]>();
   for (const segment of splitSegments(args, device)) {
     const equals = segment.indexOf('=');
     const key = equals < 0 ? segment : segment.slice(0, equals);
@@ -52,25 +59,32 @@ export function parseDevargs<S extends DevargSchema>(args: string, schema: S, de
       const hint = near ? `; did you mean "${near}"?` : ':';
       throw fail(`${device}: unknown key "${key}"${hint} accepted keys are ${keys.join(', ')}`);
     }
-    if (equals < 0) throw fail(`${device}: key "${key}" has no value: expected ${key}=<${schema[key]!.accepts}>`);
-    const value = segment.slice(equals + 1);
-    if (found.has(key)) {
-      throw fail(`${device}: key "${key}" is given twice (${found.get(key)}, then ${value}): give it once`);
+    const { bare, repeats } = schema[key]!;
+    if (equals < 0 && bare === undefined) {
+      throw fail(`${device}: key "${key}" has no value: expected ${key}=<${schema[key]!.accepts}>`);
     }
-    found.set(key, value);
+    const value = equals < 0 ? bare! : segment.slice(equals + 1);
+    const before = found.get(key);
+    if (before === undefined) found.set(key, [value]);
+    else if (repeats) before.push(value);
+    else throw fail(`${device}: key "${key}" is given twice (${before[0]}, then ${value}): give it once`);
   }
 
   const values: Record<string, unknown> = {};
   for (const key of keys) {
     const { parse, accepts, fallback, mandatory } = schema[key]!;
-    const text = found.get(key);
-    if (text === undefined) {
+    const texts = found.get(key);
+    if (texts === undefined) {
       if (mandatory) throw fail(`${device}: key "${key}" is missing: add ${key}=<${accepts}>`);
       values[key] = fallback;
       continue;
     }
-    const value = parse(text);
-    if (value === undefined) throw fail(`${device}: ${key}=${text} is not accepted: expected ${accepts}`);
+    const [first = '', ...more] = texts;
+    const value = parse(first, ...more);
+    if (value === undefined) {
+      const wrong = texts.find((text) => parse(text) === undefined) ?? first;
+      throw fail(`${device}: ${key}=${wrong} is not accepted: expected ${accepts}`);
+    }
     values[key] = value;
   }
   return values as DevargValues<S>;
@@ -144,6 +158,16 @@ export const macKey: DevargKey<string | undefined> = {
 
 export function textKey(accepts: string): DevargKey<string | undefined> {
   return { accepts, parse: (text) => (text === '' ? undefined : text), fallback: undefined };
+}
+
+/** Texts of a key that may be given several times, in their order. */
+export function textsKey(accepts: string): DevargKey<readonly string[]> {
+  return {
+    accepts,
+    parse: (...texts) => (texts.includes('') ? undefined : texts),
+    fallback: [],
+    repeats: true,
+  };
 }
 
 function parseWhole(text: string): number | undefined {

@@ -18,6 +18,7 @@ import type { Eal } from '../eal/eal.js';
 import type { LogLevel } from '../eal/types.js';
 import type { PortDriver } from './device.js';
 import { freeId, Port, portsOf } from './port.js';
+import { loadQueueModule } from './queue.js';
 import type { PortEvents } from './types.js';
 
 export interface AttachOptions {
@@ -46,6 +47,7 @@ const anEal = madeBy('createEal', 'lcores', 'createMempool');
 /**
  * Attaches the device of a vdev string such as 'net_virtio_user0,path=/tmp/s.sock,queues=2', or of a PCI address such as
  * '0000:00:03.0,vectorized=1'. In server mode this waits for the first client, without blocking the thread.
+ * The port's queues can be used on this thread as soon as it is configured.
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESOCKET, EPEER, ETIMEOUT; ESTATE when `signal` ends the wait
  */
 export async function attach(eal: Eal, devargs: string, options: AttachOptions = {}): Promise<Port> {
@@ -58,6 +60,7 @@ export async function attach(eal: Eal, devargs: string, options: AttachOptions =
   const driver = driverOf(devargs);
   const name = driver.nameOf(devargs);
   checkName(eal, driver, name);
+  await loadQueueModule(driver.queueModule);
   // in server mode there may never be a client
   const closed = new AbortController();
   const forget = eal.beforeClose(() => closed.abort());

@@ -49,6 +49,8 @@ export interface PortLimits {
   readonly hdrSize: number;
   /** The device's maximum, if it has one. */
   readonly deviceMtu?: number | undefined;
+  /** The MTU that the device has now, if it is one of its own: the default. */
+  readonly currentMtu?: number | undefined;
   readonly rxOffloadCapa: number;
   readonly txOffloadCapa: number;
   /** Bytes of the smallest Rx buffer. Default 64. */
@@ -57,6 +59,8 @@ export interface PortLimits {
   readonly maxRxPktLen?: number;
   /** Default 64. */
   readonly maxMacAddrs?: number;
+  /** Packets that are longer than an mbuf come as chains of mbufs, also without the offload SCATTER. Default: false. */
+  readonly chains?: boolean;
 }
 
 /** Limits that a device need not give: its own, or those of virtio. */
@@ -69,7 +73,7 @@ export function restOf({
 }
 
 /** What the largest MTU depends on. */
-export type MtuLimits = Pick<PortLimits, 'hdrSize' | 'deviceMtu' | 'maxRxPktLen'>;
+export type MtuLimits = Pick<PortLimits, 'hdrSize' | 'deviceMtu' | 'maxRxPktLen' | 'chains'>;
 
 export function maxMtuOf({ hdrSize, deviceMtu, maxRxPktLen = MAX_RX_PKTLEN }: MtuLimits): number {
   return deviceMtu ?? Math.min(maxRxPktLen - ETHER_HDR_LEN - ETHER_CRC_LEN - hdrSize, MAX_MTU);
@@ -123,10 +127,12 @@ export function resolveConfig(config: PortConfig, limits: PortLimits): ResolvedC
 }
 
 /** 1500, or the device's MTU; at most 1500 when packets of the device's MTU do not fit into the mbufs. */
-function defaultMtu({ deviceMtu, hdrSize }: PortLimits, { mempool, rxOffloads = 0 }: PortConfig): number {
-  if (deviceMtu === undefined) return DEFAULT_MTU;
-  const fits = (rxOffloads & RX_OFFLOAD_SCATTER) !== 0 || maxRxPktLenOf(deviceMtu, hdrSize) <= mempool.dataRoom;
-  return fits ? deviceMtu : Math.min(deviceMtu, DEFAULT_MTU);
+export function defaultMtu(limits: PortLimits, { mempool, rxOffloads = 0 }: PortConfig): number {
+  const { deviceMtu, hdrSize } = limits;
+  const mtu = Math.min(limits.currentMtu ?? deviceMtu ?? DEFAULT_MTU, maxMtuOf(limits));
+  const isChained = limits.chains === true || (rxOffloads & RX_OFFLOAD_SCATTER) !== 0;
+  const fits = isChained || maxRxPktLenOf(mtu, hdrSize) <= mempool.dataRoom;
+  return fits ? mtu : Math.min(mtu, DEFAULT_MTU);
 }
 
 /** The values that rte_vect_set_max_simd_bitwidth accepts, and 0. */
@@ -138,14 +144,14 @@ export function isSimdBitwidth(bits: number): boolean {
 
 /** @throws VirtioPmdError ECONFIG when packets of this MTU cannot be received */
 export function checkMtu(mtu: number, config: Pick<ResolvedConfig, 'rxOffloads' | 'mempool'>, limits: MtuLimits): void {
-  const { hdrSize } = limits;
+  const { hdrSize, chains = false } = limits;
   const maxMtu = maxMtuOf(limits);
   if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > maxMtu) {
     throw fail(`MTU should be between ${MIN_MTU} and ${maxMtu}; ${mtu} was asked for`);
   }
   const length = maxRxPktLenOf(mtu, hdrSize);
   const { dataRoom } = config.mempool;
-  if ((config.rxOffloads & RX_OFFLOAD_SCATTER) === 0 && length > dataRoom) {
+  if (!chains && (config.rxOffloads & RX_OFFLOAD_SCATTER) === 0 && length > dataRoom) {
     throw fail(
       `Rx scatter is disabled and RxQ mbuf pool object size is too small: an MTU of ${mtu} needs ${length} bytes, an mbuf holds ${dataRoom}; use larger mbufs (--mbuf-size) or --enable-scatter`,
     );

@@ -25,6 +25,8 @@ export interface PortHost {
   readonly log: (level: LogLevel, line: string) => void;
   /** Call it when the link may have changed: the port notifies its listeners if it has. @param why a sentence for them */
   readonly linkChanged: (why: string) => void;
+  /** The device's MTU is another one now, because its peer says so: the port has it from now on, until it is configured again. */
+  readonly mtuChanged: (mtu: number) => void;
   /** `queueState` also wakes lcores that sleep: the descriptors of queues may be others now. */
   readonly emit: <E extends HostEvent>(event: E, ...args: Parameters<PortEvents[E]>) => void;
   /** Makes an ESTATE error. Its message begins with the port. */
@@ -76,6 +78,8 @@ export interface PortDevice {
   /** The device's xstats that follow the eight of ethdev: by queue, and others. */
   xstats(): readonly Xstat[];
   resetStats(): void;
+  /** Clears the device's xstats alone. Left out: they come from the counters of `stats`, and `resetStats` clears both. */
+  resetXstats?(): void;
   /** The lines of the private dump in `show port info`: name and value. @param mtu the port's MTU */
   privateInfo(mtu: number): readonly (readonly [string, string])[];
 
@@ -110,6 +114,8 @@ export interface PortDriver {
   readonly bus: 'vdev' | 'pci';
   /** Vdevs: the bare names that a number follows in a device's name, such as net_virtio_user. */
   readonly names: readonly string[];
+  /** URL of the module that opens the queues of its ports (a `QueueModule`). Absent: they are virtqueues of the guest side. */
+  readonly queueModule?: string;
   /** Whether a device string is for this driver, by the part before the first comma. */
   claims(devargs: string): boolean;
   /** Checks all arguments and returns the device's name. @throws VirtioPmdError EDEVARGS */

@@ -125,6 +125,7 @@ export class Port {
       id: this.id,
       log: (level, line) => this.log(level, line),
       linkChanged: (why) => this.announce(why),
+      mtuChanged: (mtu) => (this.mtu = mtu),
       emit: (event, ...args) => {
         if (event === 'queueState') this.eal.lcores.wake();
         this.events.emit(event, ...args);
@@ -394,13 +395,15 @@ export class Port {
     return [...ethdevXstats(this.stats()), ...this.device.xstats()];
   }
 
-  /** Clears stats and xstats: they come from the same counters, as in DPDK. */
+  /** Clears stats, and xstats that come from the same counters, as in DPDK. */
   resetStats(): void {
     this.device.resetStats();
   }
 
+  /** Clears xstats, and stats that come from the same counters. */
   resetXstats(): void {
-    this.resetStats();
+    if (this.device.resetXstats === undefined) this.resetStats();
+    else this.device.resetXstats();
   }
 
   // ---- information and settings --------------------------------------------------------------------------------------
@@ -427,7 +430,7 @@ export class Port {
     return { ...this.device.queueInfo(kind, queue), started: this.running };
   }
 
-  /** @param mtu bytes. @throws VirtioPmdError ECONFIG when out of range, larger than the mbufs (without scatter), or refused */
+  /** @param mtu bytes. @throws VirtioPmdError ECONFIG when out of range, larger than the mbufs (without scatter), or refused; ESYSTEM */
   setMtu(mtu: number): void {
     checkArguments('port.setMtu', { mtu: [mtu, aNumber] });
     const config = this.configuration();

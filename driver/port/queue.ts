@@ -2,7 +2,7 @@
  * Queues of ports: as plain data, and opened for bursts on a thread. `paths/guest/open.ts` opens a virtqueue of the guest
  * side. Every other queue names the module that opens it by its URL, like the jobs of lcores.
  */
-import { aString, checkArgument, checkArguments, madeBy } from '../../native/arguments.js';
+import { aString, checkArgument, checkArguments, madeBy, optional } from '../../native/arguments.js';
 import { VirtioPmdError } from '../../native/errors.js';
 import { openRx as openVirtioRx, openTx as openVirtioTx } from '../../paths/guest/open.js';
 import type { QueueSpec, RxPath, TxPath } from '../../paths/guest/queue.js';
@@ -85,13 +85,21 @@ export function isVirtqueue(spec: PortQueueSpec): spec is QueueSpec {
   return spec.module === undefined;
 }
 
-/** Loads the modules that open these queues: once on each thread, before `openRx` and `openTx`. Virtqueues need none. */
+/** Loads a module that opens queues on this thread, unless it is loaded. @param module its URL; undefined: there is none */
+export async function loadQueueModule(module: string | undefined): Promise<void> {
+  if (module === undefined || modules.has(module)) return;
+  modules.set(module, (await import(module)) as QueueModule);
+}
+
+/**
+ * Loads the modules that open these queues: once on each lcore, before `openRx` and `openTx`. Virtqueues need none, and `attach`
+ * has loaded that of its port on its own thread.
+ */
 export async function loadQueues(specs: readonly PortQueueSpec[]): Promise<void> {
   checkArguments('loadQueues', { specs: [specs, someQueues] });
   for (const { module } of specs) {
-    if (module === undefined || modules.has(module)) continue;
-    checkArgument('loadQueues', 'module', module, aString);
-    modules.set(module, (await import(module)) as QueueModule);
+    checkArgument('loadQueues', 'module', module, optional(aString));
+    await loadQueueModule(module);
   }
 }
 

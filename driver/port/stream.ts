@@ -206,7 +206,7 @@ const streamSpec: OptionKinds<StreamSpec> = {
   counters: optional(aSharedBuffer),
 };
 
-/** Opens a stream for the calling lcore. */
+/** Opens a stream for the calling lcore. Before it, `loadQueues([spec.rx, spec.tx])`, unless both are virtqueues. */
 export function openStream(context: LcoreContext, spec: StreamSpec): ForwardStream {
   checkArgument('openStream', 'context', context, madeBy('the lcore', 'mempool', 'post'));
   checkOptions('openStream', spec, streamSpec);

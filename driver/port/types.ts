@@ -156,11 +156,14 @@ export interface PortEvents {
   link: (link: Link, why: string) => void;
   /** The peer came back and everything was negotiated again. */
   reconnect: (count: number) => void;
-  /** A PCI device was removed; the port can only be closed. */
+  /** The device was removed: a PCI device, an interface of the kernel. The port can only be closed. */
   removed: () => void;
   /** The port was closed, by close(). */
   closed: () => void;
-  /** A queue of a started port can be used from now on, or not any more (RTE_ETH_EVENT_QUEUE_STATE): its peer decides so. */
+  /**
+   * A queue of a started port can be used from now on, or not any more (RTE_ETH_EVENT_QUEUE_STATE): its peer decides so. On a
+   * port that receives a capture file: the file has ended.
+   */
   queueState: (kind: 'rx' | 'tx', queue: number, enabled: boolean) => void;
   /** A queue is broken: its ring has invalid contents. */
   broken: (queue: string, why: string) => void;

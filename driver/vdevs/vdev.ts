@@ -1,9 +1,10 @@
 /** The device of a small port driver: all that these drivers have in common. A driver supplies a `Vdev`. */
 import { BYTES, ERRORS, NOMBUF, PACKETS } from '../../paths/stats.js';
-import type { PortLimits, ResolvedConfig } from '../port/config.js';
+import { defaultMtu, type PortLimits, type ResolvedConfig } from '../port/config.js';
 import { Absent, type PortDevice, type PortHost } from '../port/device.js';
 import type { PortFilters, PortInterrupts, PortRss } from '../port/parts.js';
 import type { Link, PortStats, QueueInfo, Xstat } from '../port/types.js';
+import { queueXstats } from '../port/xstats.js';
 import { BROKEN, STARTED, VDEV_QUEUE_BYTES, vdevQueueState, type VdevQueueSpec } from './queue-state.js';
 
 /** What one driver supplies. */
@@ -16,9 +17,14 @@ export interface Vdev {
   readonly maxTxQueues: number;
   /** Descriptors of a queue, where the device has such. Default 512. */
   readonly queueSize?: number;
+  /** The largest MTU, if there is one. */
   readonly deviceMtu?: number;
+  /** The MTU that the device has now, if it has one of its own. */
+  readonly currentMtu?: number | undefined;
   readonly rxOffloadCapa?: number;
   readonly txOffloadCapa?: number;
+  /** Limits that are not the usual ones of these drivers. */
+  readonly limits?: Pick<PortLimits, 'maxRxPktLen' | 'chains'>;
   /** URL of the module that opens the queues (a `QueueModule`). */
   readonly module: string;
   /** The path of a queue: the name of its burst function, for `show rxq info`. */
@@ -29,15 +35,22 @@ export interface Vdev {
   /** The link while the port is started. */
   readonly link: Link;
   readonly lost?: string | undefined;
-  /** Plain data that the module needs to open a queue. @throws VirtioPmdError */
+  /**
+   * Plain data that the module needs to open a queue. A `path` in it takes the place of `burstMode`.
+   * @throws VirtioPmdError
+   */
   queueData(kind: 'rx' | 'tx', queue: number, config: ResolvedConfig): object;
+  /** Sets the device's own MTU. @param mtu bytes, checked already. @throws VirtioPmdError ESYSTEM */
+  setMtu?(mtu: number): void;
+  /** Packets that came while the device had no room for them, since it was opened. Never throws. */
+  missed?(): number;
   /** Frees what `queueData` made. Never throws. */
   release(): void;
   /** The port is started now: no queue is polled before this returns. @throws VirtioPmdError */
   start?(): void;
-  /** The port is stopped, and no lcore is in a queue. */
+  /** The port is stopped, and no lcore is in a queue. Not called when an lcore does not leave its queue (ELCORE). */
   stop?(): void;
-  /** Checks the device; called every 50 ms. Never throws. */
+  /** Checks the device; called every 50 ms until the port is closed, in every state. Never throws. */
   look?(): void;
   /** The sentence for a code in the word BROKEN. */
   brokenReason?(code: number): string;
@@ -49,18 +62,15 @@ export interface Vdev {
 /** rte_eth_link of a port that is stopped. */
 const DOWN: Link = { up: false, speed: undefined };
 
-/** Statistics of each queue in ethdev's xstats (RTE_ETH_DEV_AUTOFILL_QUEUE_XSTATS). */
-const QUEUE_XSTATS = { rx: ['packets', PACKETS, 'bytes', BYTES, 'errors', ERRORS], tx: ['packets', PACKETS, 'bytes', BYTES] } as const; // prettier-ignore
-
 export class VdevDevice implements PortDevice {
   readonly driverName: string;
-  readonly mac: string;
   readonly path = new Absent('it has one way to receive and one to send');
   private config: ResolvedConfig | undefined;
   private specs: { readonly rx: readonly VdevQueueSpec[]; readonly tx: readonly VdevQueueSpec[] } = { rx: [], tx: [] };
   private running = false;
   /** Counters at the last reset. */
   private readonly zero = new WeakMap<VdevQueueSpec, Float64Array>();
+  private missedBefore = 0;
   private readonly told = new Set<VdevQueueSpec>();
 
   constructor(
@@ -68,7 +78,10 @@ export class VdevDevice implements PortDevice {
     private readonly vdev: Vdev,
   ) {
     this.driverName = vdev.driverName;
-    this.mac = vdev.mac;
+  }
+
+  get mac(): string {
+    return this.vdev.mac;
   }
 
   get filters(): PortFilters | Absent {
@@ -96,19 +109,21 @@ export class VdevDevice implements PortDevice {
   }
 
   limits(): PortLimits {
-    const { maxRxQueues, maxTxQueues, queueSize = 512, deviceMtu, rxOffloadCapa = 0, txOffloadCapa = 0 } = this.vdev;
-    const portId = this.host.id;
-    return { portId, maxRxQueues, maxTxQueues, queueSize, hdrSize: 0, deviceMtu, rxOffloadCapa, txOffloadCapa };
+    const { maxRxQueues, maxTxQueues, queueSize = 512, rxOffloadCapa = 0, txOffloadCapa = 0 } = this.vdev;
+    const { deviceMtu, currentMtu } = this.vdev;
+    const common = { portId: this.host.id, maxRxQueues, maxTxQueues, queueSize, hdrSize: 0, deviceMtu, currentMtu };
+    return { ...common, rxOffloadCapa, txOffloadCapa, minRxBufSize: 0, maxMacAddrs: 1, ...this.vdev.limits };
   }
 
   configure(config: ResolvedConfig): void {
     const make = (kind: 'rx' | 'tx', count: number) =>
       Array.from({ length: count }, (_, queueId): VdevQueueSpec => ({
+        ...{ portId: this.host.id, queueId, kind, path: this.vdev.burstMode, module: this.vdev.module },
+        ...{ mempool: config.mempool, shared: new SharedArrayBuffer(VDEV_QUEUE_BYTES) },
         ...this.vdev.queueData(kind, queueId, config),
-        ...{ portId: this.host.id, queueId, kind, path: this.vdev.burstMode },
-        ...{ mempool: config.mempool, module: this.vdev.module, shared: new SharedArrayBuffer(VDEV_QUEUE_BYTES) },
       }));
     try {
+      if (config.mtu !== defaultMtu(this.limits(), config)) this.vdev.setMtu?.(config.mtu);
       this.specs = { rx: make('rx', config.rxQueues), tx: make('tx', config.txQueues) };
     } catch (error) {
       this.vdev.release();
@@ -148,6 +163,10 @@ export class VdevDevice implements PortDevice {
 
   close(): void {
     this.vdev.close();
+  }
+
+  setMtu(mtu: number): void {
+    this.vdev.setMtu?.(mtu);
   }
 
   look(): void {
@@ -196,7 +215,7 @@ export class VdevDevice implements PortDevice {
       opackets: sum('tx', PACKETS),
       ibytes: sum('rx', BYTES),
       obytes: sum('tx', BYTES),
-      imissed: 0,
+      imissed: (this.vdev.missed?.() ?? 0) - this.missedBefore,
       ierrors: sum('rx', ERRORS),
       oerrors: sum('tx', ERRORS),
       rxNombuf: sum('rx', NOMBUF),
@@ -204,17 +223,11 @@ export class VdevDevice implements PortDevice {
   }
 
   xstats(): Xstat[] {
-    return (['rx', 'tx'] as const).flatMap((kind) =>
-      this.counters(kind).flatMap((stats, q) => {
-        const names = QUEUE_XSTATS[kind];
-        return names.flatMap((name, i) =>
-          typeof name === 'string' ? [{ name: `${kind}_q${q}_${name}`, value: stats[names[i + 1] as number]! }] : [],
-        );
-      }),
-    );
+    return queueXstats(this.counters('rx'), this.counters('tx'));
   }
 
   resetStats(): void {
+    this.missedBefore = this.vdev.missed?.() ?? 0;
     for (const spec of this.all) this.zero.set(spec, vdevQueueState(spec).stats.slice());
   }
 

@@ -176,6 +176,11 @@ export class VhostDriver {
     this.log('info', 'binding succeeded');
   }
 
+  /** When the last message of any connection came, by performance.now; -Infinity without a connection. */
+  get heard(): number {
+    return this.sessions.reduce((last, { heard }) => Math.max(last, heard), -Infinity);
+  }
+
   /** The devices of the connections that exist now. */
   get devices(): readonly VhostDevice[] {
     return this.sessions.map((session) => session.device);

@@ -11,12 +11,14 @@ import {
   VIRTIO_NET_F_CTRL_VQ,
   VIRTIO_NET_F_MQ,
   VIRTIO_NET_F_MRG_RXBUF,
+  VIRTIO_NET_F_MTU,
 } from '../wire/virtio-features.js';
 import {
   PROTOCOL_F_BACKEND_REQ,
   PROTOCOL_F_CONFIGURE_MEM_SLOTS,
   PROTOCOL_F_INBAND_NOTIFICATIONS,
   PROTOCOL_F_MQ,
+  PROTOCOL_F_NET_MTU,
   PROTOCOL_F_REPLY_ACK,
   PROTOCOL_F_STATUS,
 } from '../wire/vhost-user.js';
@@ -31,6 +33,7 @@ export const SUPPORTED_FEATURES =
   VIRTIO_NET_F_CTRL_VQ |
   VIRTIO_NET_F_CTRL_RX |
   VIRTIO_NET_F_MQ |
+  VIRTIO_NET_F_MTU |
   VIRTIO_F_ANY_LAYOUT |
   VIRTIO_F_INDIRECT_DESC |
   VIRTIO_F_EVENT_IDX |
@@ -41,7 +44,7 @@ export const SUPPORTED_FEATURES =
 
 /** All protocol features of this back-end (vhost-user.rst, Protocol features). */
 export const SUPPORTED_PROTOCOL_FEATURES =
-  PROTOCOL_F_MQ | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIGURE_MEM_SLOTS | PROTOCOL_F_STATUS;
+  PROTOCOL_F_MQ | PROTOCOL_F_NET_MTU | PROTOCOL_F_REPLY_ACK | PROTOCOL_F_CONFIGURE_MEM_SLOTS | PROTOCOL_F_STATUS;
 
 /** Features that need another one (virtio 1.2 sections 5.1.3.1 and 6). */
 const dependencies: readonly (readonly [feature: bigint, needs: bigint, sentence: string])[] = [

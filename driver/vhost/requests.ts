@@ -62,6 +62,7 @@ const needs: Readonly<Record<number, bigint>> = {
   [wire.GET_MAX_MEM_SLOTS]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
   [wire.ADD_MEM_REG]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
   [wire.REM_MEM_REG]: wire.PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+  [wire.NET_SET_MTU]: wire.PROTOCOL_F_NET_MTU,
   [wire.SET_STATUS]: wire.PROTOCOL_F_STATUS,
   [wire.GET_STATUS]: wire.PROTOCOL_F_STATUS,
 };
@@ -89,6 +90,7 @@ const handlers: Readonly<Record<number, Handler>> = {
   // answered without MQ too, which is harmless
   [wire.GET_QUEUE_NUM]: (device) => replyU64(BigInt(device.options.maxQueuePairs)),
   [wire.SET_VRING_ENABLE]: setVringEnable,
+  [wire.NET_SET_MTU]: setMtu,
   [wire.GET_MAX_MEM_SLOTS]: () => replyU64(BigInt(wire.MAX_MEM_SLOTS)),
   [wire.ADD_MEM_REG]: addMemReg,
   [wire.REM_MEM_REG]: remMemReg,
@@ -229,6 +231,18 @@ function setVringEnable(device: GuestDevice, { payload }: wire.Message): Outcome
   ring.changed = true;
   device.log('debug', `set queue enable: ${num} to qp idx: ${index}`);
   return settled(device);
+}
+
+/** VIRTIO_MIN_MTU and VIRTIO_MAX_MTU. */
+const MIN_MTU = 68n;
+const MAX_MTU = 65535n;
+
+/** What the guest is told. QEMU sends it before SET_FEATURES, so the feature MTU cannot be asked for here. */
+function setMtu(device: GuestDevice, { payload }: wire.Message): Outcome {
+  const mtu = wire.decodeU64(payload);
+  if (mtu < MIN_MTU || mtu > MAX_MTU) return refused(`an MTU of ${mtu} bytes; ${MIN_MTU} to ${MAX_MTU} are taken`);
+  device.mtu = Number(mtu);
+  return done;
 }
 
 /** The name that descriptorKind has for an eventfd. */

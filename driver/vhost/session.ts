@@ -25,8 +25,8 @@ export class VhostSession {
   private asked = false;
   /** By when the first two requests, or the rest of a message, have to come; Infinity when we wait for neither. */
   private deadline: number;
-  /** When the last message came. */
-  private heard = performance.now();
+  /** When the last message came, by performance.now. */
+  heard = performance.now();
 
   /** @param fd connected socket, which the session closes. @param patienceMs see VhostOptions.handshakeTimeoutMs. */
   constructor(

@@ -22,7 +22,8 @@ import type { FeatureOffer } from './features.js';
 import { VirtioFilters } from './filters.js';
 import { pathReport, privateInfo, queueInfo } from './info.js';
 import { giveUp, resetDevice } from './init.js';
-import { deviceMac, DOWN, linkOf, randomMac, wantsAnnouncement } from './link.js';
+import { randomMac } from '../port/random-mac.js';
+import { deviceMac, DOWN, linkOf, wantsAnnouncement } from './link.js';
 import { lroWarning } from './offloads.js';
 import {
   allQueues,

@@ -1,5 +1,4 @@
 /** Reads a device's configuration: the MAC address, the link, and whether the port should announce itself. */
-import { randomBytes } from 'node:crypto';
 import { formatMac } from '../wire/mac.js';
 import { has } from './features.js';
 import { ANNOUNCE, CONFIG_MAC, CONFIG_SPEED, CONFIG_STATUS, LINK_UP, type Transport } from './transport.js';
@@ -36,11 +35,4 @@ export function wantsAnnouncement(transport: Transport, acknowledged: bigint): b
 /** The device's MAC address as AA:BB:CC:DD:EE:FF; undefined when it has none. */
 export function deviceMac(transport: Transport, offered: bigint): string | undefined {
   return has(offered, F.VIRTIO_NET_F_MAC) ? formatMac(transport.readConfig(CONFIG_MAC, 6)) : undefined;
-}
-
-/** A random MAC address: locally administered, unicast. */
-export function randomMac(): string {
-  const bytes = randomBytes(6);
-  bytes[0] = (bytes[0]! & 0xfe) | 0x02;
-  return formatMac(bytes);
 }

@@ -49,7 +49,7 @@ export class MemoryState {
   get slices(): GuestSlice[] {
     return Array.from({ length: this.words[COUNT]! }, (_, i) => {
       const [guestAddr, userAddr, size, address, offset] = this.numbers.subarray(i * NUMBERS, (i + 1) * NUMBERS);
-      return new PeerSlice(guestAddr!, userAddr!, size!, address!, offset!);
+      return new PeerSlice(guestAddr!, userAddr!, size! | 0, address!, offset! | 0); // see RingState.description
     });
   }
 

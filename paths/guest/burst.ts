@@ -1,10 +1,11 @@
 /** What every path does once per burst, before or after its loop over the ring. */
 import { HASH_REPORT_OFF, HASH_VALUE_OFF, MAX_LRO_PKTLEN, MAX_RX_PKTLEN, NET_HDR_HASH } from '../layout.js';
-import { RTE_MBUF_F_RX_RSS_HASH, RTE_MBUF_F_RX_VLAN, RTE_MBUF_F_RX_VLAN_STRIPPED } from '../mbuf.js';
+import { RTE_MBUF_F_RX_RSS_HASH } from '../mbuf.js';
 import type { Mempool } from '../mempool.js';
 import type { QueueSpec } from './queue.js';
 import { specialize } from '../specialize.js';
 import { BYTES, countGroup, PACKETS, SIZE_BINS, sizeBin } from '../stats.js';
+import { stripVlan } from '../vlan.js';
 
 /** VIRTIO_MBUF_BURST_SZ: the scalar Rx paths handle at most this many packets per call. */
 export const MAX_BURST = 64;
@@ -52,8 +53,6 @@ function accountGroups(stats: Float64Array, pool: Mempool, pkts: Uint32Array, n:
   for (let i = 0; i < n; i++) countGroup(stats, pool.u8, pool.dataStart(pkts[i]!));
 }
 
-const ETHER_TYPE_VLAN_BE = 0x0081; // 0x8100 as a little-endian load reads it
-
 /** What a queue does with received packets after the work on the ring; undefined when there is nothing to do. */
 export function afterRx(spec: QueueSpec, pool: Mempool): ((pkts: Uint32Array, n: number) => void) | undefined {
   const { vlanStrip, hashReport } = spec;
@@ -79,22 +78,6 @@ function readHashes(pool: Mempool, pkts: Uint32Array, n: number): void {
     if (type === HASH_REPORT_NONE || type > HASH_REPORT_LAST) continue; // written by the device: not trusted
     hash[m] = u8[at]! | (u8[at + 1]! << 8) | (u8[at + 2]! << 16) | (u8[at + 3]! << 24);
     olFlags[m]! |= RTE_MBUF_F_RX_RSS_HASH;
-  }
-}
-
-/** Removes the outer 802.1Q tag from packets that have one (rte_vlan_strip): virtio devices cannot do it. */
-function stripVlan(pool: Mempool, pkts: Uint32Array, n: number): void {
-  const { u8, dataLen, dataOff, pktLen, vlanTci, olFlags } = pool;
-  for (let i = 0; i < n; i++) {
-    const m = pkts[i]!;
-    const at = pool.dataStart(m);
-    if (dataLen[m]! < 18 || (u8[at + 12]! | (u8[at + 13]! << 8)) !== ETHER_TYPE_VLAN_BE) continue;
-    vlanTci[m] = (u8[at + 14]! << 8) | u8[at + 15]!;
-    olFlags[m]! |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
-    u8.copyWithin(at + 4, at, at + 12); // moves both MAC addresses over the tag
-    dataOff[m]! += 4;
-    dataLen[m]! -= 4;
-    pktLen[m]! -= 4;
   }
 }
 

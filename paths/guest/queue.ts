@@ -40,6 +40,9 @@ export type Doorbell =
   /** `value` written with pwrite, 2 bytes: port I/O has no store. */
   | { readonly kind: 'port'; readonly fd: number; readonly offset: number; readonly value: number };
 
+/** What was negotiated of checksums and segmentation: as much of a queue as the net header depends on. */
+export type OffloadSpec = Pick<QueueSpec, 'hdrSize' | 'rxOffload' | 'lro' | 'txOffload' | 'txTso'>;
+
 export interface QueueSpec {
   readonly portId: number;
   /** Rx or Tx queue number (not the virtqueue's: that is 2n or 2n + 1). */

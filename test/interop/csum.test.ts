@@ -2,27 +2,17 @@
  * Checksums and segmentation between our testpmd and DPDK: its pcap PMD reads packets with wrong checksums from a file and
  * writes what comes back to another, where a plain recomputation finds them right.
  */
-import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { eventually, startDpdk, startOurs, temporaryDirectory, type Peer } from '../support/peers.js';
 import { buildPacket, plainRecipe, type L4, type Packet } from '../support/offload-packets.js';
 import { get16, onesSum, put16 } from '../support/offload-reference.js';
 import { readPcap, writePcap } from './support/pcap.js';
+import { pcapMissing } from './support/pcap-pmd.js';
 import { startForwarding, stopForwarding } from '../support/traffic.js';
 import { lacks, needs } from '../support/needs.js';
 
 const test = needs(lacks('dpdk-testpmd') || pcapMissing());
-
-/** Where Debian has DPDK's drivers. */
-function pcapMissing(): string {
-  const found = ['x86_64', 'aarch64'].some((arch) => {
-    const directory = `/usr/lib/${arch}-linux-gnu/dpdk`;
-    if (!existsSync(directory)) return false;
-    return readdirSync(directory).some((pmds) => existsSync(join(directory, pmds, 'librte_net_pcap.so')));
-  });
-  return found ? '' : "DPDK's pcap PMD is not installed";
-}
 
 const SIZES = [0, 1, 100, 1401, 4000];
 

@@ -185,3 +185,21 @@ test('an option or architecture that does not exist is refused', (t) => {
   t.is(status, 1);
   t.regex(stderr, /--arch vax: expected arm64 or x64/);
 });
+
+wants(process.platform === 'linux' && helperStatus().reason === '' ? '' : 'there is no helper')(
+  'the library stays in a process that ends: its threads may still be closing descriptors',
+  (t) => {
+    const program = `
+      import { openSync } from 'node:fs';
+      import { closeApart } from './native/closer.js';
+      for (let i = 0; i < 400; i++) closeApart(...Array.from({ length: 8 }, () => openSync('/dev/null', 'r')));
+    `;
+    for (let i = 0; i < 5; i++) {
+      const args = ['--import', './tools/ts.mjs', '--input-type=module', '-e', program];
+      const env = { ...process.env, LD_DEBUG: 'files' };
+      const { status, signal, stderr } = spawnSync(process.execPath, args, { cwd: root, env, encoding: 'utf8' });
+      t.deepEqual([status, signal], [0, null]);
+      t.notRegex(stderr, /native\/helper[^\n]*destroying link map/);
+    }
+  },
+);

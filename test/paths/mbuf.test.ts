@@ -2,6 +2,7 @@ import test from 'ava';
 import { isVirtioPmdError } from '../../native/errors.js';
 import { createRegion, destroyRegion } from '../../native/region.js';
 import {
+  copyPacket,
   headroomOf,
   lastSegment,
   MbufView,
@@ -208,4 +209,40 @@ test('a pool without cache works', (t) => {
     for (const m of taken) p.put(m);
     t.is(p.inUse(), 0);
   }
+});
+
+test('copyPacket copies all segments and the metadata; both packets are whole, and freed apart', (t) => {
+  for (const [length, segmentSize] of [
+    [0, 256],
+    [200, 256],
+    [256, 256],
+    [700, 256],
+    [700, 100], // 7 segments into 3
+  ] as const) {
+    const p = pool({ count: 16, cacheSize: 0 });
+    const m = packetFrom(p, pattern(length), segmentSize);
+    p.olFlags[m] = 0x1001;
+    p.vlanTci[m] = 7;
+    p.hash[m] = 0xdeadbeef;
+    p.port[m] = 3;
+    p.l4Len[m] = 20;
+    const copy = copyPacket(p, m);
+    t.deepEqual(readPacket(p, copy), pattern(length));
+    t.is(p.nbSegs[copy], Math.max(1, Math.ceil(length / 256)));
+    t.deepEqual([p.olFlags[copy], p.vlanTci[copy], p.hash[copy], p.port[copy], p.l4Len[copy]], [0x1001, 7, 0xdeadbeef, 3, 20]); // prettier-ignore
+    p.free(copy);
+    t.deepEqual(readPacket(p, m), pattern(length), 'the first is as it was');
+    p.free(m);
+    t.is(p.getBulk(new Int32Array(16), 16), 16);
+  }
+});
+
+test('copyPacket without enough mbufs takes none', (t) => {
+  const p = pool({ cacheSize: 0 });
+  const m = packetFrom(p, pattern(5 * 256));
+  t.is(copyPacket(p, m), NIL);
+  t.deepEqual(readPacket(p, m), pattern(5 * 256));
+  p.free(m);
+  t.is(p.getBulk(new Int32Array(8), 8), 8);
+  t.is(copyPacket(p, 0), NIL, 'not even one');
 });

@@ -12,7 +12,17 @@ type Call = (...args: unknown[]) => unknown;
 
 /** Called for each packet or burst: no checks there (but in debug mode). What is added to an entry point is not in here by itself. */
 const perPacket = new Set([
-  ...['resetMbuf', 'writeBytes', 'packetFrom', 'readPacket', 'headroomOf', 'tailroomOf', 'lastSegment', 'MbufView'],
+  ...[
+    'resetMbuf',
+    'writeBytes',
+    'packetFrom',
+    'copyPacket',
+    'readPacket',
+    'headroomOf',
+    'tailroomOf',
+    'lastSegment',
+    'MbufView',
+  ],
   ...[
     'parseHeaders',
     'bigEndian16',
@@ -92,7 +102,7 @@ for (const [name, module] of entries) {
         await attempt(t, `${key}(${show(args)})`, () => (isClass(call) ? new call(...args) : call(...args)));
       }
     }
-    t.true(functions >= 3);
+    t.true(functions >= 2);
   });
 }
 

@@ -1,7 +1,7 @@
 /** The commands of the pages: each block is run as it is printed, with its peers, or a list says why not here. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { isListening } from '../../native/socket.js';
 import { blocksOf, Desk, pages, readPage, root, type Command, type CommandBlock } from './support/command-blocks.js';
 import { Ovs, whyNoOvs } from '../support/ovs.js';
@@ -32,7 +32,16 @@ const elsewhere: readonly (readonly [title: string, why: string, count?: number]
   ['docs/guest.md: qemu-system-x86_64', 'a guest: npm run test:guest boots it'],
   ['docs/guest.md: # ', 'in the guest: vfio.case.ts', 2],
   ['docs/interrupt-mode.md: $ ping', "DPDK's tap, and an address on it; event-driven.ts is run by docs.test.ts"],
-  ['docs/pci.md: modprobe vfio-pci', 'a PCI NIC, which only the guest has: vfio.case.ts'],
+  [
+    'docs/ports.md: npx testpmd --lcores',
+    'a port that waits for its guest: interop/net-vhost.test.ts, interop/pcap.test.ts',
+    2,
+  ],
+  ['docs/ports.md: # ip link add veth0', 'interfaces of the machine; driver/vdevs has them in a network namespace'],
+  ['docs/ports.md: # testpmd', 'the same'],
+  ['docs/pci.md: modprobe vfio-pci', 'a PCI NIC, which only the guest has: vfio.case.ts, no-iommu.case.ts', 2],
+  ['docs/pci.md: modprobe igb_uio', 'the same: no-iommu.case.ts'],
+  ['docs/pci.md: npx devbind -u', 'the same'],
   ['docs/programmable-forwarding.md: npm install', 'changes a project; package-install.test.ts installs'],
   ['docs/testing.md: apt-get install', 'changes the machine'],
   ['docs/vdpa.md: # modprobe', 'the simulator of vDPA, which only the guest has: vdpa.case.ts'],
@@ -44,6 +53,7 @@ const elsewhere: readonly (readonly [title: string, why: string, count?: number]
 
 /** Blocks that are run, by the beginning of their titles. */
 const titles = {
+  back: "README.md: npx testpmd --lcores '0@0,1@0'",
   dpdk: 'README.md: dpdk-testpmd',
   ours: "README.md: npx testpmd --lcores '0@0,1@1'",
   ovs: 'README.md: ovs-vsctl add-port',
@@ -119,13 +129,15 @@ const received = (peer: Peer, least = 1) =>
 const twoCpus = lacks('taskset') || (existsSync('/sys/devices/system/cpu/cpu1') ? '' : 'there is no second CPU');
 const dpdkTest = needs(lacks('dpdk-testpmd'));
 const twoCpusTest = needs(lacks('dpdk-testpmd') || twoCpus);
+const oursTest = needs(twoCpus);
 const ovsTest = needs(whyNoOvs());
 const qemuTest = needs(lacks('qemu-system-x86_64'));
 
-twoCpusTest.serial('README: with DPDK', async (t) => {
+/** The quick start of the README, with a program for the device's end. */
+async function bothEnds(t: ExecutionContext, deviceEnd: 'back' | 'dpdk'): Promise<void> {
   t.timeout(10 * MINUTE);
   const desk = new Desk(t);
-  const [theirs] = block('dpdk').commands;
+  const [theirs] = block(deviceEnd).commands;
   const [ours] = block('ours').commands;
   const far = desk.start(theirs!);
   await type(far, theirs!);
@@ -138,7 +150,10 @@ twoCpusTest.serial('README: with DPDK', async (t) => {
   await received(far);
   await near.ask('quit', /Bye/, MINUTE);
   t.is(await near.end(), 'exit code 0');
-});
+}
+
+oursTest.serial('README: both ends', (t) => bothEnds(t, 'back'));
+twoCpusTest.serial('README: with DPDK', (t) => bothEnds(t, 'dpdk'));
 
 ovsTest.serial('README: with Open vSwitch', async (t) => {
   t.timeout(10 * MINUTE);

@@ -15,12 +15,14 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const examples = readdirSync(join(root, 'docs/examples'));
 
 test('the pages of docs show the examples as they are', (t) => {
-  const pages = ['api', 'programmable-forwarding', 'interrupt-mode'].map((page) =>
+  const pages = ['api', 'programmable-forwarding', 'interrupt-mode', 'ports', 'vhost'].map((page) =>
     readFileSync(join(root, `docs/${page}.md`), 'utf8'),
   );
   for (const name of examples) {
     const source = readFileSync(join(root, 'docs/examples', name), 'utf8');
-    const shown = source.replaceAll("'../../driver/index.js'", "'virtio-pmd'");
+    const shown = source
+      .replaceAll("'../../driver/index.js'", "'virtio-pmd'")
+      .replaceAll("'../../driver/vhost/index.js'", "'virtio-pmd/vhost'");
     t.true(
       pages.some((page) => page.includes(`\`\`\`ts\n${shown}\`\`\``)),
       name,

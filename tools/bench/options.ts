@@ -12,7 +12,7 @@ import type { LatencyOptions } from './latency/latency.js';
 import type { LookupOptions } from './lookup.js';
 import type { ScalingOptions } from './scaling.js';
 import type { TurnOptions } from './turn/turn.js';
-import { MODES, type ForwardingOptions } from './forwarding/results.js';
+import { MODES, PEERS, type ForwardingOptions, type VhostPeer } from './forwarding/results.js';
 
 export const fail = (sentence: string) => new VirtioPmdError('EOPTION', sentence);
 
@@ -122,7 +122,14 @@ export interface ForwardingCommand {
   readonly build: boolean;
 }
 
-const measured = ['recipe', 'size', 'mode', ...pairedWords];
+const measured = ['recipe', 'size', 'mode', 'peer', ...pairedWords];
+
+/** DPDK's, unless the option is given. */
+function peerOption(values: Values): VhostPeer {
+  const peers = has(values, 'peer') ? wordsOption(values, 'peer', PEERS) : [PEERS[0]];
+  if (peers.length > 1) throw fail(`--peer ${peers.join(',')}: one of them is expected`);
+  return peers[0]!;
+}
 
 /** @returns undefined when --help was given. @throws VirtioPmdError EOPTION */
 export function parseForwarding(argv: readonly string[]): ForwardingCommand | undefined {
@@ -141,6 +148,7 @@ export function parseForwarding(argv: readonly string[]): ForwardingCommand | un
     recipes: recipesOption(values).map(({ name }) => name),
     sizes: sizesOption(values, [64, 1518]),
     modes: wordsOption(values, 'mode', MODES),
+    peer: peerOption(values),
     ...pairedOptions(values, 5),
   };
   return { ...files, options, resume, json: last(values, 'json') ?? 'bench-out/forwarding.json' };
@@ -258,7 +266,7 @@ export function parseReport(argv: readonly string[]): ReportCommand | undefined 
 
 export const usage = `npm run bench -- [COMMAND] [options]
 
-  (none)          packets per second with DPDK's vhost PMD at the other end: ours and DPDK's virtio_user in turn
+  (none)          packets per second with a vhost PMD at the other end: ours and DPDK's virtio_user in turn
   latency         how long packets take through the driver at half load
   turn            nanoseconds per packet of the driver alone
   scaling         several queue pairs and ports; memory; start-up time
@@ -271,6 +279,7 @@ Options of the first kind:
   --recipe TEXT    only recipes with TEXT in their name (TEXT,TEXT,... for several)
   --size N[,N]     packet sizes in bytes (default 64,1518)
   --mode M[,M]     io, rxonly, txonly (default all three)
+  --peer PEER      whose net_vhost is at the other end: dpdk (the default), or ours
   --pairs N        how often both sides are measured (default 5)
   --seconds N      one-second windows of each measurement (default 3)
   --warm-up S      seconds before the first window (default 1)

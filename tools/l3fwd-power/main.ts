@@ -93,7 +93,7 @@ async function run(eal: Eal, args: EalArguments, options: L3fwdOptions, signal: 
   if (!options.parsePtype) {
     throw new VirtioPmdError(
       'EOPTION',
-      'PMD can not provide needed ptypes: virtio reports no packet types, add --parse-ptype to find them out by software',
+      'PMD can not provide needed ptypes: ports here report no packet types, add --parse-ptype to find them out by software',
     );
   }
   const routes = chooseRoutes(options);

@@ -1,13 +1,15 @@
 /** The ports of l3fwd-power: attaches them, sets them up as in --config, and prints their links. */
-import { isVirtioPmdError } from '../../native/errors.js';
+import { isVirtioPmdError, VirtioPmdError } from '../../native/errors.js';
 import type { Eal } from '../../driver/eal/eal.js';
 import { attach } from '../../driver/port/attach.js';
 import type { Port } from '../../driver/port/port.js';
+import { isVirtqueue } from '../../driver/port/queue.js';
 import type { Link, PortEvents } from '../../driver/port/types.js';
 import type { MempoolSpec } from '../../paths/mempool.js';
 import { devicesOf } from '../common/devices.js';
 import type { EalArguments } from '../common/eal-options.js';
 import { formatLink } from '../common/link.js';
+import { mtuFor } from '../common/mtu.js';
 import { rxQueuesOf, type LcoreQueues } from './lcore-config.js';
 import type { L3fwdOptions, Mode } from './options.js';
 import { BURST } from './router.js';
@@ -65,16 +67,24 @@ function initialise(port: Port, mempool: MempoolSpec, setUp: SetUp): void {
   const { options, mode, lcores, maxSimdBitwidth } = setUp;
   const { print, complain } = setUp.output;
   const rxQueues = rxQueuesOf(options.config, port.id);
+  // a port without Rx queues needs no interrupts
+  const rxInterrupts = mode === 'interrupt-only' && rxQueues > 0;
+  const why = rxInterrupts ? port.lacks('interrupts') : undefined;
+  if (why !== undefined) {
+    throw new VirtioPmdError(
+      'ECONFIG',
+      `port ${port.id} (${port.name}) has no interrupts of Rx queues: ${why}; use --pmd-mgmt=pause or --pmd-mgmt=baseline`,
+    );
+  }
   port.configure({
     mempool,
     rxQueues,
     txQueues: lcores.length,
-    // a port without Rx queues needs no interrupts
-    rxInterrupts: mode === 'interrupt-only' && rxQueues > 0,
+    rxInterrupts,
     maxSimdBitwidth,
     ...mtuOf(port, options),
   });
-  if (rxQueues > 0 && rxQueues < lcores.length) {
+  if (rxQueues > 0 && rxQueues < lcores.length && port.spec().rx.every(isVirtqueue)) {
     complain(
       `Port ${port.id}: ${lcores.length} lcores send, so that the device uses ${lcores.length} queue pairs; --config polls ${rxQueues} of them, and packets that the device steers to the others are lost`,
     );
@@ -87,9 +97,7 @@ function initialise(port: Port, mempool: MempoolSpec, setUp: SetUp): void {
 
 /** As in the sample, the length includes the header that the device puts in front of packets. */
 function mtuOf(port: Port, { maxPacketLength }: L3fwdOptions): { mtu: number } | undefined {
-  if (maxPacketLength === undefined) return undefined;
-  const { maxRxPktLen, maxMtu } = port.info();
-  return { mtu: maxPacketLength - (maxRxPktLen - maxMtu) };
+  return maxPacketLength === undefined ? undefined : { mtu: mtuFor(maxPacketLength, port.info()) };
 }
 
 function start(port: Port, { options, output }: SetUp): void {
@@ -99,7 +107,7 @@ function start(port: Port, { options, output }: SetUp): void {
     port.setPromiscuous(true);
   } catch (error) {
     if (!isVirtioPmdError(error)) throw error;
-    const why = error.code === 'ECONFIG' ? 'Operation not supported' : error.message;
+    const why = port.lacks('filters') ?? (error.code === 'ECONFIG' ? 'Operation not supported' : error.message);
     output.complain(`Error during enabling promiscuous mode for port ${port.id}: ${why} - ignore`);
   }
 }

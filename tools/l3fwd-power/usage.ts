@@ -8,7 +8,7 @@ A router that sleeps when there is no traffic. EAL options are those of testpmd 
   -p PORTMASK                 hexadecimal mask of the ports to use
   -P                          promiscuous mode
   --config="(P,Q,L),..."      lcore L polls Rx queue Q of port P
-  --parse-ptype               find out packet types by software: needed, as virtio reports none
+  --parse-ptype               find out packet types by software: needed, as ports here report none
   --no-numa                   no effect
   --max-pkt-len N             longest packet, 64 to 9600; sets the MTU
   --eth-dest=P,MAC            whom port P sends to (02:00:00:00:00:P) (repeatable)

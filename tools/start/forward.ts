@@ -1,16 +1,20 @@
 /**
- * The job of the port's lcore: sends packets with known content, receives them from the loopback back-end, and forwards
- * them again and again. It checks a sample of them.
+ * The jobs of the two lcores. At the net_virtio_user port: sends packets with known content, receives them again, and forwards
+ * them again and again; it checks a sample of them. At the net_vhost port: sends back what comes. Neither loses a packet.
  */
 import type { LcoreContext } from '../../driver/eal/types.js';
 import type { PortSpec } from '../../driver/port/types.js';
-import { openRx, openTx, type RxQueue, type TxQueue } from '../../driver/port/queue.js';
+import { loadQueues, openRx, openTx, type RxQueue, type TxQueue } from '../../driver/port/queue.js';
 import { NIL, type Mempool, type MempoolSpec } from '../../paths/mempool.js';
 import { readPacket, writePacket } from './content.js';
 
-export interface ForwardData {
+/** One port with one queue pair. */
+export interface EndData {
   readonly port: PortSpec;
   readonly mempool: MempoolSpec;
+}
+
+export interface ForwardData extends EndData {
   /** PROGRESS_BYTES bytes, which the main thread reads meanwhile. */
   readonly progress: SharedArrayBuffer;
 }
@@ -28,7 +32,7 @@ const IN_FLIGHT = 192;
 const BURST = 32;
 /** In one of so many bursts, one packet is checked and gets new content. */
 const SAMPLE = 64;
-/** Time limit for the back-end, which may share our CPU with many processes. */
+/** Time limit for the other end, which may share our CPU with many processes. */
 const PATIENCE_MS = 60_000;
 /** Turns without progress before the thread sleeps for a moment. */
 const SPINS = 1000;
@@ -38,18 +42,27 @@ const sleeper = new Int32Array(new SharedArrayBuffer(4));
 /** A job that does nothing: it makes the lcore start its thread and load this module. */
 export function load(): void {}
 
-export function forwardAndVerify(context: LcoreContext, { port, mempool, progress }: ForwardData): void {
-  const pool = context.mempool(mempool);
-  const rx = openRx(port.rx[0]!, pool);
-  const tx = openTx(port.tx[0]!, pool);
-  const counts = new Float64Array(progress);
-  const ring = new Ring(context, pool, rx, tx, counts);
-  for (const length of SIZES) ring.exchange(length);
-  ring.forward();
+/** The job of the net_virtio_user port's lcore. */
+export async function forwardAndVerify(context: LcoreContext, data: ForwardData): Promise<void> {
+  const end = await openEnd(context, data, new Float64Array(data.progress));
+  for (const length of SIZES) end.exchange(length);
+  end.forward();
 }
 
-/** The loop of our Tx queue, the back-end and our Rx queue. It keeps the order of packets. */
-class Ring {
+/** The job of the net_vhost port's lcore. */
+export async function sendBack(context: LcoreContext, data: EndData): Promise<void> {
+  const end = await openEnd(context, data, new Float64Array(PROGRESS_BYTES / 8));
+  end.sendBack();
+}
+
+async function openEnd(context: LcoreContext, { port, mempool }: EndData, counts: Float64Array): Promise<End> {
+  await loadQueues([...port.rx, ...port.tx]);
+  const pool = context.mempool(mempool);
+  return new End(context, pool, openRx(port.rx[0]!, pool), openTx(port.tx[0]!, pool), counts);
+}
+
+/** One end of the loop of our Tx queue, the other end and our Rx queue. It keeps the order of packets. */
+class End {
   private readonly pkts = new Uint32Array(BURST);
   private sequence = 0;
   private idle = 0;
@@ -98,6 +111,20 @@ class Ring {
     this.collect(IN_FLIGHT, (n) => {
       for (let i = 0; i < n; i++) if (readPacket(pool, pkts[i]!, PACKET) < 0) counts[CORRUPT]!++;
     });
+  }
+
+  /** Sends every packet back until the lcore has to stop. */
+  sendBack(): void {
+    const { context, pool, rx, tx, pkts } = this;
+    let held = 0;
+    while (context.running()) {
+      if (held === 0) held = rx.recv(pkts, BURST);
+      if (held === 0) continue;
+      const sent = tx.xmit(pkts, held);
+      if (sent > 0 && sent < held) pkts.copyWithin(0, sent, held);
+      held -= sent;
+    }
+    pool.freeBulk(pkts, 0, held);
   }
 
   /** Sends `count` new packets of `length` bytes. */

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** `npm start`: forwards packets with each of the eleven path recipes and our own back-end, and prints a table. */
+/** `npm start`: forwards packets through each of the eleven path recipes between two ports, and prints a table. */
 import { featureName } from '../../driver/wire/virtio-features.js';
 import { bitsOf } from '../../driver/virtio/features.js';
 import { Ending } from '../common/ending.js';
@@ -28,7 +28,7 @@ function log(line: string): void {
 const verdict = (row: Row) => (row.errors.length === 0 ? green('ok') : red(row.errors.join('; ')));
 
 async function main(): Promise<number> {
-  out.write('virtio_user port and vhost-user back-end in one process, one lcore each; 64-byte packets go round.\n');
+  out.write('net_virtio_user and net_vhost, two ports of one process, one lcore each; 64-byte packets go round.\n');
   const rows: Row[] = [];
   for (const recipe of RECIPES) {
     const title = recipe.name.padEnd(29);

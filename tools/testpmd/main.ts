@@ -58,7 +58,7 @@ function checkQueues(ports: readonly Port[], app: AppArguments): void {
     const max = most(port);
     throw new VirtioPmdError(
       'EOPTION',
-      `Fail: input ${direction}q (${count}) can't be greater than max_${direction}_queues (${max}) of port ${port.id}: give --${direction}q=${max} or less, or attach the port with queues=${count} if its back-end has as many`,
+      `Fail: input ${direction}q (${count}) can't be greater than max_${direction}_queues (${max}) of port ${port.id}: give --${direction}q=${max} or less, or attach the port with queues=${count} if its driver has that argument and the other side as many`,
     );
   };
   check('rx', app.rxQueues, (port) => port.info().maxRxQueues);
@@ -122,10 +122,10 @@ async function readPeers({ settings }: Session, path: string, signal: AbortSigna
   }
 }
 
-/** As in dpdk-testpmd, every port starts promiscuous; it is no error when a device cannot. */
+/** As in dpdk-testpmd, every port starts promiscuous; it is no error when a device cannot, or knows no other mode. */
 function enablePromiscuous(session: Session): void {
   for (const { port } of session.select('all')) {
-    if (!port.started) continue;
+    if (!port.started || port.lacks('filters') !== undefined) continue;
     try {
       port.setPromiscuous(true);
     } catch (error) {

@@ -8,6 +8,7 @@ import type { Forwarding } from './forwarding.js';
 import { offloadNames } from './names/offloads.js';
 import { newEntry, type PortEntry, type Session } from './session.js';
 import { formatLink } from '../common/link.js';
+import { mtuFor } from '../common/mtu.js';
 
 type Which = number | 'all';
 
@@ -31,6 +32,7 @@ export class Ports {
     port.on('link', () => {
       if (!this.operating) session.print(`\nPort ${port.id}: link state change event`);
     });
+    port.on('queueState', () => session.print(`\nPort ${port.id}: queue state event`));
     port.on('removed', () => {
       session.print(`\nPort ${port.id}: device removal event`);
       // later: the port is in the middle of emitting the event
@@ -115,9 +117,8 @@ export class Ports {
 
   private configOf({ port, mtu, rxOffloads, txOffloads }: PortEntry): PortConfig {
     const { app, settings, mempool, maxSimdBitwidth } = this.session;
-    const { maxRxPktLen, maxMtu } = port.info();
-    const overhead = maxRxPktLen - maxMtu;
-    const asked = mtu ?? (app.maxPacketLength === undefined ? undefined : app.maxPacketLength - overhead);
+    const { maxPacketLength } = app;
+    const asked = mtu ?? (maxPacketLength === undefined ? undefined : mtuFor(maxPacketLength, port.info()));
     return {
       mempool,
       rxQueues: settings.rxQueues,
@@ -129,7 +130,7 @@ export class Ports {
       rxOffloads,
       txOffloads,
       maxSimdBitwidth,
-      rss: settings.rxQueues > 1 && app.rssHf !== 0n,
+      rss: settings.rxQueues > 1 && app.rssHf !== 0n && port.lacks('rss') === undefined,
       ...(asked === undefined ? {} : { mtu: asked }),
     };
   }

@@ -4,3 +4,4 @@
  */
 
 export const ARPHRD_ETHER = 1;
+export const ARPHRD_LOOPBACK = 772;

@@ -6,6 +6,8 @@ import { elements, u16 } from './fields.js';
 
 /** _IOW('T', 202, int) */
 export const TUNSETIFF = 0x400454ca;
+/** _IOW('T', 203, int) */
+export const TUNSETPERSIST = 0x400454cb;
 /** _IOR('T', 207, unsigned int) */
 export const TUNGETFEATURES = 0x800454cf;
 /** _IOW('T', 208, unsigned int) */

@@ -20,7 +20,7 @@ import {
   NET_HDR_GSO_TCPV4,
   NET_HDR_GSO_TCPV6,
 } from '../../layout.js';
-import type { QueueSpec } from '../queue.js';
+import type { OffloadSpec } from '../queue.js';
 
 /** Reads the headers of the first `n` packets of `pkts`. @returns how many are left, in the same order */
 export type RxOffload = (pkts: Uint32Array, n: number) => number;
@@ -30,7 +30,7 @@ export type RxOffload = (pkts: Uint32Array, n: number) => number;
  * @param counted SIMD code has counted the packets already: subtract the dropped ones
  */
 export function rxOffloadFor(
-  spec: QueueSpec,
+  spec: OffloadSpec,
   pool: Mempool,
   stats: Float64Array,
   counted = false,
@@ -83,7 +83,7 @@ function takeOffloads(pool: Mempool, m: number, header: number, lro: boolean, pa
       const offset = le16(u8, header + CSUM_OFFSET_OFF);
       const usual = parsed.protocol === IPPROTO_TCP ? TCP_CHECKSUM_OFF : UDP_CHECKSUM_OFF;
       if (known && start === l2Len + l3Len && offset === usual) olFlags[m]! |= RTE_MBUF_F_RX_L4_CKSUM_NONE;
-      else if (!complete(pool, m, start, offset)) return false;
+      else if (!completeChecksum(pool, m, start, offset)) return false;
     } else if (known) olFlags[m]! |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
   }
   if (gsoType === NET_HDR_GSO_NONE) return true;
@@ -95,8 +95,11 @@ function takeOffloads(pool: Mempool, m: number, header: number, lro: boolean, pa
   return true;
 }
 
-/** Completes a checksum in a place for which mbufs have no flag. @returns false when it is not inside the packet */
-function complete(pool: Mempool, m: number, start: number, offset: number): boolean {
+/**
+ * Completes a checksum, whose place has the sum of the pseudo header. @param start where the sum begins. @param offset of the checksum
+ * from there. @returns false, with nothing changed, when it is not inside the packet
+ */
+export function completeChecksum(pool: Mempool, m: number, start: number, offset: number): boolean {
   if (start < ETHER_HDR_LEN || start + offset + 2 > pool.pktLen[m]!) return false;
   const checksum = checksumOf(packetSum(pool, m, start));
   putByte(pool, m, start + offset, checksum >> 8);

@@ -6,8 +6,6 @@ import { bigEndian16 } from '../../bytes.js';
 import { fold, pseudoSum4, pseudoSum6 } from '../../checksum.js';
 import { ETHER_HDR_LEN, NET_HDR_F_NEEDS_CSUM, NET_HDR_GSO_TCPV4, NET_HDR_GSO_TCPV6 } from '../../layout.js';
 import {
-  RTE_MBUF_F_RX_VLAN,
-  RTE_MBUF_F_RX_VLAN_STRIPPED,
   RTE_MBUF_F_TX_HEADER_MASK,
   RTE_MBUF_F_TX_IPV4,
   RTE_MBUF_F_TX_IPV6,
@@ -18,9 +16,9 @@ import {
 } from '../../mbuf.js';
 import type { Mempool } from '../../mempool.js';
 import { IPPROTO_TCP, IPPROTO_UDP, TCP_CHECKSUM_OFF, UDP_CHECKSUM_OFF } from '../../packet-headers.js';
-import type { QueueSpec } from '../queue.js';
+import { insertVlan } from '../../vlan.js';
+import type { OffloadSpec } from '../queue.js';
 
-const VLAN_TAG_LEN = 4;
 const IPV4_MIN_LEN = 20;
 const IPV6_LEN = 40;
 const TCP_MIN_LEN = 20;
@@ -33,7 +31,7 @@ export function asksForOffload(pool: Mempool, m: number): boolean {
 }
 
 /** Writes the net header of `m`, which requests an offload, as 16-bit words from index `half` on. */
-export function writeOffloadHeader(u16: Uint16Array, half: number, spec: QueueSpec, pool: Mempool, m: number): void {
+export function writeOffloadHeader(u16: Uint16Array, half: number, spec: OffloadSpec, pool: Mempool, m: number): void {
   const { l2Len, l3Len, l4Len, tsoSegsz } = pool;
   const flags = pool.olFlags[m]!;
   const segment = spec.txTso === true && (flags & RTE_MBUF_F_TX_TCP_SEG) !== 0;
@@ -60,7 +58,7 @@ function checksumOffset(flags: number): number {
  */
 export type Prepare = (pkts: Uint32Array, n: number) => number;
 
-export function prepareFor(spec: QueueSpec, pool: Mempool): Prepare {
+export function prepareFor(spec: OffloadSpec, pool: Mempool): Prepare {
   const { olFlags } = pool;
   return (pkts, n) => {
     for (let i = 0; i < n; i++) {
@@ -72,34 +70,16 @@ export function prepareFor(spec: QueueSpec, pool: Mempool): Prepare {
   };
 }
 
-function preparePacket(spec: QueueSpec, pool: Mempool, m: number): boolean {
+function preparePacket(spec: OffloadSpec, pool: Mempool, m: number): boolean {
   if ((pool.olFlags[m]! & RTE_MBUF_F_TX_VLAN) !== 0 && !insertVlan(pool, m)) return false;
   return !asksForOffload(pool, m) || writePseudoChecksum(spec, pool, m);
-}
-
-/** rte_vlan_insert: virtio devices cannot do it. */
-function insertVlan(pool: Mempool, m: number): boolean {
-  const { u8, dataOff, dataLen, pktLen, l2Len, olFlags, vlanTci } = pool;
-  if (dataOff[m]! < VLAN_TAG_LEN || dataLen[m]! < ETHER_HDR_LEN || dataLen[m]! + VLAN_TAG_LEN > 0xffff) return false;
-  const at = pool.dataStart(m) - VLAN_TAG_LEN;
-  u8.copyWithin(at, at + VLAN_TAG_LEN, at + VLAN_TAG_LEN + 12); // moves both MAC addresses to make room
-  u8[at + 12] = 0x81;
-  u8[at + 13] = 0x00;
-  u8[at + 14] = vlanTci[m]! >> 8;
-  u8[at + 15] = vlanTci[m]! & 0xff;
-  dataOff[m]! -= VLAN_TAG_LEN;
-  dataLen[m]! += VLAN_TAG_LEN;
-  pktLen[m]! += VLAN_TAG_LEN;
-  if (asksForOffload(pool, m)) l2Len[m]! += VLAN_TAG_LEN;
-  olFlags[m]! &= ~(RTE_MBUF_F_TX_VLAN | RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED);
-  return true;
 }
 
 /**
  * Writes the sum of the pseudo header into the checksum field, as virtio requires, with the length of the whole packet even
  * when it is to be segmented (section 5.1.6.2.1, "csum").
  */
-function writePseudoChecksum(spec: QueueSpec, pool: Mempool, m: number): boolean {
+function writePseudoChecksum(spec: OffloadSpec, pool: Mempool, m: number): boolean {
   const { u8, dataLen, pktLen, l2Len, l3Len, l4Len, tsoSegsz } = pool;
   const flags = pool.olFlags[m]!;
   if (!spec.txOffload) return false;

@@ -137,7 +137,7 @@ const wrongAdds: readonly (readonly [bus: string, name: string, args: string, sa
   ['usb', 'virtio_user0', 'path=/tmp/s', /^"usb" is no bus: expected vdev or pci$/],
   ['vdev', '0000:00:03.0', '', /^"0000:00:03.0" is not on the bus vdev: expected net_virtio_user<N>.* or the bus pci$/],
   ['vdev', 'qtest:/tmp/s', 'ram=/tmp/r', /^"qtest:\/tmp\/s" is not on the bus vdev/],
-  ['vdev', 'net_tap0', 'iface=x', /^"net_tap0" names no device that this driver knows/],
+  ['vdev', 'net_memif0', 'socket=x', /^"net_memif0" names no device that this driver knows/],
   ['vdev', 'virtio_user0', '', /path/],
   ['vdev', 'virtio_user0', 'path=/nonexistent/s,quues=2', /did you mean "?queues/],
   ['pci', 'virtio_user0', 'path=/tmp/s', /^"virtio_user0" is no PCI address: expected/],

@@ -1,5 +1,5 @@
 /** An lcore that sleeps when there is nothing to do, and says what its sleep was like. */
-import { openRx, openTx } from '../../../driver/port/queue.js';
+import { loadQueues, openRx, openTx } from '../../../driver/port/queue.js';
 import type { MempoolSpec } from '../../../paths/mempool.js';
 import type { LcoreContext } from '../../../driver/eal/types.js';
 import type { PortSpec } from '../../../driver/port/types.js';
@@ -24,8 +24,9 @@ export interface SleeperData {
 }
 
 /** Sends everything back out of the port of entry. */
-export function forwardAndSleep(context: LcoreContext, data: SleeperData): void {
+export async function forwardAndSleep(context: LcoreContext, data: SleeperData): Promise<void> {
   const { port, idleUs } = data;
+  await loadQueues([...port.rx, ...port.tx]);
   const pool = context.mempool(data.mempool);
   const rx = openRx(port.rx[0]!, pool);
   const tx = openTx(port.tx[0]!, pool);

@@ -142,9 +142,17 @@ export class Ends {
     return port;
   }
 
-  /** Connects the sender to the next wire. */
-  async connectSender(socket: string, queues: number): Promise<void> {
-    this.far.push(await this.connect(socket, 'queue_size=1024', { rxQueues: queues }));
+  /** A started net_vhost port that listens on `socket`. */
+  async listen(socket: string, config: Omit<PortConfig, 'mempool'> = {}): Promise<Port> {
+    const port = await attach(this.eal, `net_vhost${portsOf(this.eal).length},iface=${socket}`, { log: () => {} });
+    port.configure({ ...config, mempool: this.mempool });
+    port.start();
+    return port;
+  }
+
+  /** Connects the sender to the next wire. @param devargs with a comma behind them */
+  async connectSender(socket: string, queues: number, devargs = ''): Promise<void> {
+    this.far.push(await this.connect(socket, `${devargs}queue_size=1024`, { rxQueues: queues }));
   }
 
   /** Starts the sleeper on `port`. @returns its words */

@@ -20,6 +20,8 @@ test('without options: all eleven recipes, both sizes, all modes, five pairs', (
   t.is(rowsOf(options!).length, 66);
   t.is(stepsOf(options!).length, 66 * 5);
   t.deepEqual([json, svg, resume, build], ['bench-out/forwarding.json', undefined, undefined, true]);
+  t.is(options!.peer, 'dpdk');
+  t.is(parseForwarding(['--peer', 'ours'])!.options!.peer, 'ours');
 });
 
 test('the first pair of every row comes before the second of any', (t) => {
@@ -48,6 +50,9 @@ const bad: [(argv: string[]) => unknown, string[], RegExp][] = [
   [parseForwarding, ['--size', '41'], /--size 41: .* 42 to 2048/],
   [parseForwarding, ['--size', '64,'], /--size 64,: /],
   [parseForwarding, ['--mode', 'oi'], /--mode oi: must be one of io, rxonly, txonly; did you mean io\?/],
+  [parseForwarding, ['--peer', 'our'], /--peer our: must be one of dpdk, ours; did you mean ours\?/],
+  [parseForwarding, ['--peer', 'ours,dpdk'], /--peer ours,dpdk: one of them is expected/],
+  [parseForwarding, ['--resume', 'a.json', '--peer', 'ours'], /--resume .* leave --peer out/],
   [parseForwarding, ['--pairs', '0'], /--pairs 0: a whole number from 1 to 1000 is expected/],
   [parseForwarding, ['--pairs', '2.5'], /--pairs 2.5: a whole number/],
   [parseForwarding, ['--seconds', 'x'], /--seconds x: /],

@@ -102,6 +102,16 @@ test('a result without a single pair has a report, too', (t) => {
   t.regex(svgChart(empty), /<\/svg>\n$/);
 });
 
+test('text and chart say whose vhost port was at the other end; earlier results were made with DPDK’s', (t) => {
+  for (const [options, name] of [
+    [result.options, /other end of both:? DPDK’s vhost PMD/],
+    [{ ...result.options, peer: 'ours' }, /other end of both:? our own net_vhost port/],
+  ] as const) {
+    t.regex(textReport({ ...result, options }), name);
+    t.regex(svgChart({ ...result, options }), name);
+  }
+});
+
 test('the text names paths that a side fell back to, SIMD code, failures and what is missing', (t) => {
   const text = textReport({ ...result, failures: [{ ...step, error: 'vhost: ended\nand more' }] });
   t.regex(text, /^packed vector Rx\+Tx \*  +15\.000  +10\.000  +1\.35  +1\.50  /m);

@@ -64,6 +64,18 @@ for (const mode of ['rxonly', 'txonly'] as const) {
   });
 }
 
+for (const mode of ['io', 'rxonly', 'txonly'] as const) {
+  dpdkTest.serial(`${mode} with our own net_vhost port at the other end of both`, async (t) => {
+    const bench = context(t, never);
+    const options = { ...tiny, modes: [mode], peer: 'ours' as const };
+    const result = await runForwarding(newResult(options, describeMachine()), bench);
+    t.deepEqual(result.failures, []);
+    t.is(loadResult(bench.json).options.peer, 'ours');
+    t.true(result.runs.length === 2 && result.runs.every(({ packets, windows }) => packets > 0 && windows[0]! > 0));
+    t.true(bench.lines.includes('At the other end: our own net_vhost port.'));
+  });
+}
+
 dpdkTest.serial(
   'interrupted in the middle of a pair: the pairs before it are kept, and can be gone on with',
   async (t) => {

@@ -38,6 +38,9 @@ class NotingPort {
 
   constructor(readonly id: number) {}
 
+  lacks = () => undefined;
+  info = () => ({ rxOffloadCapa: RX_OFFLOAD_VLAN_STRIP });
+
   private note(what: string): void {
     const { refusal } = this;
     if (refusal === undefined) {
@@ -157,17 +160,20 @@ const wrong: readonly (readonly [line: string, answer: string])[] = [
   ['mcast_addr add 0 02:00:00:00:00:0a', 'Invalid multicast addr 02:00:00:00:00:0A'],
   ['mcast_addr remove 0 01:00:5e:00:00:01', 'multicast address not filtered by port 0'],
   ['rx_vlan add 4096 0', 'Invalid vlan_id 4096 (must be < 4096)'],
-  ['vlan set qinq_strip on 0', 'rx_vlan_qinq_strip_set(port_pi=0, on=1) failed: virtio ports have no such offload'],
+  ['vlan set qinq_strip on 0', 'rx_vlan_qinq_strip_set(port_pi=0, on=1) failed: ports here have no such offload'],
   ['vlan set qinq_strip off 0', ''],
-  ['vlan set extend on 0', 'rx_vlan_extend_set(port_pi=0, on=1) failed: virtio ports have no such offload'],
+  ['vlan set extend on 0', 'rx_vlan_extend_set(port_pi=0, on=1) failed: ports here have no such offload'],
   ['vlan set stripq on 0', 'must specify (port,queue_id)'],
   ['vlan set stripq on 0,1,2', 'must specify (port,queue_id)'],
   ['vlan set stripq on 7,1', 'Invalid port 7'],
   [
     'vlan set stripq off 0,1',
-    'rx_vlan_strip_set_on_queue(port_pi=0, queue_id=1, on=0) failed: all queues of a virtio port do the same (vlan set strip)',
+    'rx_vlan_strip_set_on_queue(port_pi=0, queue_id=1, on=0) failed: all queues of a port do the same (vlan set strip)',
   ],
-  ['tx_vlan set pvid 0 5 on', 'tx_vlan_pvid_set(port_pi=0) failed: virtio devices insert no tags (tx_vlan set)'],
+  [
+    'tx_vlan set pvid 0 5 on',
+    'tx_vlan_pvid_set(port_pi=0) failed: ports here insert no tags of their own (tx_vlan set)',
+  ],
   ['port config 0 rss reta (128,0)', 'Invalid RETA hash index=128\nInvalid RSS Redirection Table config entered'],
   ['port config 0 rss reta (0,1),(2', 'Invalid RSS Redirection Table config entered'],
   ['port config 0 rss reta (0,1,2)', 'Invalid RSS Redirection Table config entered'],

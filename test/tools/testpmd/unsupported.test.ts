@@ -47,13 +47,10 @@ const answers: readonly [line: string, text: string | RegExp][] = [
   ['set something 3', 'Bad arguments\n  there is no set something: help all lists the commands'],
   ['set burst', 'Bad arguments\n  set burst (packets)\n  set burst tx delay (microseconds) retry (retries)'],
   ['set txsplit on', /^set txsplit is not supported: /],
-  [
-    'set vf mac addr 0 0 00:11:22:33:44:55',
-    'set vf is not supported: virtio devices have no virtual functions to manage',
-  ],
+  ['set vf mac addr 0 0 00:11:22:33:44:55', 'set vf is not supported: ports here have no virtual functions to manage'],
   [
     'flow create 0 ingress pattern eth / end actions drop / end',
-    'flow is not supported: virtio devices have no flow rules',
+    'flow is not supported: ports here have no flow rules',
   ],
   ['set fwd noisy', /^set fwd noisy is not supported: /],
   ['port 0 rxq 1 stop', /^port 0 rxq is not supported: /],
@@ -92,7 +89,7 @@ test('forwarding modes that dpdk-testpmd has: the option says the same', (t) => 
 test.serial('through the program', async (t) => {
   const ours = await startTestpmd(t);
   await ours.waitFor(/testpmd> /, 30_000);
-  await ours.ask('flow list 0', /flow is not supported: virtio devices have no flow rules\n/);
+  await ours.ask('flow list 0', /flow is not supported: ports here have no flow rules\n/);
   await ours.ask('foo bar', /Command not found\n/);
   await ours.ask('set fwd foo', /Bad arguments\n/);
   const longest = Array<number>(256).fill(8).join(',');

@@ -7,7 +7,7 @@ import { dpdkCommand, ourCommand, ourCpu, peerCpu, type OurProgram } from './tes
 
 /** Memory of a dpdk-testpmd in MiB: enough for MBUFS. */
 export const MEMORY_MIB = 64;
-const MBUFS = 8192;
+export const MBUFS = 8192;
 
 export interface FrontOptions {
   readonly vdevs: readonly string[];

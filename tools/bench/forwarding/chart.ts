@@ -1,6 +1,6 @@
 /** The result of the forwarding benchmark as an SVG bar chart: one panel per mode and size, two bars per recipe. */
 import { machineLine } from '../common/machine.js';
-import type { ForwardingResult } from './results.js';
+import { peerName, type ForwardingOptions, type ForwardingResult } from './results.js';
 import { fallbackMark, fallbackNotes, summarise, type Row } from './summary.js';
 
 const WIDTH = 1040;
@@ -77,10 +77,15 @@ export function wrap(words: string, length: number): string[] {
   return lines;
 }
 
-function legend(): string[] {
+function legend(options: ForwardingOptions): string[] {
   const y = 44;
   return [
-    text(MARGIN, 26, 'virtio-pmd and DPDK’s virtio_user, the same DPDK vhost PMD at the other end', 'class="head"'),
+    text(
+      MARGIN,
+      26,
+      `virtio-pmd and DPDK’s virtio_user, at the other end of both ${peerName(options)}`,
+      'class="head"',
+    ),
     bar(MARGIN, y, 24, 'ours'),
     text(MARGIN + 30, y + 8, 'virtio-pmd'),
     bar(MARGIN + 120, y, 24, 'dpdk'),
@@ -101,7 +106,7 @@ export function svgChart(result: ForwardingResult): string {
   const columns = Math.max(1, Math.min(2, sizes.length));
   const panelWidth = (WIDTH - 2 * MARGIN - (columns - 1) * COLUMN_GAP) / columns;
   const panelHeight = TITLE + recipes.length * ROW + PANEL_GAP;
-  const parts = legend();
+  const parts = legend(result.options);
   let count = 0;
   for (const mode of modes) {
     for (const size of sizes) {

@@ -13,6 +13,7 @@ import {
   checkSameMachine,
   isDone,
   loadResult,
+  peerName,
   stepsOf,
   wholePairs,
   type ForwardingOptions,
@@ -47,7 +48,13 @@ export async function runForwarding(
   const { options, machine } = result;
   const missing = stepsOf(options).filter((step) => !isDone(result, step));
   const common = {
-    ...{ program, signal, seconds: options.seconds, warmUpSeconds: options.warmUpSeconds },
+    ...{
+      peer: options.peer ?? 'dpdk',
+      program,
+      signal,
+      seconds: options.seconds,
+      warmUpSeconds: options.warmUpSeconds,
+    },
     avx512: machine.flags.includes('avx512f'),
     cycles: canCount(),
   };
@@ -59,6 +66,7 @@ export async function runForwarding(
   };
   keep({});
   print(machineLine(machine));
+  print(`At the other end: ${peerName(options)}.`);
   const begun = performance.now();
   for (const [i, step] of missing.entries()) {
     let outcome: string;

@@ -1,19 +1,20 @@
 /**
- * One pair of measurements: our front-end, then DPDK's, each in a fresh process, with the same DPDK vhost PMD at the
- * other end. The vhost side has CPU 0; the front-end forwards on CPU 1.
+ * One pair of measurements: our front-end, then DPDK's, each in a fresh process, with the same testpmd on net_vhost at the
+ * other end: DPDK's or ours. The vhost side has CPU 0; the front-end forwards on CPU 1.
  */
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { recipeNamed } from '../../common/recipes.js';
-import { frontCommand, MEMORY_MIB, pathsFromLog, type FrontOptions } from '../common/front.js';
+import { frontCommand, MBUFS, MEMORY_MIB, pathsFromLog, type FrontOptions } from '../common/front.js';
 import type { Peer } from '../common/peer.js';
 import type { Side } from '../common/measurement.js';
-import type { Mode, Run, Step } from './results.js';
+import type { Mode, Run, Step, VhostPeer } from './results.js';
 import { countEvent } from '../common/perf.js';
 import { PROMPT, START, STOP, withScope, type Scope } from '../common/scope.js';
-import { dpdkCommand, portStats } from '../common/testpmd.js';
+import { dpdkCommand, ourCommand, peerCpu, portStats, type OurProgram } from '../common/testpmd.js';
 
 export interface PairOptions extends Pick<FrontOptions, 'program' | 'avx512'> {
+  readonly peer: VhostPeer;
   /** One-second windows. */
   readonly seconds: number;
   readonly warmUpSeconds: number;
@@ -46,15 +47,22 @@ interface Bench {
 export function measurePair(step: Step, options: PairOptions, onRun: (run: Run) => void): Promise<void> {
   return withScope(options.signal, async (scope) => {
     const socket = join(scope.directory, 's');
-    const vdevs = [`net_vhost0,iface=${socket},queues=1,client=0`];
-    const vhost = await scope.testpmd('vhost', dpdkCommand({ vdevs, memoryMiB: MEMORY_MIB }));
-    const { program, avx512 } = options;
+    const { program, avx512, peer } = options;
+    const vhost = await scope.testpmd('vhost', vhostCommand(peer, program, socket));
     const { devargs } = recipeNamed(step.recipe);
     const front = { program, avx512, vdevs: [`net_virtio_user0,path=${socket},queues=1,${devargs}`] };
     const bench = { step, options, scope, vhost, front };
     onRun(await measureSide(bench, 'ours'));
     onRun(await measureSide(bench, 'dpdk'));
   });
+}
+
+/** The vhost side: the same port, memory and CPU, whosever testpmd it is. */
+function vhostCommand(peer: VhostPeer, program: OurProgram, socket: string): [string, string[]] {
+  const vdevs = [`net_vhost0,iface=${socket},queues=1,client=0`];
+  if (peer === 'dpdk') return dpdkCommand({ vdevs, memoryMiB: MEMORY_MIB, mbufs: MBUFS });
+  const lcores = `0@${peerCpu},1@${peerCpu}`;
+  return ourCommand({ vdevs, program, lcores, ealArgs: ['--no-huge'], args: [`--total-num-mbufs=${MBUFS}`] });
 }
 
 async function measureSide(bench: Bench, side: Side): Promise<Run> {

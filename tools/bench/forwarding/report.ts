@@ -2,7 +2,7 @@
 import { formatMarkdown, formatTable } from '../../common/table.js';
 import { mpps } from '../common/figures.js';
 import { machineLine } from '../common/machine.js';
-import { isDone, stepsOf, type ForwardingResult, type Mode } from './results.js';
+import { isDone, peerName, stepsOf, type ForwardingResult, type Mode } from './results.js';
 import { fallbackMark, fallbackNotes, summarise, type Row } from './summary.js';
 
 const what: Readonly<Record<Mode, string>> = {
@@ -87,6 +87,7 @@ function legend(result: ForwardingResult): string[] {
   return [
     `${machineLine(machine)}; ${pages}; ${started.slice(0, 10)}.`,
     `Million packets per second, one queue pair. Pairs of runs (ours, DPDK): ${options.pairs}; one-second windows of each run: ${options.seconds}.`,
+    `At the other end of both: ${peerName(options)}.`,
     'Ratio: median over the pairs of our best window divided by DPDK’s. ns: of the forwarding CPU per packet, 1000 / Mpps, as it polls without pause.',
     'CPUs: pairs during which a cache line took less than 280 ns to the other CPU and back (near) or more (far), or both (mixed).',
     ...simdLine(result),

@@ -8,7 +8,13 @@ import { SIDES, type Result, type Side } from '../common/measurement.js';
 export const MODES = ['io', 'rxonly', 'txonly'] as const;
 export type Mode = (typeof MODES)[number];
 
+/** Whose net_vhost is at the other end. */
+export const PEERS = ['dpdk', 'ours'] as const;
+export type VhostPeer = (typeof PEERS)[number];
+
 export interface ForwardingOptions {
+  /** Absent in results of earlier versions: dpdk. */
+  readonly peer?: VhostPeer;
   /** Names of recipes. */
   readonly recipes: readonly string[];
   /** Bytes of a packet. */
@@ -19,6 +25,10 @@ export interface ForwardingOptions {
   readonly seconds: number;
   readonly warmUpSeconds: number;
 }
+
+/** Whose net_vhost the front-ends were measured with, for titles. */
+export const peerName = ({ peer = 'dpdk' }: ForwardingOptions): string =>
+  peer === 'dpdk' ? 'DPDK’s vhost PMD' : 'our own net_vhost port';
 
 /** One measurement of both sides: a row of the table has `pairs` of them. */
 export interface Step {

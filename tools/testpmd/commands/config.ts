@@ -1,4 +1,5 @@
 import { checkTxSegments, MAX_BURST } from '../options/app-options.js';
+import { failureOf } from './filters.js';
 import type { Args, Row } from './grammar.js';
 import { loadMode, locateMode } from '../engines/load-mode.js';
 import { canRetry, findMode, modeNames, nameOf, type Mode } from '../engines/modes.js';
@@ -158,8 +159,12 @@ function setPeer(session: Session, port: number, text: string): void {
 function setRxMode(session: Session, args: Args): void {
   const promiscuous = args.text('what') === 'promisc';
   const on = args.text('state') === 'on';
+  const mode = promiscuous ? 'promiscuous' : 'all-multicast';
   for (const { port } of session.select(args.port())) {
-    session.attempt(() => (promiscuous ? port.setPromiscuous(on) : port.setAllmulticast(on)));
+    const refused = failureOf(() => (promiscuous ? port.setPromiscuous(on) : port.setAllmulticast(on)));
+    if (refused === undefined) continue;
+    const why = port.lacks('filters') ?? refused;
+    session.complain(`Error during ${on ? 'enabling' : 'disabling'} ${mode} mode for port ${port.id}: ${why} - ignore`);
   }
 }
 

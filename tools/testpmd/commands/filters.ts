@@ -42,7 +42,7 @@ function changeMulticast({ session }: Testpmd, args: Args): void {
   }
   const add = args.text('what') === 'add';
   for (const entry of session.select(args.number('port'))) {
-    const list = entry.port.filters.multicastList;
+    const list = multicastOf(entry);
     if (list.includes(mac) === add) {
       session.complain(
         add ? 'multicast address already filtered by port' : `multicast address not filtered by port ${entry.port.id}`,
@@ -52,6 +52,12 @@ function changeMulticast({ session }: Testpmd, args: Args): void {
     }
   }
 }
+
+/** A port that cannot filter has no list; whatever is added is refused. */
+const multicastOf = ({ port }: PortEntry) => (port.lacks('filters') === undefined ? port.filters.multicastList : []);
+
+const addressesOf = ({ port }: PortEntry) =>
+  port.lacks('filters') === undefined ? port.filters.macAddresses : [port.mac];
 
 function setMulticast(session: Session, entry: PortEntry, list: readonly string[]): void {
   const why = failureOf(() => entry.port.filters.setMulticastList(list));
@@ -67,8 +73,7 @@ function formatAddresses(kind: 'macs' | 'mcast_macs', macs: readonly string[]): 
 function showAddresses({ session }: Testpmd, args: Args): void {
   const kind = args.text('what') as 'macs' | 'mcast_macs';
   for (const entry of session.select(args.number('port'))) {
-    const { macAddresses, multicastList } = entry.port.filters;
-    session.print(formatAddresses(kind, kind === 'macs' ? macAddresses : multicastList));
+    session.print(formatAddresses(kind, kind === 'macs' ? addressesOf(entry) : multicastOf(entry)));
   }
 }
 

@@ -3,6 +3,7 @@ import type { Args, Row } from './grammar.js';
 import { ignoredAppOptions } from '../options/ignored-options.js';
 import type { PortEntry, Session } from '../session.js';
 import type { Testpmd } from '../testpmd.js';
+import { mtuFor } from '../../common/mtu.js';
 import { U16_MAX } from '../../common/values.js';
 
 const MIN_PACKET_LENGTH = 64;
@@ -33,7 +34,7 @@ function configAll({ session }: Testpmd, what: string, value: number): void {
   }
   if (what === 'rxq' || what === 'txq') {
     if (value === 0) {
-      session.complain('Warning: virtio queues come in pairs: neither Rx nor Tx queues can be 0');
+      session.complain('Warning: queues come in pairs here: neither Rx nor Tx queues can be 0');
       return;
     }
     const side = what === 'rxq' ? 'rx' : 'tx';
@@ -83,8 +84,7 @@ function setMaxPacketLength(session: Session, length: number): void {
     return;
   }
   for (const entry of session.select('all')) {
-    const { maxRxPktLen, maxMtu } = entry.port.info();
-    const mtu = length - (maxRxPktLen - maxMtu);
+    const mtu = mtuFor(length, entry.port.info());
     if (!changeMtu(session, entry, mtu)) session.complain(`Failed to set MTU to ${mtu} for port ${entry.port.id}`);
   }
 }

@@ -1,4 +1,5 @@
 /** Receive-side scaling: how packets are spread over a port's Rx queues. */
+import type { RssInfo } from '../../../driver/port/parts.js';
 import { failureOf } from './filters.js';
 import type { Args, Row } from './grammar.js';
 import { formatRssTypes, formatTypeNames, namesOfRssTypes, parseRssTypes, rssTypeNames } from '../names/rss-types.js';
@@ -14,6 +15,16 @@ function entriesOf(session: Session, args: Args): readonly PortEntry[] {
   return session.select(args.number('port'));
 }
 
+/** Zeros for a port that has no such thing. */
+const rssInfoOf = ({ port }: PortEntry): RssInfo =>
+  port.lacks('rss') === undefined ? port.rss.rssInfo : { keySize: 0, retaSize: 0, flowTypes: 0n };
+
+/** dpdk-testpmd's text, and the port's reason where it has one. */
+function because(text: string, { port }: PortEntry): string {
+  const why = port.lacks('rss');
+  return why === undefined ? text : `${text}: ${why}`;
+}
+
 // ---- port config -----------------------------------------------------------------------------------------------------
 
 function configureTypes(session: Session, word: string): void {
@@ -27,7 +38,7 @@ function configureTypes(session: Session, word: string): void {
   let updated = true;
   for (const entry of session.select('all')) {
     const { id } = entry.port;
-    const { flowTypes } = entry.port.rss.rssInfo;
+    const { flowTypes } = rssInfoOf(entry);
     const requested = byDefault ? flowTypes : asked;
     const hf = requested & flowTypes;
     if (hf !== requested) {
@@ -55,10 +66,9 @@ export function parseHashKey(text: string, size: number): Uint8Array | string {
 
 function configureKey(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { rss } = entry.port;
-    const { keySize } = rss.rssInfo;
-    const key = keySize === 0 ? NO_KEY_SIZE : parseHashKey(args.text('key'), keySize);
-    const why = typeof key === 'string' ? key : failureOf(() => rss.rssUpdate({ key }));
+    const { keySize } = rssInfoOf(entry);
+    const key = keySize === 0 ? because(NO_KEY_SIZE, entry) : parseHashKey(args.text('key'), keySize);
+    const why = typeof key === 'string' ? key : failureOf(() => entry.port.rss.rssUpdate({ key }));
     if (why !== undefined) session.complain(why);
   }
 }
@@ -88,10 +98,9 @@ export function parseReta(
 
 function configureReta(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { rss } = entry.port;
-    const { retaSize } = rss.rssInfo;
+    const { retaSize } = rssInfoOf(entry);
     if (retaSize === 0) {
-      session.complain('Redirection table size is 0 which is invalid for RSS');
+      session.complain(because('Redirection table size is 0 which is invalid for RSS', entry));
       continue;
     }
     session.print(`The reta size of port ${entry.port.id} is ${retaSize}`);
@@ -100,7 +109,8 @@ function configureReta(session: Session, args: Args): void {
       session.complain('Invalid RSS Redirection Table config entered');
       continue;
     }
-    const why = reta.length === 0 ? 'expected entries such as (0,1),(1,0)' : failureOf(() => rss.retaUpdate(reta));
+    const why =
+      reta.length === 0 ? 'expected entries such as (0,1),(1,0)' : failureOf(() => entry.port.rss.retaUpdate(reta));
     if (why !== undefined) session.complain(`Bad redirection table parameter: ${why}`);
   }
 }
@@ -124,10 +134,9 @@ export function parseMasks(text: string, size: number): bigint[] | string {
 function showReta(session: Session, args: Args): void {
   const size = args.number('size');
   for (const entry of entriesOf(session, args)) {
-    const { rss } = entry.port;
-    const { retaSize } = rss.rssInfo;
+    const { retaSize } = rssInfoOf(entry);
     if (size === 0 || size > retaSize) {
-      session.complain(`Invalid redirection table size: ${size} (1-${retaSize})`);
+      session.complain(because(`Invalid redirection table size: ${size} (1-${retaSize})`, entry));
       continue;
     }
     const masks = parseMasks(args.text('masks'), size);
@@ -136,7 +145,7 @@ function showReta(session: Session, args: Args): void {
       continue;
     }
     const why = failureOf(() => {
-      const reta = rss.retaQuery().slice(0, size);
+      const reta = entry.port.rss.retaQuery().slice(0, size);
       const lines = reta.map((queue, i) => `RSS RETA configuration: hash index=${i}, queue=${queue}`);
       const shown = lines.filter(
         (_, i) => masks[Math.floor(i / RETA_GROUP_SIZE)]! & (1n << BigInt(i % RETA_GROUP_SIZE)),
@@ -149,13 +158,12 @@ function showReta(session: Session, args: Args): void {
 
 function showHash(session: Session, args: Args): void {
   for (const entry of entriesOf(session, args)) {
-    const { rss } = entry.port;
-    if (rss.rssInfo.keySize === 0) {
-      session.complain(NO_KEY_SIZE);
+    if (rssInfoOf(entry).keySize === 0) {
+      session.complain(because(NO_KEY_SIZE, entry));
       continue;
     }
     session.attempt(() => {
-      const { key, hf } = rss.rssConf();
+      const { key, hf } = entry.port.rss.rssConf();
       if (hf === 0n) {
         session.print('RSS disabled');
         return;

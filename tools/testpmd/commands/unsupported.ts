@@ -4,16 +4,16 @@
  */
 import { matchesBeginning, parseSyntax } from './grammar.js';
 
-const functions = 'virtio devices have no virtual functions to manage';
-const flow = 'virtio devices have no flow rules';
-const traffic = 'virtio devices have no traffic management';
-const meters = 'virtio devices have no meters';
-const dcb = 'virtio devices have no data centre bridging';
-const pause = 'virtio devices have no Ethernet flow control';
-const tunnels = 'tunnels are not parsed, and virtio devices do not know them';
+const functions = 'ports here have no virtual functions to manage';
+const flow = 'ports here have no flow rules';
+const traffic = 'ports here have no traffic management';
+const meters = 'ports here have no meters';
+const dcb = 'ports here have no data centre bridging';
+const pause = 'ports here have no Ethernet flow control';
+const tunnels = 'tunnels are not parsed, and ports here do not know them';
 const split = 'Rx buffers are not split: there is one mempool';
 const bonding = 'there is no bonding driver';
-const macsec = 'virtio devices have no MACsec';
+const macsec = 'ports here have no MACsec';
 const intel = "it is for Intel's NICs";
 const mellanox = "it is for NVIDIA's NICs";
 const queues = 'the queues of a port start and stop with it (port start, port stop)';
@@ -22,7 +22,7 @@ const sizes = 'all queues have the same size: port config all rxd|txd N';
 const speed = 'the speed is the devarg speed=';
 const gro = 'packets are neither merged nor cut by software here; offloads do it (--enable-lro, tso set)';
 const measured = 'neither bursts nor cycles are recorded; `npm run bench` measures';
-const eeprom = 'virtio devices have no EEPROM';
+const eeprom = 'ports here have no EEPROM';
 const dump = 'there are no such tables of DPDK here';
 const bpf = 'there is no BPF in the data path: a forwarding mode of yours does it (set fwd ./mode.ts)';
 const link = 'the other end decides whether the link is up';
@@ -36,7 +36,7 @@ const rows: readonly (readonly [beginning: string, why: string])[] = [
   ['load_from_file', 'files of commands are read at the start: --cmdline-file FILE'],
   ['sleep', 'commands follow one another at once'],
   // display
-  ['(show|clear) port (fdir|dcb_tc)', 'virtio devices have neither flow director nor data centre bridging'],
+  ['(show|clear) port (fdir|dcb_tc)', 'ports here have neither flow director nor data centre bridging'],
   ['clear port (info|summary)', 'there is nothing to clear in it: clear port stats|xstats P'],
   ['show port info <port> representor', functions],
   ['show port <port> (module_eeprom|eeprom)', eeprom],
@@ -44,12 +44,12 @@ const rows: readonly (readonly [beginning: string, why: string])[] = [
   ['read (rxd|txd)', 'descriptors are not shown: show rxq|txq info P Q has what a queue did'],
   ['(read|write) (reg|regfield|regbit)', 'registers of devices are the drivers own'],
   ['(show|clear) vf', functions],
-  ['show port (meter|tm)', 'virtio devices have neither meters nor traffic management'],
-  ['show port cman', 'virtio devices have no congestion management'],
+  ['show port (meter|tm)', 'ports here have neither meters nor traffic management'],
+  ['show port cman', 'ports here have no congestion management'],
   ['show port <port> tx_metadata', 'packets carry no metadata'],
   ['show port <port> ptypes', types],
   ['show port <port> flow', flow],
-  ['show port <port> (fec|fec_mode|lanes|affinity|led)', 'virtio devices have no such thing'],
+  ['show port <port> (fec|fec_mode|lanes|affinity|led)', 'ports here have no such thing'],
   ['show port <port> flow_ctrl', pause],
   ['show port <port> (gro|gso)', gro],
   ['show port <port> (queue-region|pctype|mirror)', intel],
@@ -72,7 +72,7 @@ const rows: readonly (readonly [beginning: string, why: string])[] = [
   ['set vf', functions],
   ['set tx strict-link-priority', dcb],
   ['set tc', dcb],
-  ['vlan set (inner|outer) tpid', 'virtio devices know no other type of VLAN tag than 0x8100'],
+  ['vlan set (inner|outer) tpid', 'ports here know no other type of VLAN tag than 0x8100'],
   ['rx_vlan (add|rm) <vlan> port', functions],
   ['rx_vxlan_port', tunnels],
   ['tunnel_tso', tunnels],
@@ -83,27 +83,27 @@ const rows: readonly (readonly [beginning: string, why: string])[] = [
   ['set fwd (shared_rxq|shared-rxq)', 'Rx queues are not shared between ports'],
   ['set fwd (recycle_mbufs|softnic)', 'the mode does not exist here; io does the same work'],
   ['mac_addr add port', functions],
-  ['set port <port> uta', 'virtio devices have no table of unicast hashes: mac_addr add'],
+  ['set port <port> uta', 'ports here have no table of unicast hashes: mac_addr add'],
   ['set (flow_ctrl|pfc_ctrl|pfc_queue_ctrl)', pause],
-  ['set port <port> (rxq|txq|queue|vf)', 'virtio devices have no thresholds, rates or virtual functions'],
-  ['set port <port> (fec_mode|lanes|led)', 'virtio devices have no such thing'],
+  ['set port <port> (rxq|txq|queue|vf)', 'ports here have no thresholds, rates or virtual functions'],
+  ['set port <port> (fec_mode|lanes|led)', 'ports here have no such thing'],
   ['set port <port> ptype_mask', types],
   ['set port <port> queue-region', intel],
-  ['set port (meter|tm)', 'virtio devices have neither meters nor traffic management'],
-  ['set port cman', 'virtio devices have no congestion management'],
-  ['clear port cman', 'virtio devices have no congestion management'],
+  ['set port (meter|tm)', 'ports here have neither meters nor traffic management'],
+  ['set port cman', 'ports here have no congestion management'],
+  ['clear port cman', 'ports here have no congestion management'],
   ['set stat_qmap', 'every queue has its own statistics: show port xstats P'],
   ['set xstats-hide-zero', 'show port xstats P shows all of them'],
   ['set (record-core-cycles|record-burst-stats)', measured],
   ['set (link-up|link-down)', link],
   ['set bypass', intel],
   ['set macsec', macsec],
-  ['set dev_led', 'virtio devices have no such thing'],
+  ['set dev_led', 'ports here have no such thing'],
   // ports
   ['port config <port> (speed|lanes)', speed],
-  ['port config <port> loopback', 'virtio devices cannot loop back'],
+  ['port config <port> loopback', 'ports here cannot loop back'],
   ['port config all drop-en', 'it is always on: a device drops what finds no buffer'],
-  ['port config all (txpt|txht|txwt|rxpt|rxht|rxwt|txrst)', 'virtio has no such threshold'],
+  ['port config all (txpt|txht|txwt|rxpt|rxht|rxwt|txrst)', 'ports here have no such threshold'],
   ['port config all (txfreet|rxfreet)', `${options}: --rxfreet, --txfreet`],
   ['port config <port> dcb', dcb],
   ['port config <port> (rxq|txq) <queue> ring_size', sizes],

@@ -35,6 +35,7 @@ function changeAllVlans(session: Session, entry: PortEntry, on: boolean): void {
 }
 
 function setFiltering(session: Session, { port }: PortEntry, on: boolean): void {
+  if (!on && port.lacks('filters') !== undefined) return;
   const why = failureOf(() => port.filters.setVlanFiltering(on));
   if (why !== undefined) session.complain(`rx_vlan_filter_set(port_pi=${port.id}, on=${bit(on)}) failed: ${why}`);
 }
@@ -43,6 +44,12 @@ function setFiltering(session: Session, { port }: PortEntry, on: boolean): void 
 function setStrip({ session, forwarding }: Testpmd, entry: PortEntry, on: boolean): void {
   const { port } = entry;
   const { config, started } = port;
+  if (on && (port.info().rxOffloadCapa & RX_OFFLOAD_VLAN_STRIP) === 0) {
+    session.complain(
+      `rx_vlan_strip_set(port_pi=${port.id}, on=1) failed: the port does not offer the offload vlan_strip`,
+    );
+    return;
+  }
   const strip = (offloads: number) => (on ? offloads | RX_OFFLOAD_VLAN_STRIP : offloads & ~RX_OFFLOAD_VLAN_STRIP);
   if (config !== undefined && strip(config.rxOffloads) !== config.rxOffloads) {
     if (forwarding.isForwarding(port.id)) {
@@ -59,10 +66,10 @@ function setStrip({ session, forwarding }: Testpmd, entry: PortEntry, on: boolea
   entry.rxOffloads = strip(entry.rxOffloads); // for later configurations
 }
 
-/** A setting that no virtio port supports: off is always accepted, on is refused. */
+/** A setting that no port supports: off is always accepted, on is refused. */
 function setUnknown(session: Session, { port }: PortEntry, what: string, on: boolean): void {
   if (!on) return;
-  session.complain(`rx_vlan_${what}_set(port_pi=${port.id}, on=1) failed: virtio ports have no such offload`);
+  session.complain(`rx_vlan_${what}_set(port_pi=${port.id}, on=1) failed: ports here have no such offload`);
 }
 
 function setVlan(testpmd: Testpmd, args: Args): void {
@@ -83,7 +90,7 @@ function setStripOfQueue(session: Session, args: Args): void {
   }
   for (const { port: { id } } of session.select(port)) {
     session.complain(
-      `rx_vlan_strip_set_on_queue(port_pi=${id}, queue_id=${queue}, on=${bit(isOn(args))}) failed: all queues of a virtio port do the same (vlan set strip)`,
+      `rx_vlan_strip_set_on_queue(port_pi=${id}, queue_id=${queue}, on=${bit(isOn(args))}) failed: all queues of a port do the same (vlan set strip)`,
     );
   }
 } // prettier-ignore
@@ -135,20 +142,22 @@ export const vlanCommands: readonly Row<Testpmd>[] = [
   },
   {
     syntax: 'vlan set what:(strip|filter|qinq_strip|extend) state:(on|off) <port:u16>',
-    help: 'Take VLAN tags off received packets, or let packets through by their VLAN (rx_vlan). Virtio has no other.',
+    help: 'Take VLAN tags off received packets, or let packets through by their VLAN (rx_vlan). There is no other.',
     run: setVlan,
   },
   {
     syntax: 'vlan set stripq state:(on|off) <where>',
-    help: 'Take VLAN tags off the packets of one queue (port,queue): virtio cannot.',
+    help: 'Take VLAN tags off the packets of one queue (port,queue): ports cannot.',
     run: ({ session }, args) => setStripOfQueue(session, args),
   },
   {
     syntax: 'tx_vlan set pvid <port:u16> <vlan:u16> state:(on|off)',
-    help: 'Have the device insert a VLAN tag: virtio devices cannot.',
+    help: 'Have the device insert a VLAN tag: devices cannot.',
     run: ({ session }, args) => {
       for (const { port } of session.select(args.number('port'))) {
-        session.complain(`tx_vlan_pvid_set(port_pi=${port.id}) failed: virtio devices insert no tags (tx_vlan set)`);
+        session.complain(
+          `tx_vlan_pvid_set(port_pi=${port.id}) failed: ports here insert no tags of their own (tx_vlan set)`,
+        );
       }
     },
   },

@@ -246,7 +246,7 @@ export function parseAppOptions(argv: readonly string[]): AppArguments {
   if (bad) throw fail(`bad txpkts: ${bad}`);
   const rxQueues = number(parsed, 'rxq', 0, MAX_QUEUES) ?? 1;
   const txQueues = number(parsed, 'txq', 0, MAX_QUEUES) ?? 1;
-  if (rxQueues === 0 || txQueues === 0) throw fail('--rxq and --txq must be above 0: virtio queues come in pairs');
+  if (rxQueues === 0 || txQueues === 0) throw fail('--rxq and --txq must be above 0: queues come in pairs here');
   const notes = ignoredNotes('testpmd', parsed, ignoredAppOptions);
   if (mbufSizes.length > 1)
     notes.push(`testpmd: --mbuf-size: the first size, ${mbufSize}, is used; there is one mempool`);

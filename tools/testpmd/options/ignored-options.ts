@@ -6,9 +6,9 @@ import { parseHex, parseNumberList, U16_MAX, U32_MAX } from '../../common/values
 const hugepages = 'memory is one sealed memfd';
 const process = 'there is one process';
 const tunnels = 'tunnels are not parsed';
-const threshold = 'virtio has no such threshold';
-const hardware = 'virtio has no such offload';
-const flow = 'virtio has no flow rules';
+const threshold = 'ports here have no such threshold';
+const hardware = 'ports here have no such offload';
+const flow = 'ports here have no flow rules';
 const numa = 'memory comes from the nearest node';
 const noisy = 'the noisy engine does not exist';
 
@@ -33,7 +33,7 @@ export const ignoredAppOptions: IgnoredOptions = {
   'enable-rx-timestamp': flag(hardware),
   'enable-drop-en': flag('it is always on'),
   'enable-rss': flag('several queues have it where the device does, and one queue has nothing to spread to'),
-  'disable-crc-strip': flag('virtio frames have no CRC'),
+  'disable-crc-strip': flag('frames here have no CRC'),
   'rss-level-inner': flag('virtio hashes the outer headers'),
   'rss-level-outer': flag('virtio hashes the outer headers in any case'),
   'multi-rx-mempool': flag('there is one mempool'),
@@ -79,13 +79,13 @@ export const ignoredAppOptions: IgnoredOptions = {
   'eth-link-speed': ethLinkSpeed,
   'bitrate-stats': value('`show port stats` has the rates', lcore),
   latencystats: value('latencies are not measured', lcore),
-  'print-event': value('link events are always printed', event),
-  'mask-event': value('link events are always printed', event),
+  'print-event': value('events of links and queues are always printed', event),
+  'mask-event': value('events of links and queues are always printed', event),
   'vxlan-gpe-port': value(tunnels, port),
   'geneve-parsed-port': value(tunnels, port),
   'mp-alloc': value(hugepages, words('native', 'anon', 'xmem', 'xmemhuge', 'xbuf')),
   'rx-mq-mode': value(
-    'virtio has RSS, or none',
+    'ports here have RSS, or none',
     parsed((text) => parseHex(text, 7), 'hexadecimal bits, from 0 to 0x7'),
   ),
   'noisy-forward-mode': value(noisy, words('io', 'mac', 'macswap', '5tswap')),

@@ -13,9 +13,9 @@ import type { Transport } from '../../transport.js';
 import * as F from '../../../wire/virtio-features.js';
 import { ControlEmulator, type EmulatedDevice } from '../../control/emulator.js';
 import { kernelSystem, type KernelSystem } from './system.js';
-import { openTap, tapFeatures } from './tap-open.js';
-import { tapOffload } from './tap-requests.js';
-import type { Tap } from './tap.js';
+import { openTap, tapFeatures } from '../../../netdev/tap-open.js';
+import type { Tap } from '../../../netdev/tap.js';
+import { filterArgument, tapOffload } from './tap-requests.js';
 import { USER_SUPPORTED, userConfig } from '../config.js';
 import { UserRings } from '../rings.js';
 import { VhostNet, type KernelRegion } from './vhost-net.js';
@@ -233,7 +233,7 @@ export class VhostKernel extends UserRings implements Transport {
         return pairs();
       },
       enablePairs: (n) => this.pairEnabled.forEach((_, pair) => this.enablePair(pair, pair < n)),
-      setReceiveFilter: (filter) => this.present && this.tap.setFilter(filter),
+      setReceiveFilter: (filter) => this.present && this.tap.setFilter(filterArgument(filter)),
       refused: (why) => this.options.log('error', `(${this.options.path}) ${why}`),
     };
   }

@@ -10,7 +10,8 @@ import {
   vhost_vring_state,
 } from '../../../wire/linux/vhost-types.js';
 import * as F from '../../../wire/virtio-features.js';
-import { failedCall, longArgument, type KernelRequest, type KernelSystem } from './system.js';
+import { failedCall } from '../../../netdev/system.js';
+import { longArgument, type KernelRequest, type KernelSystem } from './system.js';
 
 const RINGS = [0, 1] as const;
 const NOTHING = -1;

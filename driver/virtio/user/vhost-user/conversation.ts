@@ -7,7 +7,7 @@
  * received an answer: time in which it was stopped, or had no CPU, is not held against the back-end.
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
-import { pollFd } from '../../../../native/event.js';
+import { pollServing } from '../../../eal/services.js';
 import { requestName } from '../../../wire/vhost-user.js';
 import type { Exchange, Pause, VhostUserClient } from './client.js';
 
@@ -81,7 +81,7 @@ export class Conversation {
         const allowed = this.checkClock(pause);
         const left = Math.min(each, until - this.now());
         if (left <= 0) return false;
-        const ready = pollFd(this.client.fd, pause.events, Math.ceil(Math.min(left, allowed))) !== 0;
+        const ready = pollServing(this.client.fd, pause.events, Math.ceil(Math.min(left, allowed))) !== 0;
         if (!ready && left <= allowed) return false;
       }
     } catch (error) {

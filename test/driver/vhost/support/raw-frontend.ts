@@ -72,7 +72,7 @@ export class RawFrontend {
   private readonly fds: number[] = [];
 
   constructor(
-    readonly backend: Backend,
+    readonly backend: { readonly path: string; readonly driver: { poll(): void } },
     fd = connectUnix(backend.path),
   ) {
     this.channel = new MessageChannel(fd);

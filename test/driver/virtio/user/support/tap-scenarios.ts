@@ -8,9 +8,10 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { createEal } from '../../../../../driver/eal/eal.js';
 import { kernelSystem } from '../../../../../driver/virtio/user/vhost-kernel/system.js';
-import { openTap, tapFeatures } from '../../../../../driver/virtio/user/vhost-kernel/tap-open.js';
-import { flagsRequest } from '../../../../../driver/virtio/user/vhost-kernel/tap-requests.js';
-import type { Tap } from '../../../../../driver/virtio/user/vhost-kernel/tap.js';
+import { openTap, tapFeatures } from '../../../../../driver/netdev/tap-open.js';
+import { flagsRequest } from '../../../../../driver/netdev/ifreq.js';
+import type { Tap } from '../../../../../driver/netdev/tap.js';
+import { filterArgument } from '../../../../../driver/virtio/user/vhost-kernel/tap-requests.js';
 import { openVhostKernel } from '../../../../../driver/virtio/user/vhost-kernel/vhost-kernel.js';
 import { VhostNet } from '../../../../../driver/virtio/user/vhost-kernel/vhost-net.js';
 import { readNow } from '../../../../../native/device-file.js';
@@ -229,7 +230,8 @@ export const scenarios: Readonly<Record<string, () => void | Promise<void>>> = {
       const at = { 2: '02:00:00:00:00:02', 3: '02:00:00:00:00:03', 4: '01:00:5e:00:00:04', 5: 'ff:ff:ff:ff:ff:ff' };
       configure('flt', at);
       const through = async (promiscuous: boolean, allmulticast: boolean, unicast: string[], multicast: string[]) => {
-        tap.setFilter({ promiscuous, allmulticast, unicast: unicast.map(mac), multicast: multicast.map(mac) });
+        const filter = { promiscuous, allmulticast, unicast: unicast.map(mac), multicast: multicast.map(mac) };
+        tap.setFilter(filterArgument(filter));
         frames(tap);
         await send([2, 3, 4, 5]);
         return frames(tap).map(({ to }) => to);

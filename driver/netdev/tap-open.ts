@@ -1,24 +1,24 @@
 /** Makes a tap device, or opens an existing one, and explains every failure (the kernel's Documentation/networking/tuntap.rst). */
-import { VirtioPmdError } from '../../../../native/errors.js';
-import { attempt, errnoOf } from '../../pci/system.js';
-import * as T from '../../../wire/linux/if-tun.js';
-import { failedCall, type KernelSystem } from './system.js';
-import { checkTapName, flagsOf, flagsRequest, nameOf } from './tap-requests.js';
+import { attempt, errnoOf, VirtioPmdError } from '../../native/errors.js';
+import * as T from '../wire/linux/if-tun.js';
+import { failedCall, type NetSystem } from './system.js';
+import { checkInterfaceName, flagsOf, flagsRequest, nameOf } from './ifreq.js';
 import { Tap } from './tap.js';
 
 const TUN_FILE = '/dev/net/tun';
-/** The kernel replaces %d by the lowest free number. */
 const DEFAULT_NAME = 'tap%d';
 
 /** Which tap to open. */
 export interface TapRequest {
-  /** The name; undefined: tap0, tap1 or the next that is free. */
+  /** The name; undefined: the next that is free, by the pattern. */
   readonly iface: string | undefined;
+  /** A pattern for names that are not given. Default: tap%d, where the kernel replaces %d by the lowest free number. */
+  readonly pattern?: string;
   readonly queues: number;
 }
 
 /** IFF_* bits that the kernel supports for taps. @throws VirtioPmdError ESYSTEM; ECONFIG without IFF_VNET_HDR */
-export function tapFeatures(system: KernelSystem): number {
+export function tapFeatures(system: NetSystem): number {
   const fd = openTunFile(system);
   try {
     const answer = new Uint8Array(4);
@@ -33,7 +33,7 @@ export function tapFeatures(system: KernelSystem): number {
   throw new VirtioPmdError('ECONFIG', 'TAP does not support IFF_VNET_HDR: use a kernel that does, 2.6.27 or later');
 }
 
-function openTunFile(system: KernelSystem): number {
+function openTunFile(system: NetSystem): number {
   const load = 'load the module with "modprobe tun"';
   const permission = `run as root, or have root allow it with "chmod 666 ${TUN_FILE}"`;
   try {
@@ -50,8 +50,8 @@ function openTunFile(system: KernelSystem): number {
  * @param features as `tapFeatures` returned them
  * @throws VirtioPmdError EDEVARGS, ECONFIG, ESYSTEM; nothing stays open then
  */
-export function openTap(system: KernelSystem, { iface, queues }: TapRequest, features: number): Tap {
-  if (iface !== undefined) checkTapName(iface);
+export function openTap(system: NetSystem, { iface, pattern, queues }: TapRequest, features: number): Tap {
+  if (iface !== undefined) checkInterfaceName(iface);
   const existed = iface !== undefined && interfaceExists(system, iface);
   const wanted = T.IFF_TAP | T.IFF_NO_PI | T.IFF_VNET_HDR | (features & (T.IFF_NAPI | T.IFF_MULTI_QUEUE));
   const fds: number[] = [];
@@ -60,7 +60,7 @@ export function openTap(system: KernelSystem, { iface, queues }: TapRequest, fea
     fds.push(fd);
     return answer;
   };
-  let name = iface ?? DEFAULT_NAME;
+  let name = iface ?? pattern ?? DEFAULT_NAME;
   try {
     const first = openFirst(name, wanted, open);
     name = first.name;
@@ -73,8 +73,18 @@ export function openTap(system: KernelSystem, { iface, queues }: TapRequest, fea
   }
 }
 
+/** Opens one more queue of a tap that has several. @throws VirtioPmdError ECONFIG, ESYSTEM; nothing stays open then */
+export function addTapQueue(system: NetSystem, tap: Tap): void {
+  const { name, flags } = tap.current();
+  try {
+    tap.adopt(openQueue(system, name, flags & ~T.IFF_PERSIST).fd);
+  } catch (error) {
+    throw errnoOf(error) === '' ? error : whyNoTap(error, name, true);
+  }
+}
+
 /** @throws VirtioPmdError, SystemError; nothing stays open then */
-function openQueue(system: KernelSystem, name: string, flags: number): { fd: number; name: string; flags: number } {
+function openQueue(system: NetSystem, name: string, flags: number): { fd: number; name: string; flags: number } {
   const fd = openTunFile(system);
   try {
     system.ioctl(fd, 'TUNSETIFF', flagsRequest(name, flags));
@@ -137,7 +147,7 @@ function whyNoTap(error: unknown, name: string, existed: boolean): VirtioPmdErro
 }
 
 /** Whether there is an interface of that name; false also for a pattern, and when the kernel does not answer. */
-function interfaceExists(system: KernelSystem, name: string): boolean {
+function interfaceExists(system: NetSystem, name: string): boolean {
   const socket = system.openInterfaceSocket();
   try {
     system.ioctl(socket, 'SIOCGIFFLAGS', flagsRequest(name));

@@ -2,14 +2,12 @@
  * An open tap device: the kernel's interface at the other end of a virtio_user port, with a descriptor for each queue pair. The
  * first descriptor stays attached; requests for the whole device use it, and it shows when the device is deleted.
  */
-import { VirtioPmdError } from '../../../../native/errors.js';
-import { POLLERR } from '../../../../native/event.js';
-import { attempt } from '../../pci/system.js';
-import { IFF_UP } from '../../../wire/linux/if.js';
-import { IFF_ATTACH_QUEUE, IFF_DETACH_QUEUE } from '../../../wire/linux/if-tun.js';
-import type { ReceiveFilter } from '../../control/emulator.js';
-import { failedCall, intArgument, type KernelRequest, type KernelSystem } from './system.js';
-import { addressIn, addressRequest, filterArgument, flagsOf, flagsRequest, nameOf } from './tap-requests.js';
+import { attempt, VirtioPmdError } from '../../native/errors.js';
+import { POLLERR } from '../../native/event.js';
+import { IFF_UP } from '../wire/linux/if.js';
+import { IFF_ATTACH_QUEUE, IFF_DETACH_QUEUE } from '../wire/linux/if-tun.js';
+import { failedCall, intArgument, type NetRequest, type NetSystem } from './system.js';
+import { addressIn, addressRequest, flagsOf, flagsRequest, nameOf } from './ifreq.js';
 
 const INT_MAX = 0x7fffffff;
 
@@ -26,18 +24,18 @@ export class Tap {
   /** Its name when it was opened; it may have been renamed. */
   readonly name: string;
   readonly multiQueue: boolean;
-  private readonly fds: readonly number[];
+  private readonly fds: number[];
   /** By queue: the kernel may deliver packets to it. */
   private readonly isAttached: boolean[];
 
   /** The tap closes the descriptors. */
   constructor(
-    private readonly system: KernelSystem,
+    private readonly system: NetSystem,
     { name, multiQueue, fds }: OpenTap,
   ) {
     this.name = name;
     this.multiQueue = multiQueue;
-    this.fds = fds;
+    this.fds = [...fds];
     this.isAttached = fds.map(() => true);
   }
 
@@ -76,8 +74,9 @@ export class Tap {
     });
   }
 
-  setFilter(filter: ReceiveFilter): void {
-    this.ask('TUNSETTXFILTER', filterArgument(filter), 'does not take the receive filter', {
+  /** @param filter struct tun_filter */
+  setFilter(filter: Uint8Array): void {
+    this.ask('TUNSETTXFILTER', filter, 'does not take the receive filter', {
       EINVAL: 'stay in promiscuous mode',
     });
   }
@@ -95,11 +94,38 @@ export class Tap {
     this.isAttached[queue] = on;
   }
 
+  /** Its name and its flags (IFF_*) as they are now. */
+  current(): { readonly name: string; readonly flags: number } {
+    const request = flagsRequest(this.name);
+    this.ask('TUNGETIFF', request, 'does not tell its name');
+    return { name: nameOf(request), flags: flagsOf(request) };
+  }
+
+  /** Whether it stays when its last descriptor is closed. */
+  setPersistent(on: boolean): void {
+    this.ask('TUNSETPERSIST', on ? 1 : 0, 'cannot be made persistent');
+  }
+
+  /** The tap has one more queue, and closes its descriptor. */
+  adopt(fd: number): void {
+    this.fds.push(fd);
+    this.isAttached.push(true);
+  }
+
+  get queueCount(): number {
+    return this.fds.length;
+  }
+
+  /** Closes all queues but the first. Never throws. */
+  closeQueues(): void {
+    const fds = this.fds.splice(1);
+    this.isAttached.length = 1;
+    attempt(...fds.map((fd) => () => this.system.close(fd)));
+  }
+
   /** Sets the interface administratively up, whatever its current name is. */
   bringUp(): void {
-    const tap = flagsRequest(this.name);
-    this.ask('TUNGETIFF', tap, 'does not tell its name');
-    const name = nameOf(tap);
+    const { name } = this.current();
     const socket = this.system.openInterfaceSocket();
     try {
       const request = flagsRequest(name);
@@ -126,7 +152,7 @@ export class Tap {
   }
 
   private ask(
-    request: KernelRequest,
+    request: NetRequest,
     argument: number | Uint8Array,
     problem: string,
     remedies: Readonly<Record<string, string>> = {},
