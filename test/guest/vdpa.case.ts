@@ -12,7 +12,7 @@ import { withLibraries } from './support/image.js';
 import { quote, type GuestProcess } from './support/process.js';
 import { run } from './support/run.js';
 import { bind, quit, start, stop, testpmdCommand, type TestpmdOptions } from './support/testpmd.js';
-import { VDPA_MODULES, vdpaModules } from './support/vdpa-modules.js';
+import { builtModules, VDPA_MODULES } from './support/built-modules.js';
 import { frame } from './support/wire.js';
 
 // without zeros, at which the simulator stops to compare
@@ -28,7 +28,7 @@ let tool = '';
 let missing = '';
 try {
   tool = run('sh', ['-c', 'command -v vdpa']).toString().trim();
-  folder = vdpaModules();
+  folder = builtModules('vdpa');
 } catch (error) {
   missing = tool === '' ? 'vdpa is not installed (Debian: iproute2)' : (error as Error).message;
 }

@@ -25,18 +25,29 @@ export interface MsixTable {
 /** The most capabilities that there is room for: they come after the header, at multiples of 4. */
 const MOST_CAPABILITIES = (P.PCI_CFG_SPACE_SIZE - P.PCI_STD_HEADER_SIZEOF) / 4;
 
-/** The table of a function; undefined when it has no MSI-X. */
-export function findMsixTable(config: Config): MsixTable | undefined {
+/** Where the MSI-X capability is; undefined when there is none. */
+function findMsix(config: Config): number | undefined {
   if ((config.readConfig(P.PCI_STATUS, 2) & P.PCI_STATUS_CAP_LIST) === 0) return undefined;
   let at = config.readConfig(P.PCI_CAPABILITY_LIST, 1) & ~3;
   for (let i = 0; i < MOST_CAPABILITIES && at >= P.PCI_STD_HEADER_SIZEOF; i++) {
-    if (config.readConfig(at, 1) === P.PCI_CAP_ID_MSIX) {
-      const vectors = (config.readConfig(at + P.PCI_MSIX_FLAGS, 2) & P.PCI_MSIX_FLAGS_QSIZE) + 1;
-      const table = config.readConfig(at + P.PCI_MSIX_TABLE, 4);
-      const first = (table & P.PCI_MSIX_TABLE_OFFSET) >>> 0;
-      return { bar: table & P.PCI_MSIX_TABLE_BIR, first, end: first + vectors * P.PCI_MSIX_ENTRY_SIZE };
-    }
+    if (config.readConfig(at, 1) === P.PCI_CAP_ID_MSIX) return at;
     at = config.readConfig(at + P.PCI_CAP_LIST_NEXT, 1) & ~3;
   }
   return undefined;
+}
+
+/** The table of a function; undefined when it has no MSI-X. */
+export function findMsixTable(config: Config): MsixTable | undefined {
+  const at = findMsix(config);
+  if (at === undefined) return undefined;
+  const vectors = (config.readConfig(at + P.PCI_MSIX_FLAGS, 2) & P.PCI_MSIX_FLAGS_QSIZE) + 1;
+  const table = config.readConfig(at + P.PCI_MSIX_TABLE, 4);
+  const first = (table & P.PCI_MSIX_TABLE_OFFSET) >>> 0;
+  return { bar: table & P.PCI_MSIX_TABLE_BIR, first, end: first + vectors * P.PCI_MSIX_ENTRY_SIZE };
+}
+
+/** Whether the kernel has enabled MSI-X. */
+export function msixIsEnabled(config: Config): boolean {
+  const at = findMsix(config);
+  return at !== undefined && (config.readConfig(at + P.PCI_MSIX_FLAGS, 2) & P.PCI_MSIX_FLAGS_ENABLE) !== 0;
 }

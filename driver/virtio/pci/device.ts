@@ -137,6 +137,7 @@ export class VirtioPci implements Transport {
 
   private configChanged(): boolean {
     if (this.vectors > 0) return drainFd(this.eventFds[0]!);
+    if (this.fn.singleVector) return this.fn.lineInterrupt(); // with MSI-X a device need not set its ISR
     const isr = this.registers.readIsr();
     return isr !== ALL_ONES && (isr & VIRTIO_PCI_ISR_CONFIG) !== 0;
   }
@@ -228,7 +229,7 @@ export class VirtioPci implements Transport {
     if (vectors === 0) {
       throw new VirtioPmdError(
         'ECONFIG',
-        `${name} has no MSI-X vectors here, and its one line interrupt cannot tell ${rxQueues} Rx queues from configuration changes (Multiple intr vector not supported): bind it to vfio-pci (devbind -b vfio-pci ${name}), and give it vectors (QEMU: vectors=${2 * rxQueues + 2})`,
+        `${name} ${whyNoVectors(this.fn, rxQueues)}: bind it to vfio-pci (devbind -b vfio-pci ${name}), and give it vectors (QEMU: vectors=${2 * rxQueues + 2})`,
       );
     }
     if (wanted > vectors) {
@@ -241,6 +242,11 @@ export class VirtioPci implements Transport {
     this.vectors = 0; // after a failure the function has none
     this.fn.setVectors(this.eventFds.slice(0, wanted));
     this.vectors = wanted;
+  }
+
+  /** Whether the device has registers for vectors: MSI-X is enabled. */
+  private get hasVectors(): boolean {
+    return this.vectors > 0 || this.fn.singleVector === true;
   }
 
   rxInterruptFd(queue: number): number | undefined {
@@ -310,7 +316,7 @@ export class VirtioPci implements Transport {
     }
     this.dmaMapped = true;
 
-    if (this.vectors > 0 && !this.registers.setConfigVector(0)) {
+    if (this.hasVectors && !this.registers.setConfigVector(0)) {
       throw this.broken('failed to set config vector: the device has no room for it');
     }
     for (const queue of this.queues.values()) {
@@ -330,7 +336,7 @@ export class VirtioPci implements Transport {
         `virtqueue ${index} has ${sizeNow} descriptors now, its ring ${size}: detach and attach the port`,
       );
     }
-    if (this.vectors > 0 && !registers.setQueueVector(index, vector)) {
+    if (this.hasVectors && !registers.setQueueVector(index, vector)) {
       throw this.broken(
         `failed to set queue vector: the device has no room for vector ${vector} of virtqueue ${index}`,
       );
@@ -372,6 +378,15 @@ export class VirtioPci implements Transport {
     });
     this.controlQueue = { queue, setup: queue.queueSetup(index) };
   }
+}
+
+/** Why a function without vectors has no Rx interrupts, for a sentence. */
+function whyNoVectors({ bus, singleVector }: PciFunction, rxQueues: number): string {
+  if (bus === 'ports') return 'has no interrupts for its Rx queues, as it is bound to no driver';
+  const have = singleVector
+    ? 'has one MSI-X vector here, which igb_uio uses, and it'
+    : 'has no MSI-X vectors here, and its one line interrupt';
+  return `${have} cannot tell ${rxQueues} Rx queues from configuration changes (Multiple intr vector not supported)`;
 }
 
 /** The message of the error that `action` throws; undefined when it throws none. */

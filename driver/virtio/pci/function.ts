@@ -1,6 +1,6 @@
 /**
- * A PCI function as a bus driver provides it to the virtio transport: configuration space, BARs, interrupts, DMA. vfio.ts, uio.ts
- * and qtest.ts implement it; modern.ts and legacy.ts make a virtio-net device of it. Every call is synchronous and bounded in
+ * A PCI function as a bus driver provides it to the virtio transport: configuration space, BARs, interrupts, DMA. vfio.ts, uio.ts,
+ * ports.ts and qtest.ts implement it; modern.ts and legacy.ts make a virtio-net device of it. Every call is synchronous and bounded in
  * time; none is made per packet or per burst.
  */
 import type { Doorbell } from '../../../paths/guest/queue.js';
@@ -29,7 +29,8 @@ export interface Bar {
 export interface PciFunction {
   /** 0000:00:03.0, or the user's name for it. */
   readonly name: string;
-  readonly bus: 'vfio' | 'vfio-noiommu' | 'uio' | 'qtest';
+  /** `ports`: no kernel driver, I/O ports only. */
+  readonly bus: 'vfio' | 'vfio-noiommu' | 'uio' | 'ports' | 'qtest';
   readonly addressing: Addressing;
   /**
    * False once the bus has reported that the device is gone. A device may be gone without such a report: then it reads all
@@ -51,12 +52,14 @@ export interface PciFunction {
 
   /** Number of MSI-X vectors that can be used; 0 when the bus (uio) or the device has none. */
   readonly vectors: number;
+  /** True when the kernel has enabled MSI-X with vector 0 alone (igb_uio); `lineInterrupt` tells of it. */
+  readonly singleVector?: boolean;
   /**
    * Enables MSI-X: vector i signals the eventfd `fds[i]`; -1 leaves a vector unused. An empty list disables MSI-X.
    * @throws VirtioPmdError ECONFIG for more than there are
    */
   setVectors(fds: readonly number[]): void;
-  /** Whether the line interrupt has fired since the last call; then it is unmasked. False where there is none. */
+  /** Whether the line interrupt, or the single vector, has fired since the last call; then it is unmasked. False where there is none. */
   lineInterrupt(): boolean;
 
   /** Disables bus mastering and releases all resources. Never throws. */

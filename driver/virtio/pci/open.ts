@@ -4,6 +4,7 @@ import type { Log } from '../../eal/types.js';
 import { checkAddress } from './address.js';
 import type { PciFunction } from './function.js';
 import { EXPECTED_IDS, formatIds, isVirtioNet } from './ids.js';
+import { isPortDevice, openPorts } from './ports.js';
 import { busOf, readPciDevice, type PciDevice } from './sysfs.js';
 import { systemAt } from './system.js';
 import { openUio } from './uio.js';
@@ -41,6 +42,7 @@ export function openPciFunction(text: string, log: Log, vfio = processVfio): Pci
     case 'uio':
       return openUio(device, system, log);
     default:
+      if (isPortDevice(device, system.root)) return openPorts(device, system, log);
       if (device.driver !== undefined) log('info', 'skip kernel managed virtio device.');
       throw new VirtioPmdError('ECONFIG', whyNotOurs(device));
   }

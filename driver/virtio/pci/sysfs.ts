@@ -121,6 +121,11 @@ export function uioName(address: string, root = ''): string | undefined {
   return names(`${devices(root)}/${address}/uio`).find((name) => /^uio\d+$/.test(name));
 }
 
+/** Whether vfio has made the group for a device that no IOMMU is in front of. */
+export function isNoIommuGroup(group: string, root = ''): boolean {
+  return text(`${root}/sys/kernel/iommu_groups/${group}/name`) === 'vfio-noiommu';
+}
+
 /** The functions of an IOMMU group. */
 export function groupMembers(group: string, root = ''): PciDevice[] {
   return names(`${root}/sys/kernel/iommu_groups/${group}/devices`)

@@ -1,9 +1,10 @@
 /** The system calls of the bus drivers, as one object that tests replace by a mock kernel. */
 import * as file from '../../../native/device-file.js';
-import { SystemError } from '../../../native/errors.js';
 import { createEventFd, drainFd } from '../../../native/event.js';
 import { closeFd, mapFd, newHolders, unmap, type Mapping } from '../../../native/region.js';
 import * as linux from '../../wire/linux/vfio.js';
+
+export { attempt, errnoOf, words } from '../../../native/errors.js';
 
 /** The ioctls of vfio, by name. */
 export type VfioRequest =
@@ -73,25 +74,4 @@ export function systemAt(root = ''): PciSystem {
     drain: drainFd,
     now: () => performance.now(),
   };
-}
-
-/** The errno of a SystemError by name; '' for other errors. */
-export function errnoOf(error: unknown): string {
-  return error instanceof SystemError ? error.errno : '';
-}
-
-/** The message of an error, for use in another one. */
-export function words(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-/** Runs all steps of a clean-up, also after one that fails. Never throws. */
-export function attempt(...steps: (() => void)[]): void {
-  for (const step of steps) {
-    try {
-      step();
-    } catch {
-      // the device may be gone, and its resources with it
-    }
-  }
 }

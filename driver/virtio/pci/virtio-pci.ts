@@ -46,7 +46,8 @@ function findRegisters(fn: PciFunction, log: PciProbeOptions['log']): VirtioRegi
   const transitional = checkIds(fn);
   const capabilities = readCapabilities(fn);
   const { modern, rejected, msix } = capabilities;
-  for (const why of rejected) log('warning', `${fn.name}: ${why}`);
+  // of a function that is used through its ports the memory is not mapped, and that is as it should be
+  if (fn.bus !== 'ports') for (const why of rejected) log('warning', `${fn.name}: ${why}`);
   if (modern !== undefined) {
     log('info', 'found modern virtio pci device.');
     log('info', 'modern virtio pci detected.');

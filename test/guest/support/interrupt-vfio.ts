@@ -7,6 +7,7 @@ import type { InGuest } from './cases.js';
 import type { Guest, Nic } from './guest.js';
 import { asleep, checkRefused, ended, idle, startL3fwd, statistics, woken } from './interrupt-program.js';
 import { packetsFromGuest, sendDatagram, setTapUp, sourcePort } from './interrupt-tap.js';
+import type { GuestProcess } from './process.js';
 import { bind } from './testpmd.js';
 
 const QUEUES = 4;
@@ -41,29 +42,47 @@ export async function vectors(guest: Guest, nic: string): Promise<Map<number, nu
 
 const address = (text: string) => text.split('.').reduce((all, byte) => all * 256 + Number(byte), 0);
 
-function datagram(number: number): Uint8Array {
+function datagram(number: number, ip: string): Uint8Array {
   const source = { mac: 1, ip: address('10.7.0.9'), port: 1000 + number };
-  return udpPacket({ ...UDP, source, destination: { mac: 2, ip: address('10.8.0.1'), port: 9 } });
+  return udpPacket({ ...UDP, source, destination: { mac: 2, ip: address(ip), port: 9 } });
 }
 
-/** One queue: frames wake the lcore, and changes of the link reach the program while it sleeps. */
-async function oneQueue(t: ExecutionContext, guest: Guest): Promise<void> {
-  const [nic, assignment] = ['split', { port: 0, queue: 0, lcore: 1 }];
+const ONE = { port: 0, queue: 0, lcore: 1 };
+
+/** An l3fwd-power that lcore 1 of is asleep on queue 0 of a NIC, and what it forwards. */
+export interface Sleeper {
+  readonly nic: string;
+  readonly program: GuestProcess;
+  /** An address that it has a route for, back to where packets come from. */
+  readonly destination: string;
+  /** The MAC address that it gives to packets, in hex. */
+  readonly nextHop: string;
+}
+
+async function split(t: ExecutionContext, guest: Guest): Promise<Sleeper> {
+  const nic = 'split';
   const program = await startL3fwd(t, guest, {
     lcores: '0@0,1@1',
     devices: [guest.bdf(nic)],
-    config: [assignment],
+    config: [ONE],
     routes: [['10.8.0.0/16', 0]],
     args: ['--eth-dest=0,02:00:00:00:00:77'],
   });
+  return { nic, program, destination: '10.8.0.1', nextHop: '020000000077' };
+}
+
+/** One queue: frames wake the lcore, and changes of the link reach the program while it sleeps. */
+export async function checkOneQueue(t: ExecutionContext, guest: Guest, sleeper: Sleeper): Promise<void> {
+  const { nic, program, destination, nextHop } = sleeper;
+  const assignment = ONE;
   const wire = guest.wire(nic);
   const forwarded = async (number: number) => {
-    const sent = datagram(number);
+    const sent = datagram(number, destination);
     wire.send(sent);
     const back = await wire.receive(20_000, IPV4);
     t.true(isRight(back));
     t.is(back[TTL_AT], sent[TTL_AT]! - 1);
-    t.is(back.toString('hex', 0, 12), `020000000077${guest.mac(nic).replaceAll(':', '')}`);
+    t.is(back.toString('hex', 0, 12), `${nextHop}${guest.mac(nic).replaceAll(':', '')}`);
     t.deepEqual([...back.subarray(26)], [...sent.subarray(26)]);
   };
   const wakeUp = async (number: number) => {
@@ -133,7 +152,10 @@ async function tooFew(t: ExecutionContext, guest: Guest): Promise<void> {
 }
 
 export function interruptCases(inGuest: InGuest): void {
-  inGuest('l3fwd-power asleep on an MSI-X vector: each frame wakes it and comes back; link changes do not', oneQueue);
+  inGuest(
+    'l3fwd-power asleep on an MSI-X vector: each frame wakes it and comes back; link changes do not',
+    async (t, guest) => checkOneQueue(t, guest, await split(t, guest)),
+  );
   inGuest(`${QUEUES} queues, a vector and an lcore each: only the one with traffic is woken`, fourQueues, whyNoTap());
   inGuest('a NIC with too few vectors for Rx interrupts is refused, with how many to give it', tooFew);
 }

@@ -11,6 +11,7 @@ import { hex } from '../../../../native/hex.js';
 import { askRanges, dmaMap, dmaUnmap } from './info.js';
 
 const CONTAINER = '/dev/vfio/vfio';
+const NOIOMMU_PARAMETER = '/sys/module/vfio/parameters/enable_unsafe_noiommu_mode';
 
 interface DmaMapping {
   readonly byteLength: number;
@@ -87,7 +88,7 @@ export class VfioContainer {
     throw new VirtioPmdError(
       'ECONFIG',
       this.noIommu
-        ? 'vfio refuses the no-IOMMU mode: allow it (modprobe vfio enable_unsafe_noiommu_mode=1) and bind the device anew'
+        ? `vfio's no-IOMMU mode is switched off: switch it on (echo 1 >${NOIOMMU_PARAMETER})`
         : 'vfio has no driver for the IOMMU of this machine: load one (modprobe vfio_iommu_type1)',
     );
   }

@@ -5,7 +5,7 @@
  */
 import { VirtioPmdError } from '../../../../native/errors.js';
 import * as V from '../../../wire/linux/vfio.js';
-import { groupMembers, type PciDevice } from '../sysfs.js';
+import { groupMembers, isNoIommuGroup, type PciDevice } from '../sysfs.js';
 import { errnoOf, words, type PciSystem } from '../system.js';
 import { VfioContainer } from './container.js';
 import { askGroup } from './info.js';
@@ -150,20 +150,23 @@ function openGroup(system: PciSystem, number: string, address: string): { fd: nu
     try {
       return { fd: system.open(path), noIommu };
     } catch (error) {
-      if (errnoOf(error) !== 'ENOENT') throw whyNotOpen(error, path);
+      if (errnoOf(error) !== 'ENOENT') throw whyNotOpen(error, path, noIommu);
     }
   }
+  const name = isNoIommuGroup(number, system.root) ? `noiommu-${number}` : number;
   throw new VirtioPmdError(
     'ECONFIG',
-    `there is no /dev/vfio/${number} for ${address}: load the module (modprobe vfio-pci), or give this container /dev/vfio`,
+    `there is no /dev/vfio/${name} for ${address}: load the module (modprobe vfio-pci), or give this container /dev/vfio`,
   );
 }
 
-function whyNotOpen(error: unknown, path: string): VirtioPmdError {
+function whyNotOpen(error: unknown, path: string, noIommu: boolean): VirtioPmdError {
   const remedy: Record<string, string> = {
     EBUSY: 'another process has it, perhaps a virtual machine or another DPDK program: end that',
     EACCES: `run as root, or give this user ${path}`,
-    EPERM: 'run as root (CAP_SYS_RAWIO)',
+    EPERM: noIommu
+      ? 'the no-IOMMU mode needs CAP_SYS_RAWIO: run as root with it (a container: --cap-add SYS_RAWIO)'
+      : 'run as root, or give this container the device',
   };
   return new VirtioPmdError('ESYSTEM', `${words(error)}: ${remedy[errnoOf(error)] ?? 'see dmesg'}`);
 }

@@ -226,6 +226,55 @@ test('without MSI-X changes are found in the interrupt status', (t) => {
   t.is(device.poll(), undefined);
 });
 
+for (const [kind, options] of [
+  ['modern', {}],
+  ['legacy', LEGACY],
+] as const) {
+  test(`${kind}, igb_uio: its one vector is for changes, queues have none, and the interrupt status is not asked`, (t) => {
+    const offered = kind === 'legacy' ? LEGACY.offered & NO_CTRL : NO_CTRL;
+    const { fn, probe, init } = pciFixture(t, { ...options, offered, vectors: 0, singleVector: true, bus: 'uio' });
+    const device = probe();
+    device.setInterrupts!(0);
+    init(device);
+    t.is(fn.configVector, 0);
+    t.deepEqual(
+      fn.queues.slice(0, 2).map(({ vector }) => vector),
+      [0xffff, 0xffff],
+    );
+    fn.isr = 3;
+    t.is(device.poll(), undefined);
+    fn.fired = true;
+    t.is(device.poll(), 'config');
+    t.is(device.poll(), undefined);
+  });
+}
+
+test('igb_uio: a vector that the device refuses', (t) => {
+  const options = { offered: NO_CTRL, vectors: 0, singleVector: true, refuses: [0] };
+  const { probe, init } = pciFixture(t, options);
+  t.regex(t.throws(() => init(probe()), { code: 'EPEER' }).message, /failed to set config vector/);
+});
+
+test('Rx interrupts are refused by the way to the device: one vector, the line, no driver', (t) => {
+  for (const [options, message] of [
+    [
+      { singleVector: true },
+      /^0000:00:03\.0 has one MSI-X vector here, which igb_uio uses, and it cannot tell 2 Rx queues from .*\(Multiple intr/,
+    ],
+    [
+      {},
+      /^0000:00:03\.0 has no MSI-X vectors here, and its one line interrupt cannot tell 2 Rx queues.*\(Multiple intr/,
+    ],
+    [
+      { ...LEGACY, bus: 'ports' },
+      /^0000:00:03\.0 has no interrupts for its Rx queues, as it is bound to no driver: bind it to vfio-pci .*vectors=6\)$/,
+    ],
+  ] as const) {
+    const device = pciFixture(t, { bus: 'uio', ...options, vectors: 0 }).probe();
+    t.regex(t.throws(() => device.setInterrupts!(2), { code: 'ECONFIG' }).message, message);
+  }
+});
+
 // ---- control queue ---------------------------------------------------------------------------------------------------
 
 /** Has the fake answer commands on virtqueue `index` with `ack`. */

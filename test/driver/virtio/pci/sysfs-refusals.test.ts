@@ -71,6 +71,18 @@ test('vfio-pci without /dev/vfio', (t) => {
   );
 });
 
+test('the no-IOMMU mode: its device node missing, the right to open it missing', (t) => {
+  const pci = { address: ADDRESS, driver: 'vfio-pci', group: '7', groupName: 'vfio-noiommu' };
+  t.regex(refusal(t, pci).message, /^there is no \/dev\/vfio\/noiommu-7 for 0000:00:03\.0: load the module/);
+  const open = (path: string): number => {
+    throw new SystemError('open', path.includes('noiommu') ? 'EPERM' : 'ENOENT', path);
+  };
+  t.regex(
+    refusal(t, pci, ADDRESS, { open }).message,
+    /\[EPERM\] \(\/dev\/vfio\/noiommu-7\): the no-IOMMU mode needs CAP_SYS_RAWIO: run as root with it/,
+  );
+});
+
 test('a group that another process has, and one that this user may not open', (t) => {
   const pci = { address: ADDRESS, driver: 'vfio-pci', group: '7' };
   const opening = (errno: string) => ({

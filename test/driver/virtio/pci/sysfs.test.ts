@@ -4,6 +4,7 @@ import test from 'ava';
 import {
   busOf,
   groupMembers,
+  isNoIommuGroup,
   listVirtioNet,
   readPciDevice,
   readResources,
@@ -119,4 +120,16 @@ test('the members of an IOMMU group', (t) => {
     ],
   );
   t.deepEqual(groupMembers('9', root), []);
+});
+
+test('a group of the no-IOMMU mode is known by its name', (t) => {
+  const root = pciTree(t, [
+    { address: ADDRESS, group: '7', groupName: 'vfio-noiommu' },
+    { address: '0000:00:04.0', group: '8' },
+    { address: '0000:00:05.0', group: '9', groupName: 'other' },
+  ]);
+  t.deepEqual(
+    ['7', '8', '9', '10'].map((group) => isNoIommuGroup(group, root)),
+    [true, false, false, false],
+  );
 });

@@ -16,9 +16,11 @@ const COMMAND = 4;
 const INTX_DISABLE = 0x400;
 const NONE = '0x0 0x0 0x0';
 
+type Msix = Parameters<typeof configSpace>[1];
+
 /** A transitional device: I/O ports in BAR 0, memory in BAR 4. Its files are ordinary ones, its uio device a fifo. */
-function openUio(t: ExecutionContext, driver = 'uio_pci_generic', change: Partial<PciSystem> = {}) {
-  const config = configSpace([1, 0, 0, 0, 0xc]);
+function openUio(t: ExecutionContext, driver = 'uio_pci_generic', change: Partial<PciSystem> = {}, msix?: Msix) {
+  const config = configSpace([1, 0, 0, 0, 0xc], msix);
   config[COMMAND + 1] = INTX_DISABLE >> 8;
   const root = pciTree(t, [
     {
@@ -157,6 +159,15 @@ test('igb_uio: the interrupt is allowed by a write to the uio device', (t) => {
   pending = 1;
   t.true(fn.lineInterrupt());
   t.deepEqual(written, [1, 1]);
+});
+
+test('igb_uio with MSI-X: the kernel uses the one vector; switched off, or with uio_pci_generic, there is none', (t) => {
+  const msix = { bar: 1, offset: 0, vectors: 3 };
+  const vectorOf = (driver: string, table?: Msix) => openUio(t, driver, { write: () => {} }, table).fn.singleVector;
+  t.true(vectorOf('igb_uio', { ...msix, enabled: true }));
+  t.false(vectorOf('igb_uio', msix), 'intr_mode=legacy');
+  t.false(vectorOf('igb_uio'), 'a device without MSI-X');
+  t.false(vectorOf('uio_pci_generic', { ...msix, enabled: true }));
 });
 
 test('a function without an interrupt has none, and works', (t) => {

@@ -122,7 +122,7 @@ const refusals: [title: string, change: Partial<FakeVfioOptions>, message: RegEx
   [
     'a no-IOMMU group, and the mode switched off',
     { groups: ['noiommu-7'], extensions: [3] },
-    /enable_unsafe_noiommu_mode=1/,
+    /^vfio's no-IOMMU mode is switched off: switch it on \(echo 1 >\/sys\/module\/vfio\/.*enable_unsafe_noiommu_mode\)$/,
   ],
   ['a device that is not on PCI', { deviceFlags: 4 }, /no PCI device/],
 ];

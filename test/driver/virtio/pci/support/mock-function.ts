@@ -38,16 +38,22 @@ export interface FakeOptions extends FakeNetOptions {
   readonly vectors?: number;
   /** Bytes of the BARs. */
   readonly barLength?: number;
+  /** The kernel has enabled MSI-X with one vector, as igb_uio does. */
+  readonly singleVector?: boolean;
+  readonly bus?: PciFunction['bus'];
   /** The bus cannot store 4 bytes to a notification register. */
   readonly noNotificationData?: boolean;
 }
 
 export class FakeFunction extends FakeVirtioNet implements PciFunction {
   readonly name = '0000:00:03.0';
-  readonly bus = 'vfio';
+  readonly bus: PciFunction['bus'];
   readonly addressing: Addressing = { kind: 'iova', ranges: [] };
   readonly vectors: number;
+  readonly singleVector: boolean;
   present = true;
+  /** The interrupt that the bus driver sees has fired. */
+  fired = false;
 
   /** Accesses until the device is pulled. */
   lives = Infinity;
@@ -62,6 +68,8 @@ export class FakeFunction extends FakeVirtioNet implements PciFunction {
 
   constructor(protected override readonly options: FakeOptions = {}) {
     super(options);
+    this.bus = options.bus ?? 'vfio';
+    this.singleVector = options.singleVector ?? false;
     this.vectors = options.vectors ?? 4;
     this.writeConfigSpace(options.caps ?? (options.modern === false ? [] : MODERN_CAPS));
   }
@@ -74,7 +82,8 @@ export class FakeFunction extends FakeVirtioNet implements PciFunction {
     config.setUint16(6, 0x0010, true);
     config.setUint8(0x34, MSIX_AT);
     config.setUint8(MSIX_AT, MSIX_CAP);
-    config.setUint16(MSIX_AT + 2, this.vectors - 1, true);
+    const vectors = this.singleVector ? 0x8002 : this.vectors - 1;
+    config.setUint16(MSIX_AT + 2, vectors, true);
     let at = MSIX_AT;
     let next = MSIX_AT + 12;
     for (const cap of caps) {
@@ -154,7 +163,9 @@ export class FakeFunction extends FakeVirtioNet implements PciFunction {
   }
 
   lineInterrupt(): boolean {
-    return false;
+    const fired = this.fired;
+    this.fired = false;
+    return fired;
   }
 
   close(): void {

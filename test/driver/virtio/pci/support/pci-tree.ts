@@ -12,6 +12,8 @@ export interface FakePci {
   readonly driver?: string;
   /** Its IOMMU group. */
   readonly group?: string;
+  /** vfio-noiommu */
+  readonly groupName?: string;
   readonly numaNode?: number;
   /** Lines of the file `resource`. */
   readonly resources?: readonly string[];
@@ -48,6 +50,7 @@ export function addPci(root: string, pci: FakePci): void {
     const group = join(root, 'sys/kernel/iommu_groups', pci.group);
     link(join(folder, 'iommu_group'), group);
     link(join(group, 'devices', pci.address), folder);
+    if (pci.groupName !== undefined) put(join(group, 'name'), `${pci.groupName}\n`);
   }
   if (pci.resources !== undefined) put(join(folder, 'resource'), `${pci.resources.join('\n')}\n`);
   if (pci.uio !== undefined) mkdirSync(join(folder, 'uio', pci.uio), { recursive: true });
@@ -66,7 +69,7 @@ export function pciTree(scope: Scope, functions: readonly FakePci[]): string {
 /** A configuration space: ids, the base address registers given, and an MSI-X capability where one is wanted. */
 export function configSpace(
   bars: readonly number[] = [],
-  msix?: { bar: number; offset: number; vectors: number },
+  msix?: { bar: number; offset: number; vectors: number; enabled?: boolean },
 ): Uint8Array {
   const bytes = new Uint8Array(256);
   const view = new DataView(bytes.buffer);
@@ -78,7 +81,7 @@ export function configSpace(
     bytes[0x34] = 0x40;
     bytes.set([0x09, 0x98, 16, 0], 0x40); // a vendor's, before it
     bytes.set([0x11, 0], 0x98);
-    view.setUint16(0x9a, msix.vectors - 1, true);
+    view.setUint16(0x9a, (msix.vectors - 1) | (msix.enabled ? 0x8000 : 0), true);
     view.setUint32(0x9c, msix.offset | msix.bar, true);
   }
   return bytes;
