@@ -77,6 +77,47 @@ async function named(t: ExecutionContext, guest: Guest): Promise<void> {
   await quit(t, testpmd);
 }
 
+const SIZE = 64;
+const BURST = 32;
+
+/** The tap of one testpmd is the interface of another one: packets go round between them, whichever begins. */
+async function secondProgram(t: ExecutionContext, guest: Guest): Promise<void> {
+  const loop = { args: ['--forward-mode=io', '--port-topology=loop'] };
+  const near = await startTestpmd(t, guest, {
+    vdevs: ['net_virtio_user0,path=/dev/vhost-net,iface=tap0'],
+    ...loop,
+  });
+  // nothing of the kernel's own accord
+  await guest.ok('echo 1 >/proc/sys/net/ipv6/conf/tap0/disable_ipv6 && ip link set tap0 up');
+  const far = await startTestpmd(t, guest, { vdevs: ['net_af_packet0,iface=tap0'], ...loop });
+  for (const [first, other] of [
+    [near, far],
+    [far, near],
+  ] as const) {
+    for (const testpmd of [near, far]) await testpmd.ask('clear port xstats all', /testpmd> /);
+    await start(other);
+    await first.ask('start tx_first', /packet forwarding - ports=[^]*testpmd> /);
+    for (const testpmd of [near, far]) {
+      await eventually(
+        `${testpmd.name} has seen the burst many times`,
+        () => xstat(testpmd, 'rx_good_packets'),
+        (count) => count > 30 * BURST,
+        60_000,
+      );
+    }
+    for (const testpmd of [first, other]) t.regex(await stop(testpmd), /RX-dropped: 0 [^]*TX-dropped: 0 /);
+    for (const testpmd of [near, far]) {
+      const counters = await xstats(testpmd);
+      for (const direction of ['rx', 'tx']) {
+        t.is(counters.get(`${direction}_good_bytes`), SIZE * counters.get(`${direction}_good_packets`)!);
+        t.is(counters.get(`${direction}_errors`), 0);
+      }
+    }
+  }
+  await quit(t, far);
+  await quit(t, near);
+}
+
 /** Device arguments, and the receive path that they lead to. */
 const PATHS = [
   ['mrg_rxbuf=0', 'virtio_recv_pkts'],
@@ -152,6 +193,7 @@ export function guideCases(inGuest: InGuest): void {
     "the guide's own command: the interface is there after the probe, down, and its pings are answered",
     guideRun,
   );
+  inGuest('net_af_packet of a second testpmd on the tap: packets go round between the two', secondProgram);
   inGuest('iface=, up=1, mac= and speed=; jumbo frames, and an MTU that changes at both ends', named);
   inGuest('every receive path that the kernel can serve, and rings that it cannot: pings', paths);
   inGuest('promiscuous mode, allmulticast, MAC and multicast addresses decide what the tap lets through', filters);

@@ -43,6 +43,8 @@ export interface GuestOptions {
   /** Tells the MAC addresses of several guests apart. Default 0. */
   readonly number?: number;
   readonly kernelArguments?: readonly string[];
+  /** Of QEMU, behind those of the NICs. */
+  readonly arguments?: readonly string[];
   readonly more?: MoreParts;
 }
 
@@ -209,6 +211,7 @@ export async function startGuest(scope: Scope, options: GuestOptions): Promise<G
     ...['-chardev', `socket,id=qmp,path=${qmp.path}`, '-mon', 'chardev=qmp,mode=control'],
     ...(iommu ? ['-device', 'intel-iommu,intremap=on,caching-mode=on'] : []),
     ...nics.flatMap((nic, index) => nicArguments(nic, number, index, listening.get(nic.name)?.path ?? '')),
+    ...(options.arguments ?? []),
   ];
   const qemu = startPeer(scope, 'guest', program!, qemuArguments);
   const failed = qemu.end().then((how) => {

@@ -29,8 +29,9 @@ export function served(name: string, path: string, options: ServedOptions = {}):
 }
 
 /** The kernel's name of a NIC: eth0. One comes back a while after the namespace that it was in has gone. */
-export async function interfaceOf(guest: Guest, nic: string): Promise<string> {
-  const found = await guest.ok(`until grep -l '^${guest.mac(nic)}$' /sys/class/net/*/address; do usleep 100000; done`);
+export async function interfaceOf(guest: Guest, nic: string | { readonly mac: string }): Promise<string> {
+  const mac = typeof nic === 'string' ? guest.mac(nic) : nic.mac;
+  const found = await guest.ok(`until grep -l '^${mac}$' /sys/class/net/*/address; do usleep 100000; done`);
   return found.trim().split('/').at(-2)!;
 }
 
