@@ -1,7 +1,9 @@
 /** net_vhost: what the port tells, how guests come and go, what is counted. Its packets: see also handover and interop. */
 import { existsSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { parseVhost } from '../../../driver/devargs/vhost.js';
+import { RxInterrupts } from '../../../driver/eal/rx-interrupt.js';
 import { attach } from '../../../driver/port/attach.js';
 import { hotplugAdd, hotplugRemove } from '../../../driver/port/hotplug.js';
 import type { Port } from '../../../driver/port/port.js';
@@ -232,6 +234,52 @@ test.serial('the front-end comes back by itself after the port was closed and ma
   await isUp(front);
   t.deepEqual(pass(pair, front, back, [frame(1)]), [frame(1)]);
 });
+
+for (const args of ['', ',packed_vq=1', ',event_idx=1', ',packed_vq=1,event_idx=1']) {
+  test.serial(
+    `rxReady: the event loop sleeps on the kicks of a guest, of the next one, over a stop: ${args.slice(1) || 'split'}`,
+    async (t) => {
+      const pair = Pair.make(t);
+      const back = await pair.back('', { rxInterrupts: true });
+      const interrupts = new RxInterrupts();
+      const end = new AbortController();
+      const got: number[] = [];
+      const pkts = new Uint32Array(32);
+      const listening = (async () => {
+        for await (const [queue] of back.rxReady(undefined, { signal: end.signal, interrupts })) {
+          const n = back.rx(queue!).recv(pkts, 32);
+          for (const m of pkts.subarray(0, n)) got.push(pair.bytes(m)[20]!);
+        }
+      })();
+      const sent: number[] = [];
+      for (let guest = 0; guest < 2; guest++) {
+        const front = await pair.front(args);
+        await isUp(back);
+        for (let i = 0; i < 100; i++) {
+          if (i === 50) {
+            back.stop();
+            back.start();
+          }
+          const tag = sent.length & 0xff;
+          front.tx(0).xmit(Uint32Array.of(pair.packet(frame(tag))), 1);
+          front.tx(0).cleanup();
+          sent.push(tag);
+          await sleep(i % 4);
+        }
+        await soon('all packets', () => got.length === sent.length, Boolean);
+        front.close();
+        await isDown(back);
+      }
+      end.abort();
+      await listening;
+      t.deepEqual(got, sent);
+      t.is(interrupts.missed, 0);
+      t.true(interrupts.wakeups > 20, `${interrupts.wakeups} wake-ups`);
+      back.close();
+      t.deepEqual(pair.eal.leaks(), []);
+    },
+  );
+}
 
 test.serial('hotplug: by name, with a guest that is there and sends; two ports with two sockets', async (t) => {
   const pair = Pair.make(t);
