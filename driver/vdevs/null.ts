@@ -37,9 +37,6 @@ function fail(message: string): VirtioPmdError {
 /** @throws VirtioPmdError EDEVARGS */
 function parseNull(text: string): NullDevargs {
   const { name, args } = splitDevargs(text);
-  if (!/^(?:net|eth)_null\d+$/.test(name)) {
-    throw fail(`"${name}" is not the name of a net_null device: expected net_null<N>, such as net_null0`);
-  }
   const { size, copy, 'no-rx': noRx } = parseDevargs(args, schema, name);
   if (copy && noRx) throw fail(`${name}: copy=1 and no-rx=1 exclude each other: leave one out`);
   return { name, size, copy, noRx };
