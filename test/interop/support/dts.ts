@@ -177,7 +177,7 @@ export class PmdOutput {
   async checkQueues(queues: number, what: string): Promise<void> {
     const counters = async () => {
       const out = await this.executeCmd('show port xstats 0');
-      return [...out.matchAll(/^[rt]x_q\d+_packets:\s*(\d+)$/gm)].map((m) => Number(m[1]));
+      return [...out.matchAll(/^[rt]x_q\d+_good_packets:\s*(\d+)$/gm)].map((m) => Number(m[1]));
     };
     const before = await counters();
     this.t.is(before.length, 2 * queues, what);
