@@ -8,7 +8,7 @@
 import test, { type ExecutionContext } from 'ava';
 import { ourCpu, peerCpu } from '../../../tools/bench/common/testpmd.js';
 import { lacks, needs, type NeedyTest } from '../../support/needs.js';
-import { eventually, startDpdk, startFrontEnd, startOurs, type Peer } from '../../support/peers.js';
+import { eventually, startFrontEnd, startOurs, type Peer } from '../../support/peers.js';
 
 type Maker = 'ours' | 'DPDK';
 
@@ -223,7 +223,19 @@ export async function startVhost(t: ExecutionContext, { back, front }: Ends, sta
   const { cores = 1, args = [] } = start;
   const cpu = back === 'ours' && front === 'DPDK' ? ourCpu : peerCpu;
   const options = { ...start, mbufs: MBUFS, args: [`--nb-cores=${cores}`, ...args], lcores: lcoresOn(cpu, cores) };
-  return new PmdOutput(await (back === 'ours' ? startOurs : startDpdk)(t, options), t);
+  return new PmdOutput(await started(back, t, options), t);
+}
+
+/** DPDK's first prompt may come later, or in pieces with events in between: see startFrontEnd. */
+async function started(
+  who: Ends['back'],
+  t: ExecutionContext,
+  options: Parameters<typeof startOurs>[1],
+): Promise<Peer> {
+  if (who === 'ours') return startOurs(t, options);
+  const peer = await startFrontEnd(t, options);
+  await peer.ask('set burst 32', /burst set to 32[^]*?testpmd> /);
+  return peer;
 }
 
 /** The suite's virtio-user testpmd; '--single-file-segments' and the SIMD bit width are the suites' too. */
@@ -236,8 +248,5 @@ export async function startVirtio(t: ExecutionContext, { front }: Ends, start: S
     ealArgs: ['--single-file-segments', '--force-max-simd-bitwidth=512', ...ealArgs],
     lcores: lcoresOn(front === 'ours' ? ourCpu : peerCpu, cores),
   };
-  const peer = await (front === 'ours' ? startOurs : startFrontEnd)(t, options);
-  // DPDK's first prompt may come later, see startFrontEnd
-  if (front === 'DPDK') await peer.ask('set burst 32', /burst set to 32[^]*?testpmd> /);
-  return new PmdOutput(peer, t);
+  return new PmdOutput(await started(front, t, options), t);
 }
