@@ -208,8 +208,11 @@ class VhostPort implements PortDevice {
   private serve(): void {
     if (this.isServing) return; // by a callback that waits
     this.isServing = true;
-    this.driver?.poll();
-    this.isServing = false;
+    try {
+      this.driver?.poll();
+    } finally {
+      this.isServing = false; // also when a log sink of the user's throws
+    }
   }
 
   look(): void {
